@@ -1,0 +1,87 @@
+//! Flat arrays in a safetensors file, memory-mapped: what is not looked at is not loaded.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use fs_err::File;
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+
+/// A safetensors file open for reading.
+pub struct Columns {
+    path: PathBuf,
+    map: Mmap,
+    columns: HashMap<String, (Dtype, Range<usize>)>,
+}
+
+impl Columns {
+    /// Opens `path` and checks its header.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path)?;
+        #[expect(
+            unsafe_code,
+            reason = "artifacts are immutable once committed, so the map cannot change underneath"
+        )]
+        let map =
+            unsafe { Mmap::map(file.file()) }.with_context(|| format!("map {}", path.display()))?;
+        let (header, metadata) =
+            SafeTensors::read_metadata(&map).with_context(|| format!("read {}", path.display()))?;
+        let data = header + size_of::<u64>();
+        let columns = metadata
+            .tensors()
+            .into_iter()
+            .map(|(name, info)| {
+                let (start, end) = info.data_offsets;
+                (name, (info.dtype, data + start..data + end))
+            })
+            .collect();
+        Ok(Self {
+            path: path.to_owned(),
+            map,
+            columns,
+        })
+    }
+
+    /// The named array of unsigned 32-bit integers.
+    pub fn u32s(&self, name: &str) -> Result<&[u32]> {
+        self.column(name, Dtype::U32)
+    }
+
+    /// The named array of 32-bit floats.
+    pub fn f32s(&self, name: &str) -> Result<&[f32]> {
+        self.column(name, Dtype::F32)
+    }
+
+    fn column<T: bytemuck::AnyBitPattern>(&self, name: &str, dtype: Dtype) -> Result<&[T]> {
+        let (found, range) = self
+            .columns
+            .get(name)
+            .ok_or_else(|| anyhow!("{} has no array {name}", self.path.display()))?;
+        ensure!(
+            *found == dtype,
+            "{}: array {name} is {found:?}, not {dtype:?}",
+            self.path.display()
+        );
+        bytemuck::try_cast_slice(&self.map[range.clone()])
+            .map_err(|error| anyhow!("{}: array {name}: {error}", self.path.display()))
+    }
+}
+
+/// Writes one-dimensional arrays of unsigned 32-bit integers to a safetensors file.
+pub fn write_u32s(path: &Path, columns: &[(&str, &[u32])]) -> Result<()> {
+    let views = columns
+        .iter()
+        .map(|(name, values)| {
+            let bytes = bytemuck::cast_slice(values);
+            Ok((
+                *name,
+                TensorView::new(Dtype::U32, vec![values.len()], bytes)?,
+            ))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    safetensors::serialize_to_file(views, None, path)
+        .with_context(|| format!("write {}", path.display()))
+}

@@ -1,0 +1,97 @@
+//! An artifact being written: next door to its final place, and renamed into it when complete.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::fingerprint;
+use crate::jsonl;
+use crate::manifest::{FileRecord, Manifest};
+
+/// A directory that becomes an artifact on [`Draft::commit`] and disappears otherwise.
+pub struct Draft {
+    directory: tempfile::TempDir,
+    destination: PathBuf,
+    logs: Vec<String>,
+}
+
+impl Draft {
+    /// Starts an artifact that is to stand at `destination`.
+    pub fn create(destination: &Path) -> Result<Self> {
+        let parent = destination
+            .parent()
+            .context("the output directory has no parent")?;
+        fs_err::create_dir_all(parent)?;
+        let directory = tempfile::Builder::new()
+            .prefix(".draft-")
+            .tempdir_in(parent)
+            .with_context(|| format!("create a directory in {}", parent.display()))?;
+        Ok(Self {
+            directory,
+            destination: destination.to_owned(),
+            logs: Vec::new(),
+        })
+    }
+
+    /// Where to write the files.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Path of a file to write.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// Path of a file that only records how the run went and makes no dependent stale.
+    pub fn log_file(&mut self, name: &str) -> PathBuf {
+        self.logs.push(name.to_owned());
+        self.file(name)
+    }
+
+    /// Digests of every file written so far.
+    pub fn files(&self) -> Result<BTreeMap<String, FileRecord>> {
+        let mut files = BTreeMap::new();
+        for entry in fs_err::read_dir(self.path())? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let digest = fingerprint::of_file(&entry.path())?;
+            let log = self.logs.contains(&name);
+            files.insert(
+                name,
+                FileRecord {
+                    digest,
+                    bytes: entry.metadata()?.len(),
+                    log,
+                },
+            );
+        }
+        Ok(files)
+    }
+
+    /// Writes the manifest and moves the directory into place, replacing what stood there.
+    pub fn commit(self, manifest: &Manifest) -> Result<()> {
+        jsonl::write_document(&self.file(Manifest::FILE), manifest)?;
+        if self.destination.exists() {
+            // A rename cannot replace a directory with content; move the old one away first so that
+            // the destination is never half of anything.
+            let old = tempfile::tempdir_in(self.destination.parent().expect("checked in create"))?;
+            fs_err::rename(&self.destination, old.path().join("replaced"))?;
+        }
+        let written = self.directory.keep();
+        set_readable(&written)?;
+        fs_err::rename(&written, &self.destination)?;
+        Ok(())
+    }
+}
+
+/// Temporary directories are private to their owner; artifacts are ordinary ones.
+fn set_readable(directory: &Path) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs_err::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! Errors that the person at the keyboard can fix, as opposed to ours.
+
+/// A mistake in the input, the settings or the environment. Programs end with exit code 2 on it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct UserError {
+    /// A lowercase fragment without a final period, naming what was found and where.
+    pub message: String,
+    /// What to do about it, if that is known.
+    pub hint: Option<String>,
+}
+
+impl UserError {
+    /// An error without a remedy of its own.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// Adds the remedy, printed on its own `hint:` line.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}

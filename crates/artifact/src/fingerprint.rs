@@ -1,0 +1,121 @@
+//! Digests of files, directories and the whole recipe of an artifact.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+
+/// BLAKE3 of a file's bytes, in hexadecimal.
+pub fn of_file(path: &Path) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update_mmap_rayon(path)
+        .with_context(|| format!("read {}", path.display()))?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Digest of a set of named digests, independent of where the files lie.
+pub fn of_named(digests: &BTreeMap<String, String>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (name, digest) in digests {
+        hasher
+            .update(name.as_bytes())
+            .update(b"\0")
+            .update(digest.as_bytes())
+            .update(b"\n");
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Everything that decides an artifact's content.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipe {
+    /// The stage.
+    pub stage: Stage,
+    /// Its own resolved settings.
+    pub settings: Value,
+    /// The seed, for stages that draw random numbers.
+    pub seed: Option<u64>,
+    /// Content digest per input.
+    pub inputs: BTreeMap<String, String>,
+    /// Digest per source file of its code and per version of what that depends on.
+    pub code: BTreeMap<String, String>,
+}
+
+impl Recipe {
+    /// The artifact's name: 20 hexadecimal digits.
+    ///
+    /// The device is left out on purpose: it changes rounding, not meaning, and a model trained on one
+    /// machine stays fresh on another.
+    pub fn fingerprint(&self) -> String {
+        let recipe = json!({
+            "stage": self.stage,
+            "format": self.stage.format_version(),
+            "settings": self.settings,
+            "seed": self.seed,
+            "inputs": self.inputs,
+            "code": of_named(&self.code),
+        });
+        // serde_json's maps are sorted, so equal recipes give equal text.
+        blake3::hash(recipe.to_string().as_bytes()).to_hex()[..20].to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe() -> Recipe {
+        Recipe {
+            stage: Stage::Train,
+            settings: json!({"epochs": 2, "learning_rate": 2e-5}),
+            seed: Some(1),
+            inputs: BTreeMap::from([("windows".to_owned(), "abc".to_owned())]),
+            code: BTreeMap::from([("src/lib.rs".to_owned(), "def".to_owned())]),
+        }
+    }
+
+    #[test]
+    fn every_part_of_the_recipe_counts() {
+        let base = recipe().fingerprint();
+        assert_eq!(base, recipe().fingerprint());
+        assert_eq!(base.len(), 20);
+        let changed = [
+            Recipe {
+                stage: Stage::Predict,
+                ..recipe()
+            },
+            Recipe {
+                settings: json!({"epochs": 3, "learning_rate": 2e-5}),
+                ..recipe()
+            },
+            Recipe {
+                seed: Some(2),
+                ..recipe()
+            },
+            Recipe {
+                inputs: BTreeMap::from([("windows".to_owned(), "abd".to_owned())]),
+                ..recipe()
+            },
+            Recipe {
+                code: BTreeMap::from([("src/lib.rs".to_owned(), "deg".to_owned())]),
+                ..recipe()
+            },
+        ];
+        for other in changed {
+            assert_ne!(base, other.fingerprint());
+        }
+    }
+
+    #[test]
+    fn key_order_does_not_count() {
+        let other = Recipe {
+            settings: json!({"learning_rate": 2e-5, "epochs": 2}),
+            ..recipe()
+        };
+        assert_eq!(recipe().fingerprint(), other.fingerprint());
+    }
+}

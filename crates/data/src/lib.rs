@@ -1,0 +1,9 @@
+//! Reads questions and paragraphs, and checks every record before anything is built on it.
+//!
+//! Only this crate knows input layouts: [`layout`] turns a file of either layout into [`layout::Record`]s,
+//! [`check`] decides which of them can be trusted.
+
+#![warn(missing_docs)]
+
+pub mod check;
+pub mod layout;

@@ -1,0 +1,17 @@
+//! Tells the linker of this package's programs and tests where libtorch lies, so that they start without
+//! environment variables. Link arguments do not travel from a library's build script to a binary's.
+
+use std::path::Path;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    // Set by torch-sys, a direct dependency under the feature `tch`.
+    let Ok(directory) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
+        return;
+    };
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{directory}");
+    if Path::new(&directory).join("libtorch_cuda.so").exists() {
+        // Nothing refers to this library by name; without the flag the linker drops it, and CUDA with it.
+        println!("cargo::rustc-link-arg=-Wl,--push-state,--no-as-needed,-ltorch_cuda,--pop-state");
+    }
+}

@@ -1,0 +1,74 @@
+//! The train stage: windows and a checkpoint → a fine-tuned model in Hugging Face layout.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use burn::module::Module;
+use serde_json::Value;
+use spanwise_artifact::questions::Questions;
+use spanwise_artifact::settings::TrainSettings;
+use spanwise_artifact::windows::WindowFile;
+use spanwise_artifact::{Draft, Job, Split, Stage, jsonl, program};
+use spanwise_model::config::BertConfig;
+use spanwise_model::train::Run;
+use spanwise_model::train::log::TrainingLog;
+use spanwise_model::{run, weights};
+
+/// Files of the checkpoint that the fine-tuned model keeps.
+const KEPT: [&str; 4] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "LICENSE",
+];
+
+fn main() -> ExitCode {
+    program::main(Stage::Train, train)
+}
+
+fn train(job: &Job, draft: &mut Draft) -> Result<()> {
+    let settings: TrainSettings = job.settings()?;
+    let seed = job.seed.unwrap_or(0);
+    let device = run::open_device(job)?.autodiff();
+    let checkpoint = job.input("checkpoint")?;
+    let layout = run::read_layout(job, &BertConfig::read(&checkpoint.join("config.json"))?)?;
+    let windows = job.input("windows")?;
+    let train = WindowFile::open(windows, Split::Train)?
+        .context("the windows artifact has no train split")?;
+    let dev = WindowFile::open(windows, Split::Dev)?;
+    let dev_questions = Questions::read(job.input("data")?, Split::Dev)?;
+
+    device.seed(seed);
+    let (model, initialised) = weights::load(checkpoint, &device)?;
+    if !initialised.is_empty() {
+        tracing::info!(
+            "not in the checkpoint, so newly initialised: {}",
+            initialised.join(", ")
+        );
+    }
+    let run = Run {
+        settings: &settings,
+        seed,
+        device: &device,
+        precision: run::precision(settings.precision)?,
+        layout: &layout,
+        train: &train,
+        dev: dev.as_ref().zip(dev_questions.as_ref()),
+    };
+    let mut log = TrainingLog::create(&draft.log_file("training.jsonl"))?;
+    let model = run.train(model, &mut log)?;
+
+    weights::save(&model.valid(), &draft.file("model.safetensors"))?;
+    let mut config: Value = jsonl::read_document(&checkpoint.join("config.json"))?;
+    config["architectures"] = serde_json::json!(["BertForQuestionAnswering"]);
+    // What was saved, whatever the checkpoint was.
+    config["torch_dtype"] = "float32".into();
+    jsonl::write_document(&draft.file("config.json"), &config)?;
+    for file in KEPT
+        .into_iter()
+        .filter(|file| checkpoint.join(file).is_file())
+    {
+        fs_err::copy(checkpoint.join(file), draft.file(file))?;
+    }
+    Ok(())
+}

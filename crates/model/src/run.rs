@@ -1,0 +1,43 @@
+//! What the train and predict programs do alike with their jobs.
+
+use anyhow::{Result, ensure};
+use burn::tensor::Device;
+use spanwise_artifact::windows::{LAYOUT_FILE, Layout};
+use spanwise_artifact::{Job, UserError, jsonl, settings};
+use spanwise_ops::Precision;
+use spanwise_ops::device;
+
+use crate::config::BertConfig;
+
+/// Opens the job's device.
+pub fn open_device(job: &Job) -> Result<Device> {
+    let name = job.device.as_deref().unwrap_or("auto");
+    let open =
+        device::open(name).map_err(|error| UserError::new(error.message).hint(error.hint))?;
+    tracing::info!("device: {}", open.name);
+    Ok(open.device)
+}
+
+/// The precision of matrix products as the operations know it.
+pub fn precision(setting: settings::Precision) -> Result<Precision> {
+    match setting {
+        settings::Precision::Fp32 => Ok(Precision::F32),
+        settings::Precision::Bf16 => Ok(Precision::Bf16),
+        settings::Precision::Fp16 => Err(UserError::new("precision = \"fp16\" is not supported")
+            .hint("use \"fp32\" or \"bf16\"")
+            .into()),
+    }
+}
+
+/// Reads the windows' layout and checks that the model takes inputs that long.
+pub fn read_layout(job: &Job, config: &BertConfig) -> Result<Layout> {
+    let layout: Layout = jsonl::read_document(&job.input("windows")?.join(LAYOUT_FILE))?;
+    ensure!(
+        layout.max_length <= config.max_position_embeddings,
+        UserError::new(format!(
+            "windows.max_length is {}, but the checkpoint takes at most {} tokens",
+            layout.max_length, config.max_position_embeddings
+        ))
+    );
+    Ok(layout)
+}

@@ -1,0 +1,60 @@
+//! `training.jsonl`: one record per optimizer step and per evaluation.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Result;
+use fs_err::File;
+use serde::Serialize;
+
+/// A line of `training.jsonl`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Record {
+    /// After an optimizer step.
+    Step {
+        /// Steps done.
+        step: usize,
+        /// Epochs begun.
+        epoch: usize,
+        /// Mean training loss of the batch.
+        loss: f64,
+        /// Used for the step.
+        learning_rate: f64,
+        /// Global norm of the gradients before clipping.
+        gradient_norm: f64,
+        /// Real tokens (padding not counted) trained on per second.
+        tokens_per_second: f64,
+    },
+    /// After an evaluation on dev.
+    Evaluation {
+        /// Steps done.
+        step: usize,
+        /// Epochs begun.
+        epoch: usize,
+        /// Mean loss over dev windows that contain their answer.
+        dev_loss: f64,
+        /// Share of dev questions answered with exactly a reference answer.
+        dev_exact_match: f64,
+        /// Dev questions evaluated.
+        dev_questions: usize,
+    },
+}
+
+/// Writes records as they come, so that a run can be watched.
+pub struct TrainingLog(File);
+
+impl TrainingLog {
+    /// Starts an empty log.
+    pub fn create(path: &Path) -> Result<Self> {
+        Ok(Self(File::create(path)?))
+    }
+
+    /// Appends a record.
+    pub fn push(&mut self, record: &Record) -> Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        self.0.write_all(&line)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! Fine-tuning on spans: the whole loop on one screen.
+
+pub mod epoch;
+pub mod log;
+pub mod optimizer;
+pub mod schedule;
+
+mod placement;
+
+use std::time::Instant;
+
+use anyhow::{Result, anyhow, ensure};
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use spanwise_artifact::progress::Progress;
+use spanwise_artifact::questions::Questions;
+use spanwise_artifact::settings::TrainSettings;
+use spanwise_artifact::windows::{Layout, Window, WindowFile};
+use spanwise_artifact::{Characters, UserError};
+use spanwise_ops as ops;
+use spanwise_ops::Precision;
+
+use crate::batch::Batch;
+use crate::encoder::SpanModel;
+use crate::score::{Scorer, answer_in};
+use epoch::mix;
+use log::{Record, TrainingLog};
+
+/// Longest dev answer considered while training, in characters. Only measures progress.
+const DEV_ANSWER_LENGTH: usize = 40;
+
+/// What a run learns from and how.
+pub struct Run<'a> {
+    /// `[train]`.
+    pub settings: &'a TrainSettings,
+    /// Decides windows, order and dropout.
+    pub seed: u64,
+    /// Records gradients.
+    pub device: &'a Device,
+    /// Of matrix products.
+    pub precision: Precision,
+    /// Pair template and lengths.
+    pub layout: &'a Layout,
+    /// Training questions.
+    pub train: &'a WindowFile,
+    /// Dev questions and their reference answers, where there are any.
+    pub dev: Option<(&'a WindowFile, &'a Questions)>,
+}
+
+impl Run<'_> {
+    /// Fine-tunes `model`.
+    pub fn train(&self, mut model: SpanModel, log: &mut TrainingLog) -> Result<SpanModel> {
+        let settings = self.settings;
+        let questions = epoch::trainable(self.train, self.layout);
+        ensure!(
+            !questions.is_empty(),
+            UserError::new("no training question has an answer that fits a window")
+        );
+        let total = settings.epochs * questions.len().div_ceil(settings.batch_size);
+        tracing::info!("{} questions to learn from, {total} steps", questions.len());
+
+        // A broken dev path should fail now and not after an epoch.
+        self.evaluate(&model, 2 * settings.micro_batch_size())?;
+
+        let mut optimizer = optimizer::adamw(settings.weight_decay)?;
+        let mut progress = Progress::new("train", total);
+        let mut step = 0;
+        for epoch in 0..settings.epochs {
+            for batch in epoch::batches(
+                self.train,
+                self.layout,
+                &questions,
+                settings.batch_size,
+                self.seed,
+                epoch,
+            ) {
+                let began = Instant::now();
+                let learning_rate = schedule::learning_rate(settings, step, total);
+                self.device.seed(mix(self.seed, step as u64));
+                let (loss, mut gradients, tokens) = self.gradients(&model, &batch)?;
+                let gradient_norm =
+                    optimizer::clip_by_global_norm(&model, &mut gradients, settings.max_grad_norm)?;
+                ensure!(
+                    gradient_norm.is_finite(),
+                    UserError::new(format!(
+                        "training diverged at step {step}: the gradient norm is {gradient_norm}"
+                    ))
+                    .hint("lower train.learning_rate or raise train.warmup")
+                );
+                model = optimizer.step(learning_rate, model, gradients);
+                step += 1;
+
+                let tokens_per_second = tokens as f64 / began.elapsed().as_secs_f64();
+                log.push(&Record::Step {
+                    step,
+                    epoch: epoch + 1,
+                    loss,
+                    learning_rate,
+                    gradient_norm,
+                    tokens_per_second,
+                })?;
+                progress.note(format!("loss {loss:.3}, {tokens_per_second:.0} tokens/s"));
+                progress.advance(1);
+                if settings
+                    .evaluate_every
+                    .is_some_and(|every| step % every == 0)
+                {
+                    self.log_evaluation(&model, step, epoch, log)?;
+                }
+            }
+            if settings
+                .evaluate_every
+                .is_none_or(|every| step % every != 0)
+            {
+                self.log_evaluation(&model, step, epoch, log)?;
+            }
+        }
+        Ok(model)
+    }
+
+    /// Mean loss of a batch, its gradients, and the number of real tokens. The batch goes through the
+    /// model in micro-batches; each counts by its share of questions, so the split changes nothing.
+    pub fn gradients(
+        &self,
+        model: &SpanModel,
+        batch: &[Window],
+    ) -> Result<(f64, GradientsParams, usize)> {
+        let mut accumulator = GradientsAccumulator::new();
+        let mut losses = Vec::new();
+        let mut tokens = 0;
+        for windows in batch.chunks(self.settings.micro_batch_size()) {
+            let input = Batch::from_windows(self.train, self.layout, windows, self.device);
+            let logits = model.forward(&input, self.precision);
+            let (starts, ends) = self.targets(windows);
+            let start = ops::position_cross_entropy(logits.start, input.mask.clone(), starts);
+            let end = ops::position_cross_entropy(logits.end, input.mask, ends);
+            let loss = (start + end).sum().div_scalar(2.0 * batch.len() as f64);
+            tokens += input.tokens;
+            losses.push(loss.clone().inner());
+            accumulator.accumulate(model, GradientsParams::from_grads(loss.backward(), model));
+        }
+        let loss = Tensor::cat(losses, 0)
+            .sum()
+            .try_into_scalar::<f32>()
+            .map_err(|error| anyhow!("{error:?}"))?;
+        Ok((f64::from(loss), accumulator.grads(), tokens))
+    }
+
+    /// Input positions of the answers' first and last tokens, `[batch]` each.
+    fn targets(&self, windows: &[Window]) -> (Tensor<1, Int>, Tensor<1, Int>) {
+        let positions = windows.iter().map(|window| {
+            let question = self.train.question_tokens(window.question).len();
+            let paragraph = self.layout.template.paragraph_start(question);
+            let (first, last) =
+                answer_in(self.train, window).expect("training windows contain their answer");
+            ((paragraph + first) as i64, (paragraph + last) as i64)
+        });
+        let (starts, ends): (Vec<i64>, Vec<i64>) = positions.unzip();
+        let tensor = |values: Vec<i64>| {
+            let shape = [values.len()];
+            Tensor::from_data(TensorData::new(values, shape), self.device)
+        };
+        (tensor(starts), tensor(ends))
+    }
+
+    fn log_evaluation(
+        &self,
+        model: &SpanModel,
+        step: usize,
+        epoch: usize,
+        log: &mut TrainingLog,
+    ) -> Result<()> {
+        let Some((dev, _)) = self.dev else {
+            return Ok(());
+        };
+        let (dev_loss, dev_exact_match) = self.evaluate(model, dev.questions())?;
+        tracing::info!("step {step}: dev loss {dev_loss:.3}, exact match {dev_exact_match:.3}");
+        let epoch = epoch + 1;
+        log.push(&Record::Evaluation {
+            step,
+            epoch,
+            dev_loss,
+            dev_exact_match,
+            dev_questions: dev.questions(),
+        })
+    }
+
+    /// Loss and exact match on the first `questions` dev questions, without dropout.
+    fn evaluate(&self, model: &SpanModel, questions: usize) -> Result<(f64, f64)> {
+        let Some((dev, references)) = self.dev else {
+            return Ok((f64::NAN, f64::NAN));
+        };
+        let model = model.valid();
+        let device = self.device.clone().without_autodiff();
+        let batch_size = 2 * self.settings.micro_batch_size();
+        let scorer = Scorer {
+            model: &model,
+            device: &device,
+            layout: self.layout,
+            precision: self.precision,
+            batch_size,
+        };
+        let mut exact = 0;
+        let loss = scorer.score(dev, questions, |index, scores, _| {
+            let question = &references.questions[index];
+            let paragraph = Characters::new(references.paragraph(question));
+            let best = scores.view().best_spans(DEV_ANSWER_LENGTH, 1);
+            let answer = best.first().and_then(|span| paragraph.get(span.range()));
+            exact += usize::from(
+                question
+                    .answers
+                    .iter()
+                    .any(|reference| Some(&*reference.text) == answer),
+            );
+            Ok(())
+        })?;
+        Ok((
+            loss.value(),
+            exact as f64 / questions.min(dev.questions()) as f64,
+        ))
+    }
+}

@@ -1,0 +1,273 @@
+//! Parameters from and to `model.safetensors`, under Hugging Face's names.
+//!
+//! One table of names serves both directions. PyTorch keeps a linear layer's matrix as
+//! `[outputs, inputs]`, this project as `[inputs, outputs]`; it is transposed on the way.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use fs_err::File;
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use spanwise_artifact::UserError;
+
+use crate::config::BertConfig;
+use crate::encoder::SpanModel;
+
+/// Our path of a module's part → its name in a checkpoint. Longer paths stand before their prefixes.
+const NAMES: [(&str, &str); 15] = [
+    ("embeddings.word", "bert.embeddings.word_embeddings"),
+    ("embeddings.position", "bert.embeddings.position_embeddings"),
+    (
+        "embeddings.token_type",
+        "bert.embeddings.token_type_embeddings",
+    ),
+    ("embeddings.norm", "bert.embeddings.LayerNorm"),
+    ("query", "attention.self.query"),
+    ("key", "attention.self.key"),
+    ("value", "attention.self.value"),
+    ("attention_output", "attention.output.dense"),
+    ("attention_norm", "attention.output.LayerNorm"),
+    ("intermediate", "intermediate.dense"),
+    ("output_norm", "output.LayerNorm"),
+    ("output", "output.dense"),
+    ("span_head", "qa_outputs"),
+    ("gamma", "weight"),
+    ("beta", "bias"),
+];
+
+/// Names of parameters that a pre-trained checkpoint may lack: the span head.
+const HEAD: &str = "qa_outputs.";
+
+/// A parameter's name in a checkpoint, from its path in [`SpanModel`].
+fn checkpoint_name(path: &[String]) -> String {
+    let translate = |part: &str| {
+        NAMES
+            .iter()
+            .find(|(ours, _)| *ours == part)
+            .map_or(part, |(_, theirs)| theirs)
+            .to_owned()
+    };
+    let (parameter, module) = path.split_last().expect("a parameter has a name");
+    let module = match module {
+        [layers, index, part] if layers == "layers" => {
+            format!("bert.encoder.layer.{index}.{}", translate(part))
+        }
+        _ => translate(&module.join(".")),
+    };
+    format!("{module}.{}", translate(parameter))
+}
+
+/// Builds the model of a checkpoint directory's `config.json` and fills it from its `model.safetensors`.
+///
+/// Parameters of other heads are left aside. A missing span head is drawn from `device`'s generator and
+/// reported in the returned names; any other missing or mis-shaped parameter is refused.
+pub fn load(directory: &Path, device: &Device) -> Result<(SpanModel, Vec<String>)> {
+    let config = BertConfig::read(&directory.join("config.json"))?;
+    let path = directory.join("model.safetensors");
+    let file = File::open(&path)?;
+    #[expect(
+        unsafe_code,
+        reason = "artifacts are immutable once committed, so the map cannot change underneath"
+    )]
+    let map =
+        unsafe { Mmap::map(file.file()) }.with_context(|| format!("map {}", path.display()))?;
+    let tensors =
+        SafeTensors::deserialize(&map).with_context(|| format!("read {}", path.display()))?;
+
+    let mut loader = Loader {
+        tensors,
+        path: Place::default(),
+        device,
+        missing: Vec::new(),
+        problems: Vec::new(),
+    };
+    let model = SpanModel::new(&config, device).map(&mut loader);
+    let Loader {
+        missing,
+        mut problems,
+        ..
+    } = loader;
+    let (head, absent): (Vec<_>, Vec<_>) =
+        missing.into_iter().partition(|name| name.starts_with(HEAD));
+    problems.extend(absent.into_iter().map(|name| format!("{name} is missing")));
+    ensure!(
+        problems.is_empty(),
+        UserError::new(format!(
+            "the checkpoint does not fit its config.json: {}",
+            problems.join("; ")
+        ))
+    );
+    Ok((model, head))
+}
+
+/// Writes the model's parameters as f32 under Hugging Face's names.
+pub fn save(model: &SpanModel, path: &Path) -> Result<()> {
+    let mut collector = Collector::default();
+    model.visit(&mut collector);
+    let views = collector
+        .tensors
+        .iter()
+        .map(|(name, (shape, values))| {
+            let bytes = bytemuck::cast_slice(values);
+            Ok((
+                name.as_str(),
+                TensorView::new(Dtype::F32, shape.clone(), bytes)?,
+            ))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    safetensors::serialize_to_file(views, Some(metadata), path)
+        .with_context(|| format!("write {}", path.display()))
+}
+
+/// Where a walk over the module stands.
+#[derive(Default)]
+struct Place {
+    names: Vec<String>,
+    /// Whether the innermost module keeps its matrix transposed.
+    linear: bool,
+}
+
+impl Place {
+    fn enter(&mut self, name: &str, container: &str) {
+        self.names.push(name.to_owned());
+        self.linear |= container == "Struct:Linear";
+    }
+
+    fn exit(&mut self, container: &str) {
+        self.names.pop();
+        self.linear &= container != "Struct:Linear";
+    }
+}
+
+struct Loader<'a> {
+    tensors: SafeTensors<'a>,
+    path: Place,
+    device: &'a Device,
+    missing: Vec<String>,
+    problems: Vec<String>,
+}
+
+impl Loader<'_> {
+    /// The parameter's values in our layout, or why they cannot be had.
+    fn read(&self, name: &str, shape: &[usize]) -> Result<Option<Vec<f32>>> {
+        let unprefixed = name.strip_prefix("bert.").unwrap_or(name);
+        let Ok(view) = self
+            .tensors
+            .tensor(name)
+            .or_else(|_| self.tensors.tensor(unprefixed))
+        else {
+            return Ok(None);
+        };
+        let transposed = self.path.linear && shape.len() == 2;
+        let expected: Vec<usize> = if transposed {
+            shape.iter().rev().copied().collect()
+        } else {
+            shape.to_vec()
+        };
+        ensure!(
+            view.shape() == expected,
+            "{name} has the shape {:?}, expected {expected:?}",
+            view.shape()
+        );
+        let values = to_f32(&view)
+            .map_err(|found| anyhow!("{name} is {found:?}, supported are F32, F16 and BF16"))?;
+        Ok(Some(if transposed {
+            transpose(&values, shape[1], shape[0])
+        } else {
+            values
+        }))
+    }
+}
+
+impl ModuleMapper for Loader<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.path.exit(container_type);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = checkpoint_name(&self.path.names);
+        let shape = param.lazy_shape().to_vec();
+        match self.read(&name, &shape) {
+            Ok(Some(values)) => {
+                let tensor = Tensor::from_data(TensorData::new(values, shape), self.device);
+                let id = param.id;
+                param.transform_for_load(tensor, id)
+            }
+            Ok(None) => {
+                self.missing.push(name);
+                param
+            }
+            Err(problem) => {
+                self.problems.push(problem.to_string());
+                param
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Collector {
+    path: Place,
+    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+}
+
+impl ModuleVisitor for Collector {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.path.exit(container_type);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        let mut shape = tensor.dims().to_vec();
+        let mut values = tensor
+            .into_data()
+            .try_into_vec::<f32>()
+            .expect("parameters are f32");
+        if self.path.linear && D == 2 {
+            values = transpose(&values, shape[0], shape[1]);
+            shape.reverse();
+        }
+        self.tensors
+            .insert(checkpoint_name(&self.path.names), (shape, values));
+    }
+}
+
+/// A tensor's values as f32, or its type where that is not a float this project reads.
+fn to_f32(view: &TensorView) -> Result<Vec<f32>, Dtype> {
+    let bytes = view.data();
+    let pairs = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
+    match view.dtype() {
+        Dtype::F32 => Ok(bytes
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect()),
+        Dtype::F16 => Ok(pairs()
+            .map(|pair| half::f16::from_le_bytes(pair).to_f32())
+            .collect()),
+        Dtype::BF16 => Ok(pairs()
+            .map(|pair| half::bf16::from_le_bytes(pair).to_f32())
+            .collect()),
+        other => Err(other),
+    }
+}
+
+/// The transpose of a row-major `[rows, columns]` matrix.
+fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    (0..columns)
+        .flat_map(|column| (0..rows).map(move |row| values[row * columns + column]))
+        .collect()
+}

@@ -1,0 +1,187 @@
+//! Devices by name. Everything specific to libtorch stands here, so that another backend can take its place.
+
+use burn::tensor::Device;
+
+/// Why a device cannot be used, as a sentence fragment, with the remedy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct DeviceError {
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// A device in use.
+#[derive(Debug, Clone)]
+pub struct OpenDevice {
+    /// For tensors.
+    pub device: Device,
+    /// What it is, for messages and records: `flex`, `libtorch cpu`, `libtorch cuda:0`.
+    pub name: String,
+}
+
+/// Whether this program was built with libtorch.
+pub const HAS_LIBTORCH: bool = cfg!(feature = "tch");
+
+/// Opens `auto`, `flex`, `cpu`, `cuda`, `cuda:N` or `mps`. All but `flex` are libtorch's; `auto` is CUDA
+/// where there is a GPU, else libtorch's CPU where it is set up, else `flex`.
+pub fn open(name: &str) -> Result<OpenDevice, DeviceError> {
+    match name {
+        "flex" => Ok(flex()),
+        "auto" => Ok(libtorch::best().unwrap_or_else(flex)),
+        _ => libtorch::open(name),
+    }
+}
+
+fn flex() -> OpenDevice {
+    OpenDevice {
+        device: Device::flex(),
+        name: "flex".to_owned(),
+    }
+}
+
+fn unknown(name: &str) -> DeviceError {
+    DeviceError {
+        message: format!("there is no device {name:?}"),
+        hint: "use auto, cpu, cuda, cuda:N, mps or flex".to_owned(),
+    }
+}
+
+/// `cuda` and `cuda:N`.
+fn cuda_index(name: &str) -> Option<usize> {
+    match name.strip_prefix("cuda")? {
+        "" => Some(0),
+        index => index.strip_prefix(':')?.parse().ok(),
+    }
+}
+
+#[cfg(feature = "tch")]
+mod libtorch {
+    #![expect(
+        deprecated,
+        reason = "burn-tch is deprecated upstream but is today's fastest backend on CPU and CUDA"
+    )]
+
+    use burn::tensor::Device;
+
+    use super::{DeviceError, OpenDevice, cuda_index, unknown};
+
+    pub(super) fn best() -> Option<OpenDevice> {
+        Some(if tch::Cuda::is_available() {
+            cuda(0)
+        } else {
+            cpu()
+        })
+    }
+
+    pub(super) fn open(name: &str) -> Result<OpenDevice, DeviceError> {
+        let unavailable = |message: String, hint: &str| {
+            Err(DeviceError {
+                message,
+                hint: hint.to_owned(),
+            })
+        };
+        match (name, cuda_index(name)) {
+            ("cpu", _) => Ok(cpu()),
+            ("mps", _) if tch::utils::has_mps() => Ok(OpenDevice {
+                device: Device::libtorch_mps(),
+                name: "libtorch mps".to_owned(),
+            }),
+            ("mps", _) => unavailable(
+                "this machine has no MPS device".to_owned(),
+                "use device = \"cpu\"",
+            ),
+            (_, Some(index)) => {
+                let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+                match (tch::Cuda::is_available(), index < count) {
+                    (true, true) => Ok(cuda(index)),
+                    (true, false) => unavailable(
+                        format!(
+                            "there is no {name}: this machine has {count} CUDA device(s), counted from 0"
+                        ),
+                        "name an existing one",
+                    ),
+                    (false, _) => unavailable(
+                        "libtorch sees no CUDA device on this machine".to_owned(),
+                        "use device = \"cpu\" or \"auto\"; with a GPU, check nvidia-smi and run `cargo xtask setup` again",
+                    ),
+                }
+            }
+            _ => Err(unknown(name)),
+        }
+    }
+
+    fn cuda(index: usize) -> OpenDevice {
+        OpenDevice {
+            device: Device::libtorch_cuda(index),
+            name: format!("libtorch cuda:{index}"),
+        }
+    }
+
+    fn cpu() -> OpenDevice {
+        keep_freed_memory();
+        OpenDevice {
+            device: Device::libtorch(),
+            name: "libtorch cpu".to_owned(),
+        }
+    }
+
+    /// Keeps the C allocator from giving freed memory back to the kernel. Every step allocates the same
+    /// large tensors again; fetching them from the kernel each time costs page faults and zeroing.
+    fn keep_freed_memory() {
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        {
+            const TOP_PAD_BYTES: libc::c_int = 256 << 20;
+            #[expect(
+                unsafe_code,
+                reason = "mallopt only sets parameters of the allocator, under its own lock"
+            )]
+            // SAFETY: no pointers are involved and any value is valid.
+            unsafe {
+                libc::mallopt(libc::M_MMAP_MAX, 0);
+                libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+                libc::mallopt(libc::M_TOP_PAD, TOP_PAD_BYTES);
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "tch"))]
+mod libtorch {
+    use super::{DeviceError, OpenDevice, cuda_index, unknown};
+
+    pub(super) fn best() -> Option<OpenDevice> {
+        None
+    }
+
+    pub(super) fn open(name: &str) -> Result<OpenDevice, DeviceError> {
+        if name != "cpu" && name != "mps" && cuda_index(name).is_none() {
+            return Err(unknown(name));
+        }
+        Err(DeviceError {
+            message: format!(
+                "the device {name:?} needs libtorch, and this program was built without it"
+            ),
+            hint: "run `cargo xtask setup`, or use device = \"flex\"".to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_by_name() {
+        assert_eq!(open("flex").unwrap().name, "flex");
+        assert_eq!(open("auto").unwrap().name == "flex", !HAS_LIBTORCH);
+        assert_eq!(open("cpu").is_ok(), HAS_LIBTORCH);
+        for wrong in ["gpu", "cuda:", "cuda:x", "cudax", ""] {
+            assert_eq!(
+                open(wrong).unwrap_err().message,
+                format!("there is no device {wrong:?}")
+            );
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Tokenizes every question and paragraph once and lays evaluation windows over the tokens.
+//!
+//! - [`tokenize`]: text → token ids, each with its character range in the original text
+//! - [`lay`]: answers and windows in tokens
+//!
+//! Training windows are not made here: the train stage draws them anew every epoch.
+
+#![warn(missing_docs)]
+
+pub mod lay;
+pub mod tokenize;
