@@ -1,1 +1,133 @@
-fn main() {}
+//! The project's tasks: `cargo xtask <task>`.
+//!
+//! This program knows stages by name and starts them as processes. It links neither Burn nor tokenizers,
+//! so it builds in seconds.
+
+mod ci;
+mod code;
+mod pipeline;
+mod pipeline_file;
+mod plan;
+mod programs;
+mod setup;
+mod test;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use spanwise_artifact::{Stage, program};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Fine-tune BERT-family encoders for extractive question answering",
+    version
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run a pipeline: whatever is stale, in order, and nothing else
+    Pipeline {
+        #[command(flatten)]
+        file: FileArguments,
+        #[command(flatten)]
+        scope: Scope,
+    },
+    /// Run one stage of a pipeline; everything before it must be fresh
+    Stage {
+        /// checkpoint, data, windows, train, predict, ensemble or answers
+        #[arg(value_parser = stage)]
+        name: Stage,
+        #[command(flatten)]
+        file: FileArguments,
+        /// Run it even if it is fresh
+        #[arg(long)]
+        force: bool,
+    },
+    /// Say of every stage of a pipeline whether it is fresh, and if not, why
+    Status {
+        #[command(flatten)]
+        file: FileArguments,
+    },
+    /// Bring libtorch into the checkout: faster on CPU, and the way to a GPU
+    Setup {
+        /// Bring the CUDA build even if no NVIDIA GPU is found
+        #[arg(long)]
+        cuda: bool,
+    },
+    /// Run all tests
+    Test {
+        /// Passed on to `cargo test`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run what continuous integration runs
+    Ci,
+}
+
+#[derive(Args)]
+struct FileArguments {
+    /// The pipeline file
+    #[arg(default_value = "pipelines/demo.toml")]
+    file: PathBuf,
+    /// Change a setting for this run, such as `--set train.epochs=3`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+/// Which stages run.
+#[derive(Args, Default)]
+struct Scope {
+    /// Run this stage and all after it even if they are fresh
+    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    from: Option<Stage>,
+    /// Run this stage only, if it is stale; everything before it must be fresh
+    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    only: Option<Stage>,
+    /// Take this stage's current artifact as it is, stale or not
+    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    keep: Vec<Stage>,
+    /// Run every stage even if it is fresh
+    #[arg(long)]
+    force: bool,
+    /// Print the resolved pipeline file and what would run, and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn stage(name: &str) -> Result<Stage, String> {
+    let names = || Stage::ALL.map(Stage::name).join(", ");
+    Stage::from_name(name).ok_or_else(|| format!("the stages are {}", names()))
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => program::report(&error),
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Pipeline { file, scope } => pipeline::run(&file.file, &file.overrides, &scope),
+        Task::Stage { name, file, force } => {
+            let scope = Scope {
+                only: Some(name),
+                force,
+                ..Scope::default()
+            };
+            pipeline::run(&file.file, &file.overrides, &scope)
+        }
+        Task::Status { file } => pipeline::status(&file.file, &file.overrides),
+        Task::Setup { cuda } => setup::run(cuda),
+        Task::Test { arguments } => test::run(&arguments),
+        Task::Ci => ci::run(),
+    }
+}

@@ -8,6 +8,7 @@
 //! - [`questions`], [`windows`], [`scores`]: what passes between stages
 //! - [`manifest`], [`fingerprint`], [`draft`]: identity, staleness and atomic commit
 //! - [`job`], [`program`]: how a stage program is started and how it reports
+//! - [`pip`]: wheels through the user's own pip
 
 #![warn(missing_docs)]
 
@@ -18,6 +19,7 @@ pub mod fingerprint;
 pub mod job;
 pub mod jsonl;
 pub mod manifest;
+pub mod pip;
 pub mod program;
 pub mod progress;
 pub mod questions;

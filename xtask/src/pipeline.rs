@@ -1,0 +1,217 @@
+//! Running a pipeline: stage after stage, only what is stale.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+use spanwise_artifact::{Job, Manifest, Stage, UserError, jsonl};
+
+use crate::pipeline_file::{self, Pipeline};
+use crate::plan::{Plan, relink};
+use crate::programs::Programs;
+use crate::{Scope, setup, workspace};
+
+/// Files of the answers stage that stand at the top of a run.
+const RESULTS: [&str; 3] = ["submission.csv", "metrics.json", "answers.jsonl"];
+
+/// Brings a pipeline up to date.
+pub fn run(file: &Path, overrides: &[String], scope: &Scope) -> Result<()> {
+    let pipeline = pipeline_file::read(file, overrides)?;
+    if scope.dry_run {
+        println!("{}", pipeline.resolved);
+    }
+    let plan = Plan::new(&pipeline)?;
+    let mut runner = Runner {
+        pipeline: &pipeline,
+        scope,
+        artifacts: vec![None; plan.nodes.len()],
+        plan,
+        programs: None,
+    };
+    for index in 0..runner.plan.nodes.len() {
+        runner.bring_up_to_date(index)?;
+    }
+    if !scope.dry_run && scope.only.is_none() {
+        runner.publish()?;
+    }
+    Ok(())
+}
+
+/// Says of every stage whether it is fresh.
+pub fn status(file: &Path, overrides: &[String]) -> Result<()> {
+    let pipeline = pipeline_file::read(file, overrides)?;
+    let plan = Plan::new(&pipeline)?;
+    let scope = Scope {
+        dry_run: true,
+        ..Scope::default()
+    };
+    let mut runner = Runner {
+        pipeline: &pipeline,
+        scope: &scope,
+        artifacts: vec![None; plan.nodes.len()],
+        plan,
+        programs: None,
+    };
+    for index in 0..runner.plan.nodes.len() {
+        runner.bring_up_to_date(index)?;
+    }
+    Ok(())
+}
+
+struct Runner<'a> {
+    pipeline: &'a Pipeline,
+    scope: &'a Scope,
+    plan: Plan,
+    /// Per node, once it is there.
+    artifacts: Vec<Option<PathBuf>>,
+    programs: Option<Programs>,
+}
+
+impl Runner<'_> {
+    /// Runs node `index` if it is stale and in scope, and says what happens to it.
+    fn bring_up_to_date(&mut self, index: usize) -> Result<()> {
+        let node = &self.plan.nodes[index];
+        let say = |state: &str| eprintln!("{:<12} {state}", node.label);
+        if self.scope.keep.contains(&node.stage) {
+            let Some(current) = self.plan.current(node) else {
+                bail!(UserError::new(format!(
+                    "--keep {}: this pipeline has no artifact of it yet",
+                    node.stage
+                )));
+            };
+            say("kept as it is");
+            self.artifacts[index] = Some(current);
+            return Ok(());
+        }
+        if self.scope.only.is_some_and(|only| node.stage > only) {
+            return Ok(());
+        }
+        let Some(ready) = self.plan.ready(index, &self.artifacts)? else {
+            let waits = self.plan.missing(index, &self.artifacts).join(", ");
+            say(&format!("stale: runs if {waits} changes"));
+            return Ok(());
+        };
+        let forced = self.forced(node.stage);
+        if Manifest::read(&ready.output)?.is_some() && !forced {
+            say("fresh");
+        } else {
+            let reasons = if forced {
+                vec!["forced".to_owned()]
+            } else {
+                self.plan.reasons(node, &ready)?
+            };
+            say(&format!("stale: {}", reasons.join(", ")));
+            if self.scope.dry_run {
+                return Ok(());
+            }
+            if let Some(only) = self.scope.only.filter(|&only| only != node.stage) {
+                let message = format!("{} is stale, and only {only} was to run", node.label);
+                bail!(
+                    UserError::new(message)
+                        .hint("run the whole pipeline, or add --keep for a stage to take as it is")
+                );
+            }
+            let log = self
+                .plan
+                .run
+                .join("logs")
+                .join(format!("{}.log", node.label.replace(' ', "-")));
+            let job = Job {
+                stage: node.stage,
+                settings: ready.recipe.settings,
+                inputs: ready.inputs,
+                output: ready.output.clone(),
+                seed: ready.recipe.seed,
+                device: node.device.clone(),
+                code: ready.recipe.code,
+                log: Some(log),
+            };
+            let began = Instant::now();
+            let stage = node.stage;
+            let label = node.label.clone();
+            self.programs()?.run(stage, &job)?;
+            eprintln!("{label:<12} done in {}", minutes(began.elapsed()));
+        }
+        if !self.scope.dry_run {
+            relink(
+                &ready.output,
+                &self.plan.run.join(&self.plan.nodes[index].link),
+            )?;
+        }
+        self.artifacts[index] = Some(ready.output);
+        Ok(())
+    }
+
+    fn forced(&self, stage: Stage) -> bool {
+        let in_scope = self.scope.only.is_none_or(|only| only == stage);
+        (self.scope.force && in_scope) || self.scope.from.is_some_and(|from| stage >= from)
+    }
+
+    /// The stage programs, built on first use.
+    fn programs(&mut self) -> Result<&Programs> {
+        if self.programs.is_none() {
+            let device = self.pipeline.device.as_str();
+            if !workspace::has_libtorch() && !matches!(device, "auto" | "flex") {
+                eprintln!("device = {device:?} computes with libtorch, which is not set up yet");
+                setup::run(false)?;
+            }
+            eprintln!("building the stage programs (minutes the first time, seconds after)");
+            self.programs = Some(Programs::build()?);
+        }
+        Ok(self.programs.as_ref().expect("built above"))
+    }
+
+    /// Puts the results at the top of the run's folder and says what they are.
+    fn publish(&self) -> Result<()> {
+        let run = &self.plan.run;
+        fs_err::write(run.join("pipeline.toml"), &self.pipeline.resolved)?;
+        for file in RESULTS {
+            let target = run.join("answers").join(file);
+            let link = run.join(file);
+            if target.exists() {
+                relink(&Path::new("answers").join(file), &link)?;
+            } else if link.symlink_metadata().is_ok() {
+                fs_err::remove_file(link)?;
+            }
+        }
+        let metrics: Value = jsonl::read_document(&run.join("metrics.json"))?;
+        let shown = |file: &str| workspace::display(&run.join(file));
+        println!();
+        for (split, metrics) in metrics.as_object().into_iter().flatten() {
+            println!(
+                "{split:<12} exact match {:.3} ± {:.3}, CMRC F1 {:.3} ({} questions)",
+                metrics["task_exact_match"].as_f64().unwrap_or(f64::NAN),
+                metrics["task_exact_match_standard_error"]
+                    .as_f64()
+                    .unwrap_or(f64::NAN),
+                metrics["cmrc_f1"].as_f64().unwrap_or(f64::NAN),
+                metrics["questions"],
+            );
+        }
+        if run.join("submission.csv").exists() {
+            println!("submission   {}", shown("submission.csv"));
+        }
+        println!(
+            "more         {}: every answer with its candidates",
+            shown("answers.jsonl")
+        );
+        println!("             {}: all rulers", shown("metrics.json"));
+        let training = match self.pipeline.members.len() {
+            1 => "train/training.jsonl",
+            _ => "members/1/train/training.jsonl",
+        };
+        println!(
+            "             {}: loss, learning rate and speed of every step",
+            shown(training)
+        );
+        Ok(())
+    }
+}
+
+fn minutes(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 60.. => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{:.1} s", time.as_secs_f64()),
+    }
+}

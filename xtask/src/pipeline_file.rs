@@ -1,0 +1,432 @@
+//! The pipeline file: as parsed, and as validated.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use spanwise_artifact::UserError;
+use spanwise_artifact::settings::{
+    AnswersSettings, CheckpointSettings, DataSettings, EnsembleMethod, EnsembleSettings,
+    PredictSettings, Problem, TrainSettings, WindowsSettings,
+};
+use toml::{Table, Value};
+
+use crate::workspace;
+
+/// What the user typed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PipelineFile {
+    #[serde(default = "default_seed")]
+    seed: u64,
+    #[serde(default = "default_device")]
+    device: String,
+    checkpoint: CheckpointSettings,
+    data: DataSettings,
+    #[serde(default)]
+    windows: WindowsSettings,
+    #[serde(default)]
+    train: TrainSettings,
+    #[serde(default)]
+    predict: PredictSettings,
+    #[serde(default)]
+    ensemble: EnsembleTable,
+    #[serde(default)]
+    answers: AnswersSettings,
+}
+
+fn default_seed() -> u64 {
+    42
+}
+
+fn default_device() -> String {
+    "auto".to_owned()
+}
+
+/// `[ensemble]` with its members.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct EnsembleTable {
+    method: EnsembleMethod,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    members: Vec<MemberTable>,
+}
+
+/// What a member does differently.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct MemberTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    #[serde(skip_serializing_if = "Table::is_empty")]
+    checkpoint: Table,
+    #[serde(skip_serializing_if = "Table::is_empty")]
+    windows: Table,
+    #[serde(skip_serializing_if = "Table::is_empty")]
+    train: Table,
+}
+
+/// What the runner uses: every value there and possible, members spelled out.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// The file's name without its ending; its folder below `runs/`.
+    pub name: String,
+    /// The file as the user named it.
+    pub file: String,
+    /// Where training and prediction compute.
+    pub device: String,
+    /// Input files and what to do with wrong records.
+    pub data: DataSettings,
+    /// One for a single model.
+    pub members: Vec<Member>,
+    /// How members become one.
+    pub ensemble: EnsembleSettings,
+    /// From scores to strings.
+    pub answers: AnswersSettings,
+    /// The file with every default filled in.
+    pub resolved: String,
+}
+
+/// One model of the pipeline.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Of training.
+    pub seed: u64,
+    /// Where the encoder comes from.
+    pub checkpoint: CheckpointSettings,
+    /// How text is cut.
+    pub windows: WindowsSettings,
+    /// How it is fine-tuned.
+    pub train: TrainSettings,
+    /// How it is applied.
+    pub predict: PredictSettings,
+}
+
+/// Reads and validates a pipeline file, with `--set key=value` overrides applied.
+pub fn read(path: &Path, overrides: &[String]) -> Result<Pipeline> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .or_else(|_| std::fs::read_to_string(workspace::root().join(path)));
+    let text = text.map_err(|error| {
+        UserError::new(format!("cannot read the pipeline file {shown}: {error}"))
+            .hint("the ones that come with the project are in pipelines/")
+    })?;
+    let name = path.file_stem().map_or_else(
+        || "pipeline".to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    );
+    parse(
+        &name,
+        &Source {
+            file: &shown,
+            text: &text,
+            overrides,
+        },
+    )
+}
+
+/// The text of a pipeline file and where it comes from, for messages.
+struct Source<'a> {
+    file: &'a str,
+    text: &'a str,
+    overrides: &'a [String],
+}
+
+fn parse(name: &str, source: &Source) -> Result<Pipeline> {
+    // Errors of the file itself are reported with their place in it, so it must pass before overrides do.
+    let mut file: PipelineFile = toml::from_str(source.text).map_err(|error| {
+        UserError::new(format!("{}: {}", source.file, error.to_string().trim_end()))
+    })?;
+    if !source.overrides.is_empty() {
+        let mut table: Table = toml::from_str(source.text)?;
+        for assignment in source.overrides {
+            set(&mut table, assignment)?;
+            file = table.clone().try_into().map_err(|error: toml::de::Error| {
+                UserError::new(format!("--set {assignment}: {}", error.message()))
+            })?;
+        }
+    }
+    let members = members(&file)?;
+    let mut problems = file.data.problems();
+    problems.extend(file.answers.problems());
+    problems.extend(file.predict.problems());
+    if !known_device(&file.device) {
+        let allowed = "auto, cpu, cuda, cuda:N, mps or flex".to_owned();
+        problems.push(Problem {
+            key: "device".to_owned(),
+            found: file.device.clone(),
+            allowed,
+        });
+    }
+    for member in &members {
+        problems.extend(member.checkpoint.problems());
+        problems.extend(member.windows.problems());
+        problems.extend(member.train.problems());
+    }
+    if let Some(problem) = problems.first() {
+        let Problem {
+            key,
+            found,
+            allowed,
+        } = problem;
+        bail!(UserError::new(format!(
+            "{}: {key} is {found}; allowed is {allowed}",
+            source.place(key)
+        )));
+    }
+    Ok(Pipeline {
+        name: name.to_owned(),
+        file: source.file.to_owned(),
+        resolved: toml::to_string(&file)?,
+        device: file.device,
+        data: file.data,
+        members,
+        ensemble: EnsembleSettings {
+            method: file.ensemble.method,
+        },
+        answers: file.answers,
+    })
+}
+
+fn known_device(name: &str) -> bool {
+    let cuda = name.strip_prefix("cuda").map(|rest| {
+        rest.strip_prefix(':')
+            .unwrap_or(if rest.is_empty() { "0" } else { "?" })
+    });
+    matches!(name, "auto" | "cpu" | "mps" | "flex")
+        || cuda.is_some_and(|index| index.parse::<u32>().is_ok())
+}
+
+impl Source<'_> {
+    /// `file:line` of a dotted key, or the override that set it, or the file alone where it is a default.
+    fn place(&self, key: &str) -> String {
+        if let Some(assignment) = self
+            .overrides
+            .iter()
+            .rev()
+            .find(|a| a.split('=').next().map(str::trim) == Some(key))
+        {
+            return format!("--set {assignment}");
+        }
+        match self.line(key) {
+            Some(line) => format!("{}:{line}", self.file),
+            None => self.file.to_owned(),
+        }
+    }
+
+    /// The line of a dotted key, counted from 1.
+    fn line(&self, key: &str) -> Option<usize> {
+        let document = toml::de::DeTable::parse(self.text).ok()?;
+        let mut table = document.get_ref();
+        let mut parts = key.split('.').peekable();
+        while let Some(part) = parts.next() {
+            let (name, value) = table.iter().find(|(name, _)| name.get_ref() == part)?;
+            if parts.peek().is_none() {
+                return Some(self.text[..name.span().start].matches('\n').count() + 1);
+            }
+            table = value.get_ref().as_table()?;
+        }
+        None
+    }
+}
+
+/// Applies `a.b.c=value`; the value is TOML, or a string where it is not.
+fn set(table: &mut Table, assignment: &str) -> Result<()> {
+    let Some((key, value)) = assignment.split_once('=') else {
+        bail!(UserError::new(format!(
+            "--set {assignment}: expected key=value"
+        )));
+    };
+    let value = format!("value = {value}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| Value::String(value.to_owned()));
+    let mut parts: Vec<&str> = key.trim().split('.').collect();
+    let last = parts.pop().context("splitting gives at least one part")?;
+    let mut table = table;
+    for part in parts {
+        let entry = table
+            .entry(part)
+            .or_insert_with(|| Value::Table(Table::new()));
+        let Some(inner) = entry.as_table_mut() else {
+            bail!(UserError::new(format!(
+                "--set {assignment}: {part} is a single value, not a table"
+            )));
+        };
+        table = inner;
+    }
+    table.insert(last.to_owned(), value);
+    Ok(())
+}
+
+fn members(file: &PipelineFile) -> Result<Vec<Member>> {
+    let single = [MemberTable::default()];
+    let tables = if file.ensemble.members.is_empty() {
+        &single[..]
+    } else {
+        &file.ensemble.members
+    };
+    let member = |(index, table): (usize, &MemberTable)| {
+        let place = |section: &str| format!("ensemble.members, number {}, {section}", index + 1);
+        let train = overlay(&file.train, &table.train, &place("train"))?;
+        let mut predict = file.predict.clone();
+        predict.precision.get_or_insert(train.precision);
+        Ok(Member {
+            seed: table.seed.unwrap_or(file.seed),
+            checkpoint: overlay(&file.checkpoint, &table.checkpoint, &place("checkpoint"))?,
+            windows: overlay(&file.windows, &table.windows, &place("windows"))?,
+            train,
+            predict,
+        })
+    };
+    tables.iter().enumerate().map(member).collect()
+}
+
+/// `base` with the keys of `changes` replaced.
+fn overlay<S: Serialize + DeserializeOwned>(base: &S, changes: &Table, place: &str) -> Result<S> {
+    let mut table = Table::try_from(base)?;
+    table.extend(changes.clone());
+    table.try_into().map_err(|error: toml::de::Error| {
+        UserError::new(format!("{place}: {}", error.message())).into()
+    })
+}
+
+/// A directory named as a checkpoint source: one that begins with `.` or `/`, or that exists.
+pub fn checkpoint_directory(source: &str) -> Option<PathBuf> {
+    let path = workspace::resolve(source);
+    (source.starts_with(['.', '/']) || path.is_dir()).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use spanwise_artifact::settings::{Placement, Precision};
+
+    use super::*;
+
+    const MINIMAL: &str =
+        "[checkpoint]\nsource = \"c\"\n\n[data]\ntrain = [\"t\"]\ndev = [\"d\"]\n";
+
+    fn parse_with(text: &str, overrides: &[&str]) -> Result<Pipeline> {
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        parse(
+            "p",
+            &Source {
+                file: "p.toml",
+                text,
+                overrides: &overrides,
+            },
+        )
+    }
+
+    fn error(extra: &str, overrides: &[&str]) -> String {
+        parse_with(&format!("{MINIMAL}{extra}"), overrides)
+            .expect_err("must be refused")
+            .to_string()
+    }
+
+    #[test]
+    fn every_key_has_a_default() {
+        let pipeline = parse_with(MINIMAL, &[]).unwrap();
+        assert_eq!(pipeline.members.len(), 1);
+        assert_eq!(pipeline.members[0].seed, 42);
+        assert_eq!(pipeline.device, "auto");
+        assert_eq!(pipeline.members[0].windows.placement, Placement::Random);
+        let again = parse_with(&pipeline.resolved, &[]).unwrap();
+        assert_eq!(
+            again.resolved, pipeline.resolved,
+            "the resolved file is a pipeline file with the same meaning"
+        );
+    }
+
+    #[test]
+    fn mistakes_are_refused_with_their_place() {
+        let unknown = error("[train]\nepoch = 3\n", &[]);
+        assert!(
+            unknown.starts_with("p.toml: TOML parse error at line 8, column 1"),
+            "{unknown}"
+        );
+        assert!(
+            unknown.contains("unknown field `epoch`, expected one of `epochs`"),
+            "{unknown}"
+        );
+        let kind = error("[train]\nepochs = \"three\"\n", &[]);
+        assert!(
+            kind.contains("line 8") && kind.contains("invalid type: string"),
+            "{kind}"
+        );
+        assert_eq!(
+            error("[train]\nepochs = 2\nwarmup = 3.0\n", &[]),
+            "p.toml:9: train.warmup is 3; allowed is 0 to 1, a share of all steps"
+        );
+        assert!(
+            error("[windows]\nstride = 900\n", &[])
+                .starts_with("p.toml:8: windows.stride is 900; allowed is 1 to 321")
+        );
+        assert!(
+            error("[train]\nprecision = \"fp16\"\n", &[])
+                .starts_with("p.toml:8: train.precision is fp16")
+        );
+        let device = parse_with(&format!("device = \"gpu\"\n{MINIMAL}"), &[])
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            device,
+            "p.toml:1: device is gpu; allowed is auto, cpu, cuda, cuda:N, mps or flex"
+        );
+        assert!(parse_with(&format!("device = \"cuda:1\"\n{MINIMAL}"), &[]).is_ok());
+    }
+
+    #[test]
+    fn overrides_are_toml_or_text() {
+        let set = [
+            "train.epochs=5",
+            "checkpoint.source=../x",
+            "data.test=[\"a\", \"b\"]",
+            "train.precision=bf16",
+        ];
+        let pipeline = parse_with(MINIMAL, &set).unwrap();
+        let member = &pipeline.members[0];
+        assert_eq!(
+            (member.train.epochs, member.checkpoint.source.as_str()),
+            (5, "../x")
+        );
+        assert_eq!(pipeline.data.test, ["a", "b"]);
+        assert_eq!(
+            member.predict.precision,
+            Some(Precision::Bf16),
+            "prediction follows training"
+        );
+        assert_eq!(
+            error("", &["train.epochs"]),
+            "--set train.epochs: expected key=value"
+        );
+        assert!(
+            error("", &["train.epoch=1"]).starts_with("--set train.epoch=1: unknown field `epoch`")
+        );
+        assert!(
+            error("", &["train.epochs=0"]).starts_with("--set train.epochs=0: train.epochs is 0")
+        );
+        assert!(error("", &["seed.x=0"]).contains("--set seed.x=0"));
+    }
+
+    #[test]
+    fn members_override_their_own_settings_only() {
+        let text = format!(
+            "{MINIMAL}[train]\nepochs = 2\n[[ensemble.members]]\nseed = 1\n[[ensemble.members]]\ntrain.epochs = 4\n"
+        );
+        let pipeline = parse_with(&text, &[]).unwrap();
+        let found: Vec<_> = pipeline
+            .members
+            .iter()
+            .map(|member| (member.seed, member.train.epochs))
+            .collect();
+        assert_eq!(found, [(1, 2), (42, 4)]);
+        let wrong = error("[[ensemble.members]]\ntrain.epoch = 4\n", &[]);
+        assert!(
+            wrong.starts_with("ensemble.members, number 1, train: unknown field `epoch`"),
+            "{wrong}"
+        );
+    }
+}

@@ -1,0 +1,462 @@
+//! Which stages a pipeline has, what each reads, and whether its artifact is there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use spanwise_artifact::fingerprint::Recipe;
+use spanwise_artifact::questions::Split;
+use spanwise_artifact::{Input, Manifest, Stage, UserError, windows};
+
+use crate::code::Code;
+use crate::pipeline_file::{Member, Pipeline, checkpoint_directory};
+use crate::workspace;
+
+/// One stage of one member of a pipeline.
+pub struct Node {
+    /// What runs.
+    pub stage: Stage,
+    /// For people: the stage, and the member's number where there are several.
+    pub label: String,
+    /// Its link below `runs/<pipeline>/`.
+    pub link: PathBuf,
+    settings: Value,
+    seed: Option<u64>,
+    /// For stages that compute on one.
+    pub device: Option<String>,
+    reads: Vec<Read>,
+}
+
+/// Something a node reads.
+struct Read {
+    role: String,
+    from: From,
+    /// The files that count, where not all do.
+    files: Option<Vec<String>>,
+}
+
+enum From {
+    /// Another node's artifact, by index.
+    Node(usize),
+    /// Something of the user's.
+    Path(PathBuf),
+}
+
+/// A node whose inputs are all there.
+pub struct Ready {
+    /// What decides its content.
+    pub recipe: Recipe,
+    /// What it reads, by role.
+    pub inputs: BTreeMap<String, Input>,
+    /// Where its artifact is or will be.
+    pub output: PathBuf,
+}
+
+/// A pipeline's nodes, each after everything it reads.
+pub struct Plan {
+    /// In the order they run.
+    pub nodes: Vec<Node>,
+    code: BTreeMap<Stage, BTreeMap<String, String>>,
+    /// `runs/<pipeline>`.
+    pub run: PathBuf,
+}
+
+impl Plan {
+    /// Lays out a pipeline. Fails where an input file is not there.
+    pub fn new(pipeline: &Pipeline) -> Result<Self> {
+        let code = Code::open()?;
+        let code = Stage::ALL
+            .into_iter()
+            .map(|stage| Ok((stage, code.digests(stage)?)))
+            .collect::<Result<_>>()?;
+        let run = workspace::root().join("runs").join(&pipeline.name);
+        Ok(Self {
+            nodes: nodes(pipeline)?,
+            code,
+            run,
+        })
+    }
+
+    /// What node `index` is made from and where it goes; `None` while an artifact it reads is missing.
+    pub fn ready(&self, index: usize, artifacts: &[Option<PathBuf>]) -> Result<Option<Ready>> {
+        let node = &self.nodes[index];
+        let mut inputs = BTreeMap::new();
+        for read in &node.reads {
+            let path = match &read.from {
+                From::Node(index) => match &artifacts[*index] {
+                    Some(path) => path.clone(),
+                    None => return Ok(None),
+                },
+                From::Path(path) => path.clone(),
+            };
+            inputs.insert(
+                read.role.clone(),
+                Input {
+                    path,
+                    files: read.files.clone(),
+                },
+            );
+        }
+        let contents = inputs
+            .iter()
+            .map(|(role, input)| Ok((role.clone(), input.content()?)))
+            .collect::<Result<_>>()?;
+        let recipe = Recipe {
+            stage: node.stage,
+            settings: node.settings.clone(),
+            seed: node.seed,
+            inputs: contents,
+            code: self.code[&node.stage].clone(),
+        };
+        let output = workspace::root()
+            .join("artifacts")
+            .join(node.stage.name())
+            .join(recipe.fingerprint());
+        Ok(Some(Ready {
+            recipe,
+            inputs,
+            output,
+        }))
+    }
+
+    /// Labels of the nodes that node `index` waits for.
+    pub fn missing(&self, index: usize, artifacts: &[Option<PathBuf>]) -> Vec<&str> {
+        let read = |read: &Read| match read.from {
+            From::Node(index) if artifacts[index].is_none() => {
+                Some(self.nodes[index].label.as_str())
+            }
+            _ => None,
+        };
+        self.nodes[index].reads.iter().filter_map(read).collect()
+    }
+
+    /// The artifact that the last run of this pipeline used for a node.
+    pub fn current(&self, node: &Node) -> Option<PathBuf> {
+        let link = fs_err::canonicalize(self.run.join(&node.link)).ok()?;
+        link.join(Manifest::FILE).exists().then_some(link)
+    }
+
+    /// Why a node's artifact is not there: what differs from the one its last run used.
+    pub fn reasons(&self, node: &Node, ready: &Ready) -> Result<Vec<String>> {
+        let previous = match self.current(node) {
+            Some(path) => Manifest::read(&path)?,
+            None => None,
+        };
+        Ok(previous.map_or_else(
+            || vec!["not run yet".to_owned()],
+            |previous| differences(&previous, &ready.recipe),
+        ))
+    }
+}
+
+/// What differs between an artifact and a recipe, in words.
+fn differences(previous: &Manifest, recipe: &Recipe) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for (key, old, new) in changes(&as_map(&previous.settings), &as_map(&recipe.settings)) {
+        reasons.push(format!("{key}: {old} → {new}"));
+    }
+    if previous.seed != recipe.seed {
+        let shown =
+            |seed: Option<u64>| seed.map_or_else(|| "none".to_owned(), |seed| seed.to_string());
+        reasons.push(format!(
+            "seed: {} → {}",
+            shown(previous.seed),
+            shown(recipe.seed)
+        ));
+    }
+    let named = |role: &String, _: &str, _: &str| format!("{role} changed");
+    reasons.extend(
+        changes(&previous.inputs, &recipe.inputs)
+            .iter()
+            .map(|(role, old, new)| named(role, old, new)),
+    );
+    let code = changes(&previous.code, &recipe.code);
+    reasons.extend(
+        code.iter()
+            .take(3)
+            .map(|(file, ..)| format!("{file} changed")),
+    );
+    if code.len() > 3 {
+        reasons.push(format!("{} more source files changed", code.len() - 3));
+    }
+    if previous.format != recipe.stage.format_version() {
+        reasons.push("its file layout changed".to_owned());
+    }
+    if reasons.is_empty() {
+        reasons.push("its artifact is gone".to_owned());
+    }
+    reasons
+}
+
+fn as_map(settings: &Value) -> BTreeMap<String, String> {
+    let entries = settings.as_object().into_iter().flatten();
+    entries
+        .map(|(key, value)| (key.clone(), value.to_string()))
+        .collect()
+}
+
+/// Keys whose values differ, with both values.
+fn changes(
+    old: &BTreeMap<String, String>,
+    new: &BTreeMap<String, String>,
+) -> Vec<(String, String, String)> {
+    let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let value = |map: &BTreeMap<String, String>, key: &String| {
+        map.get(key)
+            .cloned()
+            .unwrap_or_else(|| "default".to_owned())
+    };
+    keys.into_iter()
+        .filter(|key| old.get(*key) != new.get(*key))
+        .map(|key| (key.clone(), value(old, key), value(new, key)))
+        .collect()
+}
+
+fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
+    let mut nodes = vec![data(pipeline)?];
+    let several = pipeline.members.len() > 1;
+    let mut predictions = Vec::new();
+    for (index, member) in pipeline.members.iter().enumerate() {
+        let first = nodes.len();
+        for (stage, settings, reads) in member_stages(member, first)? {
+            let name = stage.name();
+            let computes = matches!(stage, Stage::Train | Stage::Predict);
+            let number = index + 1;
+            nodes.push(Node {
+                stage,
+                label: if several {
+                    format!("{name} {number}")
+                } else {
+                    name.to_owned()
+                },
+                link: if several {
+                    format!("members/{number}/{name}").into()
+                } else {
+                    name.into()
+                },
+                settings,
+                seed: (stage == Stage::Train).then_some(member.seed),
+                device: computes.then(|| pipeline.device.clone()),
+                reads,
+            });
+        }
+        // Zero-padded, so that roles sort in the order of members.
+        predictions.push(Read {
+            role: format!("member.{index:03}"),
+            from: From::Node(nodes.len() - 1),
+            files: None,
+        });
+    }
+    let ensemble = nodes.len();
+    nodes.push(shared(
+        Stage::Ensemble,
+        json!(pipeline.ensemble),
+        predictions,
+    ));
+    let evaluated = [Split::Dev, Split::Test];
+    let questions = evaluated
+        .into_iter()
+        .flat_map(|split| [split.questions_file(), split.paragraphs_file()])
+        .collect();
+    nodes.push(shared(
+        Stage::Answers,
+        json!(pipeline.answers),
+        vec![
+            node("ensemble", ensemble, None),
+            node("data", DATA, Some(questions)),
+        ],
+    ));
+    Ok(nodes)
+}
+
+/// Index of the data node.
+const DATA: usize = 0;
+
+fn node(role: &str, index: usize, files: Option<Vec<String>>) -> Read {
+    Read {
+        role: role.to_owned(),
+        from: From::Node(index),
+        files,
+    }
+}
+
+/// A node that all members share.
+fn shared(stage: Stage, settings: Value, reads: Vec<Read>) -> Node {
+    Node {
+        stage,
+        label: stage.name().to_owned(),
+        link: stage.name().into(),
+        settings,
+        seed: None,
+        device: None,
+        reads,
+    }
+}
+
+fn data(pipeline: &Pipeline) -> Result<Node> {
+    let mut reads = Vec::new();
+    let data = &pipeline.data;
+    for (split, files) in [
+        (Split::Train, &data.train),
+        (Split::Dev, &data.dev),
+        (Split::Test, &data.test),
+    ] {
+        for (index, file) in files.iter().enumerate() {
+            let path = workspace::resolve(file);
+            if !path.is_file() {
+                let message = format!(
+                    "{}: data.{}: there is no file {file}",
+                    pipeline.file,
+                    split.name()
+                );
+                let hint = "paths start at the workspace root; put your own files into data/";
+                return Err(UserError::new(message).hint(hint).into());
+            }
+            reads.push(Read {
+                role: format!("{}.{index}", split.name()),
+                from: From::Path(path),
+                files: None,
+            });
+        }
+    }
+    Ok(shared(Stage::Data, json!(data), reads))
+}
+
+/// A member's stages, of which the first becomes node `first`, with what each really depends on.
+fn member_stages(member: &Member, first: usize) -> Result<[(Stage, Value, Vec<Read>); 4]> {
+    let [checkpoint, windows, train] = [first, first + 1, first + 2];
+    let mut source = Vec::new();
+    if let Some(path) = checkpoint_directory(&member.checkpoint.source) {
+        if !path.is_dir() {
+            let message = format!(
+                "checkpoint.source: there is no directory {}",
+                member.checkpoint.source
+            );
+            return Err(UserError::new(message)
+                .hint("paths start at the workspace root")
+                .into());
+        }
+        source.push(Read {
+            role: "directory".to_owned(),
+            from: From::Path(path),
+            files: None,
+        });
+    }
+    let dev_questions = vec![Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
+    let windows_of = |splits: [Split; 2]| {
+        let files = splits.map(windows::file_name);
+        Some(
+            [windows::LAYOUT_FILE.to_owned()]
+                .into_iter()
+                .chain(files)
+                .collect(),
+        )
+    };
+    Ok([
+        (Stage::Checkpoint, json!(member.checkpoint), source),
+        (
+            Stage::Windows,
+            json!(member.windows),
+            // Other weights with the same tokenizer leave the windows fresh.
+            vec![
+                node("data", DATA, None),
+                node(
+                    "checkpoint",
+                    checkpoint,
+                    Some(vec!["tokenizer.json".to_owned()]),
+                ),
+            ],
+        ),
+        (
+            Stage::Train,
+            json!(member.train),
+            // A new test file leaves the model fresh.
+            vec![
+                node("checkpoint", checkpoint, None),
+                node("windows", windows, windows_of([Split::Train, Split::Dev])),
+                node("data", DATA, Some(dev_questions)),
+            ],
+        ),
+        (
+            Stage::Predict,
+            json!(member.predict),
+            vec![
+                node("train", train, None),
+                node("windows", windows, windows_of([Split::Dev, Split::Test])),
+            ],
+        ),
+    ])
+}
+
+/// Points `link` at `target`, replacing what it pointed at.
+pub fn relink(target: &Path, link: &Path) -> Result<()> {
+    if let Some(parent) = link.parent() {
+        fs_err::create_dir_all(parent)?;
+    }
+    if link.symlink_metadata().is_ok() {
+        fs_err::remove_file(link)?;
+    }
+    #[cfg(unix)]
+    fs_err::os::unix::fs::symlink(target, link)?;
+    #[cfg(windows)]
+    if target.is_dir() {
+        std::os::windows::fs::symlink_dir(target, link)?;
+    } else {
+        std::os::windows::fs::symlink_file(target, link)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_say_what_changed() {
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        let previous = Manifest {
+            stage: Stage::Train,
+            format: Stage::Train.format_version(),
+            settings: json!({"epochs": 2, "warmup": 0.1}),
+            seed: Some(1),
+            inputs: map(&[("windows", "a"), ("data", "b")]),
+            code: map(&[("crates/model/src/encoder.rs", "a")]),
+            files: BTreeMap::new(),
+            device: None,
+            created: String::new(),
+            wall_seconds: 0.0,
+            tool_version: String::new(),
+        };
+        let recipe = Recipe {
+            stage: Stage::Train,
+            settings: json!({"epochs": 3, "warmup": 0.1, "evaluate_every": 5}),
+            seed: Some(2),
+            inputs: map(&[("windows", "c"), ("data", "b")]),
+            code: map(&[("crates/model/src/encoder.rs", "b")]),
+        };
+        let expected = [
+            "epochs: 2 → 3",
+            "evaluate_every: default → 5",
+            "seed: 1 → 2",
+            "windows changed",
+            "crates/model/src/encoder.rs changed",
+        ];
+        let mut found = differences(&previous, &recipe);
+        found.sort_by_key(|reason| expected.iter().position(|expected| expected == reason));
+        assert_eq!(found, expected);
+        let same = Recipe {
+            settings: previous.settings.clone(),
+            seed: previous.seed,
+            inputs: previous.inputs.clone(),
+            code: previous.code.clone(),
+            ..recipe
+        };
+        assert_eq!(differences(&previous, &same), ["its artifact is gone"]);
+    }
+}

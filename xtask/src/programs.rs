@@ -1,0 +1,70 @@
+//! The stage programs: built when one is needed, started as processes.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use spanwise_artifact::program::EXIT_USER_ERROR;
+use spanwise_artifact::{Job, Stage, UserError, jsonl};
+
+use crate::workspace;
+
+/// Where the built programs lie.
+pub struct Programs {
+    directory: PathBuf,
+}
+
+impl Programs {
+    /// Builds every stage's program. Quick where nothing changed.
+    pub fn build() -> Result<Self> {
+        let mut build = workspace::cargo();
+        build
+            .args([
+                "build",
+                "--quiet",
+                "--workspace",
+                "--exclude",
+                "xtask",
+                "--bins",
+            ])
+            .args(workspace::features());
+        workspace::check(&mut build)?;
+        let metadata = workspace::cargo()
+            .args(["metadata", "--no-deps", "--format-version", "1"])
+            .output();
+        let metadata: Value =
+            serde_json::from_slice(&metadata.context("start cargo metadata")?.stdout)?;
+        let target = metadata["target_directory"]
+            .as_str()
+            .context("cargo metadata names no target directory")?;
+        Ok(Self {
+            directory: Path::new(target).join("debug"),
+        })
+    }
+
+    /// Runs a stage. Its messages go where ours go.
+    pub fn run(&self, stage: Stage, job: &Job) -> Result<()> {
+        let mut file = tempfile::Builder::new()
+            .prefix("job-")
+            .suffix(".json")
+            .tempfile()?;
+        file.write_all(b"")?;
+        jsonl::write_document(file.path(), job)?;
+        let program = self.directory.join(format!("spanwise-{stage}"));
+        let status = Command::new(&program)
+            .arg("--job")
+            .arg(file.path())
+            .status();
+        let status = status.with_context(|| format!("start {}", program.display()))?;
+        match status.code() {
+            Some(0) => Ok(()),
+            // The stage has said what and why.
+            Some(code) if code == i32::from(EXIT_USER_ERROR) => {
+                bail!(UserError::new(format!("the {stage} stage stopped")))
+            }
+            _ => bail!("the {stage} stage failed: {status}"),
+        }
+    }
+}
