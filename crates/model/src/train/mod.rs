@@ -22,7 +22,7 @@ use spanwise_ops as ops;
 use spanwise_ops::Precision;
 
 use crate::batch::Batch;
-use crate::encoder::SpanModel;
+use crate::encoder::{SpanLogits, SpanModel};
 use crate::score::{Scorer, answer_in};
 use epoch::mix;
 use log::{Record, TrainingLog};
@@ -133,9 +133,9 @@ impl Run<'_> {
             let input = Batch::from_windows(self.train, self.layout, windows, self.device);
             let logits = model.forward(&input, self.precision);
             let (starts, ends) = self.targets(windows);
-            let start = ops::position_cross_entropy(logits.start, input.mask.clone(), starts);
-            let end = ops::position_cross_entropy(logits.end, input.mask, ends);
-            let loss = (start + end).sum().div_scalar(2.0 * batch.len() as f64);
+            let loss = span_loss(logits, input.mask, starts, ends)
+                .sum()
+                .div_scalar(batch.len() as f64);
             tokens += input.tokens;
             losses.push(loss.clone().inner());
             accumulator.accumulate(model, GradientsParams::from_grads(loss.backward(), model));
@@ -220,4 +220,19 @@ impl Run<'_> {
             exact as f64 / questions.min(dev.questions()) as f64,
         ))
     }
+}
+
+/// Loss of every row, `[batch]`: the mean of start and end cross-entropy.
+///
+/// `mask`: `[batch, tokens]`, as in [`Batch`]; `starts` and `ends`: input positions of the answers' first
+/// and last tokens, `[batch]`.
+pub fn span_loss(
+    logits: SpanLogits,
+    mask: Tensor<2>,
+    starts: Tensor<1, Int>,
+    ends: Tensor<1, Int>,
+) -> Tensor<1> {
+    let start = ops::position_cross_entropy(logits.start, mask.clone(), starts);
+    let end = ops::position_cross_entropy(logits.end, mask, ends);
+    (start + end).div_scalar(2.0)
 }

@@ -1,0 +1,280 @@
+//! The same numbers as transformers: logits, losses, gradient norms, optimizer steps.
+
+mod support;
+
+use anyhow::{Context, Result};
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Int, Tensor};
+use serde::Deserialize;
+use spanwise_artifact::jsonl;
+use spanwise_model::train::{optimizer, span_loss};
+use spanwise_model::weights;
+use spanwise_ops::Precision;
+use support::{batch, devices, tiny_bert, values};
+
+#[derive(Deserialize)]
+struct Expected {
+    cases: Vec<Case>,
+    training: Training,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    rows: Vec<Row>,
+    start: Vec<Vec<f32>>,
+    end: Vec<Vec<f32>>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    ids: Vec<u32>,
+    token_types: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+struct Training {
+    learning_rate: f64,
+    weight_decay: f64,
+    max_grad_norm: f64,
+    starts: Vec<i64>,
+    ends: Vec<i64>,
+    losses: Vec<f64>,
+    gradient_norms: Vec<f64>,
+    after: Case,
+}
+
+impl Case {
+    fn rows(&self) -> Vec<(Vec<u32>, Vec<u32>)> {
+        self.rows
+            .iter()
+            .map(|row| (row.ids.clone(), row.token_types.clone()))
+            .collect()
+    }
+
+    /// Largest difference of a logit of a real token.
+    fn difference(
+        &self,
+        model: &spanwise_model::encoder::SpanModel,
+        device: &Device,
+    ) -> Result<f32> {
+        let logits = model.forward(&batch(&self.rows(), device), Precision::F32);
+        let mut largest = 0f32;
+        for (found, expected) in [
+            (values(logits.start)?, &self.start),
+            (values(logits.end)?, &self.end),
+        ] {
+            for (found, expected) in found.iter().zip(expected) {
+                let differences = found
+                    .iter()
+                    .zip(expected)
+                    .map(|(found, expected)| (found - expected).abs());
+                largest = differences.fold(largest, f32::max);
+            }
+        }
+        Ok(largest)
+    }
+}
+
+fn expected() -> Result<Expected> {
+    jsonl::read_document(&tiny_bert().join("expected.json"))
+}
+
+#[test]
+fn logits_equal_transformers() -> Result<()> {
+    for (name, device) in devices() {
+        let (model, missing) = weights::load(&tiny_bert(), &device)?;
+        assert!(missing.is_empty(), "{missing:?}");
+        for (index, case) in expected()?.cases.iter().enumerate() {
+            let difference = case.difference(&model, &device)?;
+            assert!(
+                difference < 1e-5,
+                "case {index} on {name}: logits differ by {difference}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn optimizer_steps_equal_pytorch() -> Result<()> {
+    let Training {
+        learning_rate,
+        weight_decay,
+        max_grad_norm,
+        starts,
+        ends,
+        losses,
+        gradient_norms,
+        after,
+    } = expected()?.training;
+    for (name, device) in devices() {
+        // Dropout draws from another generator than PyTorch's, so it is switched off.
+        let directory = without_dropout()?;
+        let device = device.autodiff();
+        let (mut model, _) = weights::load(directory.path(), &device)?;
+        let mut optimizer = optimizer::adamw(weight_decay)?;
+        for (expected_loss, expected_norm) in losses.iter().zip(&gradient_norms) {
+            let input = batch(&after.rows(), &device);
+            let targets = |positions: &[i64]| Tensor::<1, Int>::from_data(positions, &device);
+            let logits = model.forward(&input, Precision::F32);
+            let loss = span_loss(logits, input.mask, targets(&starts), targets(&ends)).mean();
+            let found_loss = loss
+                .clone()
+                .try_into_scalar::<f32>()
+                .map_err(|error| anyhow::anyhow!("{error:?}"))?;
+            let mut gradients = GradientsParams::from_grads(loss.backward(), &model);
+            let norm = optimizer::clip_by_global_norm(&model, &mut gradients, max_grad_norm)?;
+            model = optimizer.step(learning_rate, model, gradients);
+            assert!(
+                (f64::from(found_loss) - expected_loss).abs() < 1e-4,
+                "{name}: {found_loss}, not {expected_loss}"
+            );
+            assert!(
+                (norm - expected_norm).abs() < 1e-3,
+                "{name}: norm {norm}, not {expected_norm}"
+            );
+        }
+        let difference = after.difference(&model.valid(), &device.without_autodiff())?;
+        assert!(
+            difference < 1e-3,
+            "{name}: after training, logits differ by {difference}"
+        );
+    }
+    Ok(())
+}
+
+/// A copy of the tiny checkpoint whose configuration has no dropout.
+fn without_dropout() -> Result<tempfile::TempDir> {
+    let directory = tempfile::tempdir()?;
+    fs_err::copy(
+        tiny_bert().join("model.safetensors"),
+        directory.path().join("model.safetensors"),
+    )?;
+    let mut config: serde_json::Value = jsonl::read_document(&tiny_bert().join("config.json"))?;
+    config["hidden_dropout_prob"] = 0.0.into();
+    config["attention_probs_dropout_prob"] = 0.0.into();
+    jsonl::write_document(&directory.path().join("config.json"), &config)?;
+    Ok(directory)
+}
+
+#[test]
+fn what_is_saved_loads_again_unchanged() -> Result<()> {
+    let (_, device) = devices().remove(0);
+    let (model, _) = weights::load(&tiny_bert(), &device)?;
+    let directory = tempfile::tempdir()?;
+    let saved = directory.path().join("model.safetensors");
+    weights::save(&model, &saved)?;
+    let read = |path: &std::path::Path| -> Result<Vec<(String, Vec<usize>, Vec<u8>)>> {
+        let bytes = fs_err::read(path)?;
+        let tensors = safetensors::SafeTensors::deserialize(&bytes)?;
+        let mut tensors: Vec<_> = tensors
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| (name, view.shape().to_vec(), view.data().to_vec()))
+            .collect();
+        tensors.sort();
+        Ok(tensors)
+    };
+    assert!(
+        read(&saved)? == read(&tiny_bert().join("model.safetensors"))?,
+        "names, shapes or values differ"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_checkpoint_that_does_not_fit_is_refused_by_name() -> Result<()> {
+    let (_, device) = devices().remove(0);
+    let directory = without_dropout()?;
+    let mut config: serde_json::Value =
+        jsonl::read_document(&directory.path().join("config.json"))?;
+    config["num_hidden_layers"] = 4.into();
+    config["intermediate_size"] = 97.into();
+    jsonl::write_document(&directory.path().join("config.json"), &config)?;
+    let error = weights::load(directory.path(), &device)
+        .expect_err("must be refused")
+        .to_string();
+    for part in [
+        "bert.encoder.layer.0.intermediate.dense.weight has the shape [96, 48], expected [97, 48]",
+        "bert.encoder.layer.3.attention.self.query.weight is missing",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+    config["model_type"] = "electra".into();
+    jsonl::write_document(&directory.path().join("config.json"), &config)?;
+    let error = weights::load(directory.path(), &device)
+        .expect_err("must be refused")
+        .to_string();
+    assert_eq!(
+        error,
+        "the checkpoint's config.json has model_type = \"electra\", supported is \"bert\""
+    );
+    Ok(())
+}
+
+/// `hf_reference.py logits --save-to` of a real checkpoint, where someone has run it: a directory with the
+/// saved model and `logits.json`, named by `SPANWISE_PEER_LOGITS`.
+#[test]
+fn logits_of_a_real_checkpoint_equal_the_peer() -> Result<()> {
+    #[derive(Deserialize)]
+    struct Peer {
+        cases: Vec<PeerCase>,
+    }
+    #[derive(Deserialize)]
+    struct PeerCase {
+        input_ids: Vec<Vec<u32>>,
+        attention_mask: Vec<Vec<usize>>,
+        token_type_ids: Vec<Vec<u32>>,
+        start_logits: Vec<Vec<f32>>,
+        end_logits: Vec<Vec<f32>>,
+    }
+    let Some(directory) = std::env::var_os("SPANWISE_PEER_LOGITS") else {
+        eprintln!("skipped: SPANWISE_PEER_LOGITS names no directory");
+        return Ok(());
+    };
+    let directory = std::path::Path::new(&directory);
+    let peer: Peer = jsonl::read_document(&directory.join("logits.json"))
+        .context("run hf_reference.py logits first")?;
+    for (name, device) in devices() {
+        let (model, missing) = weights::load(directory, &device)?;
+        assert!(missing.is_empty(), "{missing:?}");
+        for case in &peer.cases {
+            let rows = case
+                .input_ids
+                .iter()
+                .zip(&case.token_type_ids)
+                .zip(&case.attention_mask);
+            let rows = rows.map(|((ids, token_types), mask)| {
+                let length = mask.iter().sum();
+                Row {
+                    ids: ids[..length].to_vec(),
+                    token_types: token_types[..length].to_vec(),
+                }
+            });
+            let case = Case {
+                rows: rows.collect(),
+                start: case.start_logits.clone(),
+                end: case.end_logits.clone(),
+            };
+            // Zipping stops at the shorter row in `difference`, so logits of padding are cut here.
+            let cut = |logits: &[Vec<f32>]| {
+                logits
+                    .iter()
+                    .zip(&case.rows)
+                    .map(|(row, real)| row[..real.ids.len()].to_vec())
+                    .collect()
+            };
+            let (start, end) = (cut(&case.start), cut(&case.end));
+            let difference = Case {
+                start,
+                end,
+                rows: case.rows,
+            }
+            .difference(&model, &device)?;
+            eprintln!("{name}: logits differ by at most {difference:e}");
+            assert!(difference < 1e-4, "{name}: logits differ by {difference}");
+        }
+    }
+    Ok(())
+}

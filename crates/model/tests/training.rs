@@ -1,0 +1,382 @@
+//! The training loop and prediction on a task small enough for a test: the answer is the run of tokens
+//! with high ids.
+
+mod support;
+
+use anyhow::Result;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use spanwise_artifact::questions::Questions;
+use spanwise_artifact::scores::Scores;
+use spanwise_artifact::settings::{Placement, TrainSettings};
+use spanwise_artifact::windows::{Layout, Special, Template, WindowArrays, WindowFile};
+use spanwise_artifact::{Answer, Paragraph, Question, Split, jsonl};
+use spanwise_model::config::BertConfig;
+use spanwise_model::encoder::SpanModel;
+use spanwise_model::score::Scorer;
+use spanwise_model::train::log::TrainingLog;
+use spanwise_model::train::{Run, epoch};
+use spanwise_ops::Precision;
+use support::devices;
+
+/// Tokens of these ids are the answer.
+const ANSWER_IDS: std::ops::Range<u32> = 60..80;
+
+fn layout() -> Layout {
+    let special = |id, token_type| vec![Special { id, token_type }];
+    let template = Template {
+        before: special(1, 0),
+        between: special(2, 0),
+        after: special(2, 1),
+        question_type: 0,
+        paragraph_type: 1,
+        padding_id: 0,
+    };
+    Layout {
+        max_length: 20,
+        placement: Placement::Random,
+        template,
+    }
+}
+
+/// `count` questions, each on a paragraph of its own: one character a token, one answer somewhere.
+fn task(count: usize) -> (WindowArrays, Questions) {
+    let mut arrays = WindowArrays {
+        paragraph_offsets: vec![0],
+        question_offsets: vec![0],
+        ..Default::default()
+    };
+    let mut questions = Questions::default();
+    for index in 0..count {
+        let mut draw =
+            |below: usize, salt: u64| (epoch::mix(index as u64, salt) % below as u64) as usize;
+        let length = 10 + draw(20, 1);
+        let answer_length = 1 + draw(3, 2);
+        let start = draw(length - answer_length, 3);
+        let ids: Vec<u32> = (0..length)
+            .map(
+                |place| match start <= place && place < start + answer_length {
+                    true => ANSWER_IDS.start + draw(ANSWER_IDS.len(), 100 + place as u64) as u32,
+                    false => 10 + draw(50, 200 + place as u64) as u32,
+                },
+            )
+            .collect();
+        let text: String = ids
+            .iter()
+            .filter_map(|id| char::from_u32(0x4e00 + id))
+            .collect();
+        let answer: String = text.chars().skip(start).take(answer_length).collect();
+        questions.paragraphs.push(Paragraph { text });
+        questions.questions.push(Question {
+            id: index.to_string(),
+            paragraph: index,
+            text: "?".to_owned(),
+            answers: vec![Answer {
+                text: answer,
+                start,
+            }],
+        });
+        arrays.token_starts.extend(0..length as u32);
+        arrays.token_ends.extend(1..=length as u32);
+        arrays.paragraph_tokens.extend(ids);
+        arrays
+            .paragraph_offsets
+            .push(arrays.paragraph_tokens.len() as u32);
+        arrays.paragraph_characters.push(length as u32);
+        arrays.question_tokens.extend([5, 6]);
+        arrays
+            .question_offsets
+            .push(arrays.question_tokens.len() as u32);
+        arrays.question_paragraphs.push(index as u32);
+        arrays.answer_starts.push(start as u32);
+        arrays.answer_ends.push((start + answer_length - 1) as u32);
+        let room = layout().room(2);
+        for start in (0..).step_by(7) {
+            arrays.window_questions.push(index as u32);
+            arrays.window_starts.push(start as u32);
+            arrays.window_ends.push((start + room).min(length) as u32);
+            if start + room >= length {
+                break;
+            }
+        }
+    }
+    (arrays, questions)
+}
+
+/// The task's files, written and opened.
+struct Files {
+    directory: tempfile::TempDir,
+    train: WindowFile,
+    dev: WindowFile,
+    dev_questions: Questions,
+}
+
+fn files() -> Result<Files> {
+    let directory = tempfile::tempdir()?;
+    task(64).0.write(directory.path(), Split::Train)?;
+    let (dev, dev_questions) = task(24);
+    dev.write(directory.path(), Split::Dev)?;
+    let open =
+        |split| anyhow::Ok(WindowFile::open(directory.path(), split)?.expect("just written"));
+    Ok(Files {
+        train: open(Split::Train)?,
+        dev: open(Split::Dev)?,
+        dev_questions,
+        directory,
+    })
+}
+
+fn model(dropout: f64, device: &Device) -> Result<SpanModel> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("config.json");
+    let config = serde_json::json!({
+        "model_type": "bert", "vocab_size": 80, "hidden_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 32, "initializer_range": 0.1,
+        "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout,
+    });
+    jsonl::write_document(&path, &config)?;
+    device.seed(3);
+    Ok(SpanModel::new(&BertConfig::read(&path)?, device))
+}
+
+fn settings() -> TrainSettings {
+    TrainSettings {
+        epochs: 6,
+        batch_size: 8,
+        learning_rate: 5e-3,
+        ..Default::default()
+    }
+}
+
+/// Trains and gives the log's records.
+fn train(
+    files: &Files,
+    device: &Device,
+    settings: &TrainSettings,
+    precision: Precision,
+) -> Result<Vec<serde_json::Value>> {
+    let device = device.clone().autodiff();
+    let layout = layout();
+    let run = Run {
+        settings,
+        seed: 7,
+        device: &device,
+        precision,
+        layout: &layout,
+        train: &files.train,
+        dev: Some((&files.dev, &files.dev_questions)),
+    };
+    let path = files.directory.path().join("training.jsonl");
+    run.train(model(0.1, &device)?, &mut TrainingLog::create(&path)?)?;
+    jsonl::read(&path)?.collect()
+}
+
+fn numbers(records: &[serde_json::Value], key: &str) -> Vec<f64> {
+    records
+        .iter()
+        .filter_map(|record| record[key].as_f64())
+        .collect()
+}
+
+#[test]
+fn training_learns_and_repeats_itself() -> Result<()> {
+    let files = files()?;
+    for (name, device) in devices() {
+        let settings = TrainSettings {
+            evaluate_every: Some(20),
+            ..settings()
+        };
+        let records = train(&files, &device, &settings, Precision::F32)?;
+        let losses = numbers(&records, "loss");
+        assert_eq!(losses.len(), 6 * 64 / 8);
+        let exact = numbers(&records, "dev_exact_match");
+        assert_eq!(
+            exact.len(),
+            2 + 6,
+            "every 20 steps and at every epoch's end"
+        );
+        assert!(exact.last() > Some(&0.8), "{name}: {exact:?}");
+        assert!(
+            losses.last() < Some(&(losses[0] / 3.0)),
+            "{name}: {losses:?}"
+        );
+
+        let again = numbers(&train(&files, &device, &settings, Precision::F32)?, "loss");
+        assert_eq!(losses, again, "{name}: the same seed gives the same run");
+    }
+    Ok(())
+}
+
+#[test]
+fn bf16_tracks_f32() -> Result<()> {
+    let files = files()?;
+    for (name, device) in devices() {
+        let full = numbers(
+            &train(&files, &device, &settings(), Precision::F32)?,
+            "loss",
+        );
+        let half = numbers(
+            &train(&files, &device, &settings(), Precision::Bf16)?,
+            "loss",
+        );
+        let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+        let (full_end, half_end) = (mean(&full[full.len() - 8..]), mean(&half[half.len() - 8..]));
+        assert!(
+            (full[0] - half[0]).abs() < 0.05,
+            "{name}: first losses {} and {}",
+            full[0],
+            half[0]
+        );
+        assert_ne!(full, half, "{name}: bf16 must not silently be f32");
+        assert!(
+            (full_end - half_end).abs() < 0.3,
+            "{name}: last losses {full_end} and {half_end}"
+        );
+    }
+    Ok(())
+}
+
+/// All gradients, by parameter, flattened.
+fn flatten(model: &SpanModel, gradients: &GradientsParams) -> Vec<f32> {
+    struct Flat<'a>(&'a GradientsParams, Vec<f32>);
+    impl ModuleVisitor for Flat<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = self
+                .0
+                .get::<D>(param.id)
+                .expect("every parameter has a gradient");
+            self.1.extend(
+                gradient
+                    .into_data()
+                    .try_into_vec::<f32>()
+                    .expect("gradients are f32"),
+            );
+        }
+    }
+    let mut flat = Flat(gradients, Vec::new());
+    model.visit(&mut flat);
+    flat.1
+}
+
+#[test]
+fn micro_batches_add_up_to_the_batch() -> Result<()> {
+    let files = files()?;
+    let layout = layout();
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        let model = model(0.0, &device)?;
+        let questions = epoch::trainable(&files.train, &layout);
+        let batch = epoch::batches(&files.train, &layout, &questions, 13, 7, 0).remove(0);
+        let gradients = |micro_batch_size| -> Result<(f64, Vec<f32>)> {
+            let settings = TrainSettings {
+                batch_size: 13,
+                micro_batch_size,
+                ..settings()
+            };
+            let run = Run {
+                settings: &settings,
+                seed: 7,
+                device: &device,
+                precision: Precision::F32,
+                layout: &layout,
+                train: &files.train,
+                dev: None,
+            };
+            let (loss, gradients, _) = run.gradients(&model, &batch)?;
+            Ok((loss, flatten(&model, &gradients)))
+        };
+        let (loss, whole) = gradients(None)?;
+        for size in [1, 4, 5] {
+            let (split_loss, split) = gradients(Some(size))?;
+            assert!(
+                (loss - split_loss).abs() < 1e-5,
+                "{name}: {loss} and {split_loss}"
+            );
+            let difference = whole
+                .iter()
+                .zip(&split)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max);
+            assert!(
+                difference < 1e-5,
+                "{name}: micro-batches of {size} differ by {difference}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn an_epoch_has_every_question_once_and_its_answer_whole() -> Result<()> {
+    let files = files()?;
+    let layout = layout();
+    let questions = epoch::trainable(&files.train, &layout);
+    assert_eq!(questions.len(), 64);
+    let draw = |seed, epoch| epoch::batches(&files.train, &layout, &questions, 10, seed, epoch);
+    let batches = draw(1, 0);
+    let mut seen: Vec<usize> = batches
+        .iter()
+        .flatten()
+        .map(|window| window.question)
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(seen, questions);
+    for window in batches.iter().flatten() {
+        let (first, last) = files.train.answer(window.question).expect("trainable");
+        assert!(window.tokens.contains(&first) && window.tokens.contains(&last));
+    }
+    assert_eq!(batches, draw(1, 0));
+    assert_ne!(batches, draw(1, 1), "another epoch, other windows");
+    assert_ne!(batches, draw(2, 0), "another seed, other windows");
+    Ok(())
+}
+
+#[test]
+fn scores_do_not_depend_on_batching() -> Result<()> {
+    let files = files()?;
+    let layout = layout();
+    for (name, device) in devices() {
+        let model = model(0.0, &device)?;
+        let score = |batch_size| -> Result<Vec<Scores>> {
+            let scorer = Scorer {
+                model: &model,
+                device: &device,
+                layout: &layout,
+                precision: Precision::F32,
+                batch_size,
+            };
+            let mut all = Vec::new();
+            let mut windows = 0;
+            scorer.score(
+                &files.train,
+                files.train.questions(),
+                |index, scores, count| {
+                    assert_eq!(index, all.len(), "questions come in order");
+                    windows += count;
+                    all.push(scores);
+                    Ok(())
+                },
+            )?;
+            assert_eq!(windows, files.train.windows());
+            Ok(all)
+        };
+        let alone = score(1)?;
+        assert_eq!(alone.len(), 64);
+        for (question, (one, seven)) in alone.iter().zip(score(7)?).enumerate() {
+            assert_eq!(one.start.len(), files.train.paragraph_characters(question));
+            let pairs = one
+                .start
+                .iter()
+                .zip(&seven.start)
+                .chain(one.end.iter().zip(&seven.end));
+            for (a, b) in pairs {
+                assert!(
+                    a.is_finite() && (a - b).abs() < 1e-5,
+                    "{name}: {a} alone, {b} in a batch"
+                );
+            }
+        }
+    }
+    Ok(())
+}
