@@ -9,6 +9,8 @@ fn main() {
     let Ok(directory) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
         return;
     };
+    // `cargo xtask setup` may put another build of libtorch in the same place.
+    println!("cargo::rerun-if-changed={directory}");
     println!("cargo::rustc-link-arg=-Wl,-rpath,{directory}");
     if Path::new(&directory).join("libtorch_cuda.so").exists() {
         // Nothing refers to this library by name; without the flag the linker drops it, and CUDA with it.

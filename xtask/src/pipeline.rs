@@ -76,7 +76,7 @@ impl Runner<'_> {
         if self.scope.keep.contains(&node.stage) {
             let Some(current) = self.plan.current(node) else {
                 bail!(UserError::new(format!(
-                    "--keep {}: this pipeline has no artifact of it yet",
+                    "--keep {0}: the {0} stage of this pipeline has not run yet",
                     node.stage
                 )));
             };
@@ -127,10 +127,11 @@ impl Runner<'_> {
                 code: ready.recipe.code,
                 log: Some(log),
             };
-            let began = Instant::now();
             let stage = node.stage;
             let label = node.label.clone();
-            self.programs()?.run(stage, &job)?;
+            let programs = self.programs()?;
+            let began = Instant::now();
+            programs.run(stage, &job)?;
             eprintln!("{label:<12} done in {}", minutes(began.elapsed()));
         }
         if !self.scope.dry_run {

@@ -38,15 +38,27 @@ pub fn run(cuda: bool) -> Result<()> {
         );
         return Ok(());
     }
+    let replaces = workspace::has_libtorch();
     if let Some(found) = existing()? {
         eprintln!("using the libtorch {VERSION} in {}", found.display());
-        return relink(&found, &destination);
-    }
-    if cuda || has_gpu() {
-        install_cuda(&destination)
+        relink(&found, &destination)?;
+    } else if cuda || has_gpu() {
+        install_cuda(&destination)?;
     } else {
-        install_cpu(&destination)
+        install_cpu(&destination)?;
     }
+    if replaces {
+        // Their build scripts look at what lies in the folder once and do not notice another libtorch.
+        let stale = ["torch-sys", "burn-tch", "spanwise-model"]
+            .into_iter()
+            .flat_map(|name| ["--package", name]);
+        workspace::check(workspace::cargo().args(["clean", "--quiet"]).args(stale))?;
+    }
+    eprintln!(
+        "libtorch {VERSION} is set up in {}",
+        workspace::display(&destination)
+    );
+    Ok(())
 }
 
 /// A libtorch of the right version that the user already has.

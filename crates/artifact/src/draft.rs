@@ -86,12 +86,19 @@ impl Draft {
     }
 }
 
-/// Temporary directories are private to their owner; artifacts are ordinary ones.
+/// Temporary directories, and files that libraries write through one, are private to their owner; artifacts
+/// are for everyone to read.
 fn set_readable(directory: &Path) -> Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        fs_err::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
+        let set = |path: &Path, mode| {
+            fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        };
+        set(directory, 0o755)?;
+        for entry in fs_err::read_dir(directory)? {
+            set(&entry?.path(), 0o644)?;
+        }
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ pub const EXIT_USER_ERROR: u8 = 2;
 
 #[derive(Parser)]
 #[command(
+    name = "spanwise",
     about = "One stage of a spanwise pipeline. `cargo xtask pipeline` writes the job and starts it.",
     version
 )]

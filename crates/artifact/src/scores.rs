@@ -271,8 +271,8 @@ mod tests {
             let end: Vec<f32> = scores.iter().map(|s| if s.2 { NONE } else { f32::from(s.1) }).collect();
             let mut all = Vec::new();
             for i in 0..start.len() {
-                for j in i..start.len().min(i + max_length) {
-                    let score = start[i] + end[j];
+                for (j, end) in end.iter().enumerate().skip(i).take(max_length) {
+                    let score = start[i] + end;
                     if score > NONE {
                         all.push(Span { start: i, end: j, score });
                     }

@@ -1,0 +1,275 @@
+//! The runner end to end on a pipeline of seconds: what runs, what stays fresh, what is refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+/// A pipeline in a directory of its own; its run lies in the checkout and goes with it.
+struct Pipeline {
+    directory: tempfile::TempDir,
+    run: PathBuf,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace")
+}
+
+/// One paragraph and one question per text; the answer is characters 2 and 3.
+fn data(texts: &[&str], answered: bool) -> Value {
+    let question = |(index, text): (usize, &&str)| {
+        let answer: String = text.chars().skip(2).take(2).collect();
+        let value = |value: Value| if answered { value } else { Value::Null };
+        json!({
+            "id": index, "paragraph_id": index, "question_text": "什麼?",
+            "answer_text": value(json!(answer)), "answer_start": value(json!(2)), "answer_end": value(json!(3)),
+        })
+    };
+    json!({"questions": texts.iter().enumerate().map(question).collect::<Vec<_>>(), "paragraphs": texts})
+}
+
+impl Pipeline {
+    fn new(name: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix(name).tempdir().unwrap();
+        let path = |file: &str| directory.path().join(file);
+        fs::create_dir(path("checkpoint")).unwrap();
+        let fixture = root().join("crates/model/tests/fixtures/tiny-bert");
+        for file in ["config.json", "model.safetensors"] {
+            fs::copy(fixture.join(file), path("checkpoint").join(file)).unwrap();
+        }
+        // As many tokens as the tiny model has rows.
+        let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
+        let characters = ('\u{4e00}'..).take(195).map(String::from);
+        let vocabulary: Vec<String> = special.into_iter().chain(characters).collect();
+        fs::write(path("checkpoint/vocab.txt"), vocabulary.join("\n")).unwrap();
+
+        let pipeline = Self {
+            run: root()
+                .join("runs")
+                .join(directory.path().file_name().unwrap()),
+            directory,
+        };
+        pipeline.write(
+            "train.json",
+            &data(
+                &["一丁丂七丄丅丆", "万丈三上下丌不", "与丏丐丑丒专且"],
+                true,
+            ),
+        );
+        pipeline.write(
+            "dev.json",
+            &data(&["丕世丗丘丙业丛", "东丝丞丟丠両丢"], true),
+        );
+        pipeline.write("test.json", &data(&["丣两严並丧丨丩"], false));
+        let shown = pipeline.directory.path().display();
+        let file = format!(
+            "seed = 1\ndevice = \"flex\"\n[checkpoint]\nsource = \"{shown}/checkpoint\"\n[data]\ntrain = [\"{shown}/train.json\"]\n\
+             dev = [\"{shown}/dev.json\"]\ntest = [\"{shown}/test.json\"]\n[windows]\nmax_length = 24\n\
+             max_question_length = 8\nstride = 4\n[train]\nepochs = 1\nbatch_size = 2\n"
+        );
+        fs::write(pipeline.file(), file).unwrap();
+        pipeline
+    }
+
+    /// The pipeline file. Its name, and so the run's, is the directory's own.
+    fn file(&self) -> PathBuf {
+        let name = self
+            .directory
+            .path()
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        self.directory.path().join(name + ".toml")
+    }
+
+    fn write(&self, file: &str, value: &Value) {
+        fs::write(self.directory.path().join(file), value.to_string()).unwrap();
+    }
+
+    fn start(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command
+            .arg("pipeline")
+            .arg(self.file())
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    /// Runs the pipeline and gives the stages that were not fresh.
+    fn reruns(&self, arguments: &[&str]) -> Vec<String> {
+        let output = self.start(arguments);
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{messages}");
+        let stage = |line: &str| {
+            line.contains(" stale: ")
+                .then(|| line.split_whitespace().next().map(str::to_owned))
+        };
+        messages.lines().filter_map(stage).flatten().collect()
+    }
+
+    /// Exit code and last error of a run that must fail.
+    fn refused(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.start(arguments);
+        let messages = String::from_utf8_lossy(&output.stderr);
+        let error = messages
+            .lines()
+            .find_map(|line| line.strip_prefix("error: "))
+            .unwrap_or_default()
+            .to_owned();
+        (output.status.code(), error)
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        // What is left behind is only clutter.
+        let _ = fs::remove_dir_all(&self.run);
+    }
+}
+
+const ALL: [&str; 7] = [
+    "data",
+    "checkpoint",
+    "windows",
+    "train",
+    "predict",
+    "ensemble",
+    "answers",
+];
+
+#[test]
+fn only_what_changed_and_what_depends_on_it_runs_again() {
+    let pipeline = Pipeline::new("gestures-");
+    assert_eq!(pipeline.reruns(&[]), ALL);
+    let submission = fs::read_to_string(pipeline.run.join("submission.csv")).unwrap();
+    let rows: Vec<&str> = submission.lines().collect();
+    assert_eq!((rows.len(), rows[0]), (2, "ID,Answer"));
+    assert!(
+        rows[1].len() > "0,".len(),
+        "joint decoding always answers: {submission}"
+    );
+    let metrics: Value =
+        serde_json::from_str(&fs::read_to_string(pipeline.run.join("metrics.json")).unwrap())
+            .unwrap();
+    assert_eq!(metrics["dev"]["questions"], 2);
+
+    let nothing: [&str; 0] = [];
+    assert_eq!(
+        pipeline.reruns(&[]),
+        nothing,
+        "a second run finds everything fresh"
+    );
+    assert_eq!(
+        pipeline.reruns(&["--set", "answers.max_answer_length=1"]),
+        ["answers"]
+    );
+    assert_eq!(
+        pipeline.reruns(&["--set", "seed=2"]),
+        ["train", "predict", "ensemble", "answers"]
+    );
+    assert_eq!(
+        pipeline.reruns(&["--set", "device=auto"]),
+        nothing,
+        "the device changes rounding, not meaning"
+    );
+    assert_eq!(
+        pipeline.reruns(&["--set", "checkpoint.keep_layers=2"]),
+        ["checkpoint", "train", "predict", "ensemble", "answers"],
+        "other weights with the same tokenizer leave the windows fresh"
+    );
+    assert_eq!(
+        pipeline.reruns(&[]),
+        nothing,
+        "and switching back costs nothing"
+    );
+    assert_eq!(
+        pipeline.reruns(&["--from", "predict"]),
+        ["predict", "ensemble", "answers"]
+    );
+    assert_eq!(pipeline.reruns(&["--force"]), ALL);
+    assert_eq!(
+        pipeline.reruns(&["--only", "windows", "--force"]),
+        ["windows"]
+    );
+
+    // The same content, written differently: data runs, gives the same bytes, and the wave stops there.
+    let train = data(
+        &["一丁丂七丄丅丆", "万丈三上下丌不", "与丏丐丑丒专且"],
+        true,
+    );
+    fs::write(
+        pipeline.directory.path().join("train.json"),
+        serde_json::to_string_pretty(&train).unwrap(),
+    )
+    .unwrap();
+    assert_eq!(pipeline.reruns(&[]), ["data"]);
+
+    pipeline.write(
+        "test.json",
+        &data(&["丣两严並丧丨丩", "丫丬中丮丯丰丱"], false),
+    );
+    assert_eq!(pipeline.reruns(&["--dry-run"])[0], "data");
+    assert_eq!(
+        pipeline.reruns(&[]),
+        ["data", "windows", "predict", "ensemble", "answers"],
+        "a new test file leaves the model fresh"
+    );
+    assert_eq!(
+        fs::read_to_string(pipeline.run.join("submission.csv"))
+            .unwrap()
+            .lines()
+            .count(),
+        3
+    );
+
+    let members = "ensemble.members=[{ seed = 1 }, { seed = 2 }]";
+    assert_eq!(
+        pipeline.reruns(&["--set", members]),
+        ["predict", "ensemble", "answers"],
+        "both members' models are there already; only the second has not seen the new test file"
+    );
+}
+
+#[test]
+fn mistakes_end_with_code_2_and_say_what_to_do() {
+    let pipeline = Pipeline::new("mistakes-");
+    let check = |arguments: &[&str], expected: &str| {
+        let (code, error) = pipeline.refused(arguments);
+        assert!(
+            code == Some(2) && error.contains(expected),
+            "{code:?}: {error}"
+        );
+    };
+    check(&["--set", "train.epoch=3"], "unknown field `epoch`");
+    check(
+        &["--set", "train.precision=fp16"],
+        "train.precision is fp16; allowed is fp32 or bf16",
+    );
+    check(
+        &["--set", "data.test=[\"data/none.json\"]"],
+        "data.test: there is no file data/none.json",
+    );
+    check(
+        &["--set", "checkpoint.source=./none"],
+        "checkpoint.source: there is no directory ./none",
+    );
+    check(
+        &["--only", "train"],
+        "data is stale, and only train was to run",
+    );
+    check(&["--keep", "train"], "the train stage");
+    fs::write(
+        pipeline.directory.path().join("dev.json"),
+        "{\"questions\": [",
+    )
+    .unwrap();
+    check(
+        &[],
+        "dev.json ends in the middle of its JSON, at line 1: it is truncated",
+    );
+}
