@@ -70,7 +70,7 @@ impl Plan {
             .into_iter()
             .map(|stage| Ok((stage, code.digests(stage)?)))
             .collect::<Result<_>>()?;
-        let run = workspace::root().join("runs").join(&pipeline.name);
+        let run = workspace::output().join("runs").join(&pipeline.name);
         Ok(Self {
             nodes: nodes(pipeline)?,
             code,
@@ -109,7 +109,7 @@ impl Plan {
             inputs: contents,
             code: self.code[&node.stage].clone(),
         };
-        let output = workspace::root()
+        let output = workspace::output()
             .join("artifacts")
             .join(node.stage.name())
             .join(recipe.fingerprint());

@@ -1,6 +1,5 @@
 //! The stage programs: built when one is needed, started as processes.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,14 +20,7 @@ impl Programs {
     pub fn build() -> Result<Self> {
         let mut build = workspace::cargo();
         build
-            .args([
-                "build",
-                "--quiet",
-                "--workspace",
-                "--exclude",
-                "xtask",
-                "--bins",
-            ])
+            .args(["build", "--workspace", "--exclude", "xtask", "--bins"])
             .args(workspace::features());
         workspace::check(&mut build)?;
         let metadata = workspace::cargo()
@@ -46,11 +38,10 @@ impl Programs {
 
     /// Runs a stage. Its messages go where ours go.
     pub fn run(&self, stage: Stage, job: &Job) -> Result<()> {
-        let mut file = tempfile::Builder::new()
+        let file = tempfile::Builder::new()
             .prefix("job-")
             .suffix(".json")
             .tempfile()?;
-        file.write_all(b"")?;
         jsonl::write_document(file.path(), job)?;
         let program = self.directory.join(format!("spanwise-{stage}"));
         let status = Command::new(&program)

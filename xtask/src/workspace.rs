@@ -12,8 +12,16 @@ pub fn root() -> &'static Path {
         .expect("xtask lies in the workspace")
 }
 
+/// Where `artifacts/` and `runs/` lie: the checkout, or the directory `SPANWISE_OUTPUT` names.
+pub fn output() -> PathBuf {
+    match std::env::var_os("SPANWISE_OUTPUT") {
+        Some(directory) => resolve(directory),
+        None => root().to_owned(),
+    }
+}
+
 /// A path as the user writes it: relative ones start at the root.
-pub fn resolve(path: &str) -> PathBuf {
+pub fn resolve(path: impl AsRef<Path>) -> PathBuf {
     root().join(path)
 }
 
@@ -35,13 +43,12 @@ pub fn has_libtorch() -> bool {
     libtorch().join("lib").is_dir()
 }
 
-/// Cargo, started in the root with the one libtorch of this checkout.
+/// Cargo, started in the root. It finds libtorch through `.cargo/config.toml`.
 pub fn cargo() -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(root())
-        .env("LIBTORCH", libtorch())
         .env_remove("LIBTORCH_USE_PYTORCH");
     command
 }

@@ -6,10 +6,9 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-/// A pipeline in a directory of its own; its run lies in the checkout and goes with it.
+/// A pipeline in a directory of its own, which its artifacts and runs go to as well.
 struct Pipeline {
     directory: tempfile::TempDir,
-    run: PathBuf,
 }
 
 fn root() -> &'static Path {
@@ -46,12 +45,7 @@ impl Pipeline {
         let vocabulary: Vec<String> = special.into_iter().chain(characters).collect();
         fs::write(path("checkpoint/vocab.txt"), vocabulary.join("\n")).unwrap();
 
-        let pipeline = Self {
-            run: root()
-                .join("runs")
-                .join(directory.path().file_name().unwrap()),
-            directory,
-        };
+        let pipeline = Self { directory };
         pipeline.write(
             "train.json",
             &data(
@@ -74,16 +68,13 @@ impl Pipeline {
         pipeline
     }
 
-    /// The pipeline file. Its name, and so the run's, is the directory's own.
     fn file(&self) -> PathBuf {
-        let name = self
-            .directory
-            .path()
-            .file_name()
-            .unwrap()
-            .to_string_lossy()
-            .into_owned();
-        self.directory.path().join(name + ".toml")
+        self.directory.path().join("tiny.toml")
+    }
+
+    /// A file at the top of the run.
+    fn result(&self, file: &str) -> String {
+        fs::read_to_string(self.directory.path().join("runs/tiny").join(file)).unwrap()
     }
 
     fn write(&self, file: &str, value: &Value) {
@@ -96,6 +87,7 @@ impl Pipeline {
             .arg("pipeline")
             .arg(self.file())
             .args(arguments)
+            .env("SPANWISE_OUTPUT", self.directory.path())
             .output()
             .unwrap()
     }
@@ -125,13 +117,6 @@ impl Pipeline {
     }
 }
 
-impl Drop for Pipeline {
-    fn drop(&mut self) {
-        // What is left behind is only clutter.
-        let _ = fs::remove_dir_all(&self.run);
-    }
-}
-
 const ALL: [&str; 7] = [
     "data",
     "checkpoint",
@@ -146,16 +131,14 @@ const ALL: [&str; 7] = [
 fn only_what_changed_and_what_depends_on_it_runs_again() {
     let pipeline = Pipeline::new("gestures-");
     assert_eq!(pipeline.reruns(&[]), ALL);
-    let submission = fs::read_to_string(pipeline.run.join("submission.csv")).unwrap();
+    let submission = pipeline.result("submission.csv");
     let rows: Vec<&str> = submission.lines().collect();
     assert_eq!((rows.len(), rows[0]), (2, "ID,Answer"));
     assert!(
         rows[1].len() > "0,".len(),
         "joint decoding always answers: {submission}"
     );
-    let metrics: Value =
-        serde_json::from_str(&fs::read_to_string(pipeline.run.join("metrics.json")).unwrap())
-            .unwrap();
+    let metrics: Value = serde_json::from_str(&pipeline.result("metrics.json")).unwrap();
     assert_eq!(metrics["dev"]["questions"], 2);
 
     let nothing: [&str; 0] = [];
@@ -219,13 +202,7 @@ fn only_what_changed_and_what_depends_on_it_runs_again() {
         ["data", "windows", "predict", "ensemble", "answers"],
         "a new test file leaves the model fresh"
     );
-    assert_eq!(
-        fs::read_to_string(pipeline.run.join("submission.csv"))
-            .unwrap()
-            .lines()
-            .count(),
-        3
-    );
+    assert_eq!(pipeline.result("submission.csv").lines().count(), 3);
 
     let members = "ensemble.members=[{ seed = 1 }, { seed = 2 }]";
     assert_eq!(

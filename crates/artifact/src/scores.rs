@@ -270,9 +270,9 @@ mod tests {
             let start: Vec<f32> = scores.iter().map(|s| if s.2 { NONE } else { f32::from(s.0) }).collect();
             let end: Vec<f32> = scores.iter().map(|s| if s.2 { NONE } else { f32::from(s.1) }).collect();
             let mut all = Vec::new();
-            for i in 0..start.len() {
+            for (i, start) in start.iter().enumerate() {
                 for (j, end) in end.iter().enumerate().skip(i).take(max_length) {
-                    let score = start[i] + end;
+                    let score = start + end;
                     if score > NONE {
                         all.push(Span { start: i, end: j, score });
                     }

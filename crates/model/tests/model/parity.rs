@@ -1,17 +1,20 @@
 //! The same numbers as transformers: logits, losses, gradient norms, optimizer steps.
 
-mod support;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor};
+use safetensors::tensor::TensorView;
 use serde::Deserialize;
 use spanwise_artifact::jsonl;
 use spanwise_model::train::{optimizer, span_loss};
 use spanwise_model::weights;
 use spanwise_ops::Precision;
-use support::{batch, devices, tiny_bert, values};
+
+use crate::support::{batch, devices, tiny_bert, values};
 
 #[derive(Deserialize)]
 struct Expected {
@@ -136,8 +139,10 @@ fn optimizer_steps_equal_pytorch() -> Result<()> {
             );
         }
         let difference = after.difference(&model.valid(), &device.without_autodiff())?;
+        // PyTorch's own f32 and f64 runs of these steps differ by 1e-3; decay that does not spare biases and
+        // layer norms changes the logits by 0.5.
         assert!(
-            difference < 1e-3,
+            difference < 1e-2,
             "{name}: after training, logits differ by {difference}"
         );
     }
@@ -165,16 +170,14 @@ fn what_is_saved_loads_again_unchanged() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let saved = directory.path().join("model.safetensors");
     weights::save(&model, &saved)?;
-    let read = |path: &std::path::Path| -> Result<Vec<(String, Vec<usize>, Vec<u8>)>> {
+    let read = |path: &Path| -> Result<BTreeMap<_, _>> {
         let bytes = fs_err::read(path)?;
-        let tensors = safetensors::SafeTensors::deserialize(&bytes)?;
-        let mut tensors: Vec<_> = tensors
-            .tensors()
+        let tensors = safetensors::SafeTensors::deserialize(&bytes)?.tensors();
+        let content = |view: TensorView| (view.shape().to_vec(), view.data().to_vec());
+        Ok(tensors
             .into_iter()
-            .map(|(name, view)| (name, view.shape().to_vec(), view.data().to_vec()))
-            .collect();
-        tensors.sort();
-        Ok(tensors)
+            .map(|(name, view)| (name, content(view)))
+            .collect())
     };
     assert!(
         read(&saved)? == read(&tiny_bert().join("model.safetensors"))?,

@@ -1,0 +1,5 @@
+//! The model on every backend that this build has.
+
+mod parity;
+mod support;
+mod training;
