@@ -209,7 +209,7 @@ mod tests {
         for shared in [
             "crates/model/src/encoder.rs",
             "crates/ops/src/lib.rs",
-            "crates/model/build.rs",
+            "crates/ops/build.rs",
         ] {
             assert!(
                 train.contains(shared) && predict.contains(shared),

@@ -49,7 +49,7 @@ pub fn run(cuda: bool) -> Result<()> {
     }
     if replaces {
         // Their build scripts look at what lies in the folder once and do not notice another libtorch.
-        let stale = ["torch-sys", "burn-tch", "spanwise-model"]
+        let stale = ["torch-sys", "burn-tch", "spanwise-ops", "spanwise-model"]
             .into_iter()
             .flat_map(|name| ["--package", name]);
         workspace::check(workspace::cargo().args(["clean", "--quiet"]).args(stale))?;

@@ -1,10 +1,11 @@
-//! Tells the linker of this package's programs and tests where libtorch lies, so that they start without
-//! environment variables. Link arguments do not travel from a library's build script to a binary's.
+//! Tells the linker where libtorch lies, so that programs and tests start without environment variables.
+//! Link arguments do not travel from a library's build script to another package's programs, so every
+//! package with programs or tests on libtorch names this file as its own.
 
 use std::path::Path;
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=../ops/build.rs");
     // Set by torch-sys, a direct dependency under the feature `tch`.
     let Ok(directory) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
         return;
