@@ -29,11 +29,19 @@ pub struct Progress {
 impl Progress {
     /// Starts at zero of `total` items.
     pub fn new(what: &'static str, total: usize) -> Self {
+        Self::with_counts(what, total, "{pos}/{len}")
+    }
+
+    /// Starts at zero of `total` bytes.
+    pub fn bytes(what: &'static str, total: usize) -> Self {
+        Self::with_counts(what, total, "{bytes}/{total_bytes}")
+    }
+
+    fn with_counts(what: &'static str, total: usize, counts: &str) -> Self {
         let bar = BARS.add(ProgressBar::new(total as u64));
-        let style = ProgressStyle::with_template(
-            "{prefix:>10} {bar:30} {pos}/{len}  {elapsed}, {eta} left  {msg}",
-        )
-        .expect("the template is constant");
+        let template =
+            format!("{{prefix:>10}} {{bar:30}} {counts}  {{elapsed}}, {{eta}} left  {{msg}}");
+        let style = ProgressStyle::with_template(&template).expect("the template is constant");
         bar.set_style(style);
         bar.set_prefix(what);
         Self {
@@ -49,12 +57,16 @@ impl Progress {
         self.bar.inc(items as u64);
         if self.plain && self.last_line.elapsed() >= LINE_INTERVAL {
             self.last_line = Instant::now();
-            let left = self.bar.eta().as_secs();
+            // By the average so far: items come in bursts, which mislead the bar's own estimate.
+            let position = self.bar.position().max(1);
+            let total = self.bar.length().unwrap_or_default();
+            let share_left = total.saturating_sub(position) as f64 / position as f64;
+            let left = self.bar.elapsed().mul_f64(share_left).as_secs();
             tracing::info!(
                 "{}: {}/{}, about {}:{:02} left {}",
                 self.what,
-                self.bar.position(),
-                self.bar.length().unwrap_or_default(),
+                position,
+                total,
                 left / 60,
                 left % 60,
                 self.bar.message(),

@@ -44,6 +44,10 @@ pub struct CheckpointSettings {
     /// Keep only the first so many encoder layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_layers: Option<usize>,
+    /// Split Chinese and Japanese characters, digits and punctuation from each other before the tokenizer
+    /// makes subwords, so that every answer ends where a token does.
+    #[serde(default)]
+    pub split_characters: bool,
 }
 
 fn main_branch() -> String {

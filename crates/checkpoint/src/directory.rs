@@ -1,50 +1,70 @@
 //! A local directory in Hugging Face layout.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use spanwise_artifact::{UserError, fingerprint};
 
-use crate::{Origin, tokenizer};
+use crate::{Origin, tokenizer, weights};
 
-/// Files beside the three required ones that are kept where they exist.
-const KEPT: [&str; 5] = [
+/// Files beside `config.json` and the weights that are kept where they exist.
+pub const KEPT: [&str; 10] = [
+    "tokenizer.json",
     "tokenizer_config.json",
+    "special_tokens_map.json",
     "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
     "LICENSE",
     "LICENSE.txt",
     "README.md",
 ];
 
-/// Copies the checkpoint in `source` to `output`, adding `tokenizer.json` where there is none.
+/// Copies the checkpoint in `source` to `output`, its weights as one `model.safetensors`, adding
+/// `tokenizer.json` where there is none.
 pub fn import(name: &str, source: &Path, output: &Path) -> Result<Origin> {
-    for file in ["config.json", "model.safetensors"] {
-        require(name, source, file)?;
-        fs_err::copy(source.join(file), output.join(file))?;
-    }
-    for file in KEPT.into_iter().filter(|file| source.join(file).is_file()) {
-        fs_err::copy(source.join(file), output.join(file))?;
-    }
-    if source.join("tokenizer.json").is_file() {
-        fs_err::copy(source.join("tokenizer.json"), output.join("tokenizer.json"))?;
-    } else {
+    let config = source.join("config.json");
+    let weights = weights::files(source)?;
+    for (missing, file) in [
+        (!config.is_file(), "config.json"),
+        (weights.is_empty(), "model.safetensors or pytorch_model.bin"),
+    ] {
         ensure!(
-            source.join("vocab.txt").is_file(),
-            UserError::new(format!("{name} has neither tokenizer.json nor vocab.txt"))
+            !missing,
+            UserError::new(format!(
+                "{name} has no {file}: it is not a checkpoint in Hugging Face layout"
+            ))
+            .hint("a checkpoint holds config.json, its weights, and tokenizer.json or vocab.txt")
         );
-        tokenizer::write_from_vocabulary(output)?;
     }
+    let mut files = vec![config];
+    let kept = KEPT.iter().map(|file| source.join(file));
+    files.extend(kept.filter(|path| path.is_file()));
+    for path in &files {
+        fs_err::copy(
+            path,
+            output.join(path.file_name().expect("a file has a name")),
+        )?;
+    }
+    weights::unify(&weights, &output.join(weights::FILE))?;
+    tokenizer::complete(name, output)?;
+    files.extend(weights);
     Ok(Origin {
         source: name.to_owned(),
-        weights_digest: fingerprint::of_file(&source.join("model.safetensors"))?,
+        commit: None,
+        files: digests(&files)?,
         licence: None,
         conversion: None,
     })
 }
 
-fn require(name: &str, source: &Path, file: &str) -> Result<()> {
-    let error = UserError::new(format!("{name} has no {file}: it is not a checkpoint in Hugging Face layout"))
-        .hint("a checkpoint directory holds config.json, model.safetensors and tokenizer.json or vocab.txt");
-    ensure!(source.join(file).is_file(), error);
-    Ok(())
+/// BLAKE3 of files, by name.
+fn digests(files: &[PathBuf]) -> Result<BTreeMap<String, String>> {
+    let digest = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Ok((name.into_owned(), fingerprint::of_file(path)?))
+    };
+    files.iter().map(digest).collect()
 }

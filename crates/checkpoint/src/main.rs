@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use spanwise_artifact::settings::CheckpointSettings;
-use spanwise_artifact::{Draft, Job, Stage, UserError, jsonl, program};
-use spanwise_checkpoint::{directory, layers, package};
+use spanwise_artifact::{Draft, Job, Stage, jsonl, program};
+use spanwise_checkpoint::hub::Hub;
+use spanwise_checkpoint::{Origin, directory, layers, package, tokenizer};
 
 fn main() -> ExitCode {
     program::main(Stage::Checkpoint, run)
@@ -19,11 +20,16 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     } else if source.starts_with(package::PREFIX) {
         package::import(source, draft.path())?
     } else {
-        let error = UserError::new(format!(
-            "{source} names a checkpoint on a hub, which cannot be fetched yet"
-        ));
-        bail!(error.hint("download it by other means and name its directory as checkpoint.source"));
+        let snapshot = Hub::from_environment().fetch(source, &settings.revision)?;
+        let origin = directory::import(source, &snapshot.directory, draft.path())?;
+        Origin {
+            commit: Some(snapshot.commit),
+            ..origin
+        }
     };
+    if settings.split_characters {
+        tokenizer::split_characters(draft.path())?;
+    }
     if let Some(count) = settings.keep_layers {
         layers::keep_first(draft.path(), count)?;
     }

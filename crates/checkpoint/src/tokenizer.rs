@@ -1,16 +1,23 @@
-//! `tokenizer.json` from the older pair `vocab.txt` and `tokenizer_config.json`.
+//! `tokenizer.json` where a checkpoint only has a vocabulary: `vocab.txt` with `tokenizer_config.json`, or a
+//! SentencePiece model.
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
 use spanwise_artifact::{UserError, jsonl};
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::bert::BertProcessing;
+use tokenizers::tokenizer::SplitDelimiterBehavior;
 use tokenizers::{AddedToken, Model, Tokenizer};
+
+use crate::sentencepiece;
 
 /// `tokenizer_config.json`, its fields under their own names with `BertTokenizer`'s defaults.
 #[derive(Debug, Deserialize)]
@@ -58,10 +65,64 @@ impl Token {
     }
 }
 
-/// Writes `tokenizer.json` into `directory`, which holds `vocab.txt` and perhaps `tokenizer_config.json`.
-///
-/// The result is what transformers' `BertTokenizerFast` builds from the same two files.
-pub fn write_from_vocabulary(directory: &Path) -> Result<()> {
+/// Writes `tokenizer.json` into the checkpoint in `directory` if it has none. `name` is for messages.
+pub fn complete(name: &str, directory: &Path) -> Result<()> {
+    let path = directory.join("tokenizer.json");
+    if path.is_file() {
+        return Ok(());
+    }
+    let pieces = directory.join("sentencepiece.bpe.model");
+    let tokenizer = if directory.join("vocab.txt").is_file() {
+        from_vocabulary(directory)?
+    } else if pieces.is_file() {
+        sentencepiece::read(&pieces)?
+    } else {
+        bail!(
+            UserError::new(format!(
+                "{name} has no tokenizer.json, vocab.txt or sentencepiece.bpe.model"
+            ))
+            .hint("save it with transformers' AutoTokenizer, which writes tokenizer.json")
+        );
+    };
+    save(&tokenizer, &path)
+}
+
+/// Han characters, kana, bopomofo, digits and punctuation. Not `\p{S}`: SentencePiece marks a word's
+/// beginning with the symbol `▁`.
+const SINGLE: &str = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Nd}\p{P}]";
+
+/// Rewrites `tokenizer.json` in `directory` so that each of the characters above is a word of its own and no
+/// token spans two of them.
+pub fn split_characters(directory: &Path) -> Result<()> {
+    let path = directory.join("tokenizer.json");
+    let mut tokenizer =
+        Tokenizer::from_file(&path).map_err(|error| anyhow!("read {}: {error}", path.display()))?;
+    let invert = false;
+    let pattern = SplitPattern::Regex(SINGLE.to_owned());
+    let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, invert)
+        .map_err(|error| anyhow!("{error}"))?;
+    let split = PreTokenizerWrapper::from(split);
+    let steps = match tokenizer.get_pre_tokenizer().cloned() {
+        None => vec![split],
+        // It turns characters into bytes, so they must be split before.
+        Some(bytes @ PreTokenizerWrapper::ByteLevel(_)) => vec![split, bytes],
+        // Others mark the beginnings of words, and a part of a word is not one, so it is split after.
+        Some(words) => vec![words, split],
+    };
+    tokenizer.with_pre_tokenizer(Some(Sequence::new(steps)));
+    save(&tokenizer, &path)
+}
+
+fn save(tokenizer: &Tokenizer, path: &Path) -> Result<()> {
+    let pretty = true;
+    tokenizer
+        .save(path, pretty)
+        .map_err(|error| anyhow!("write {}: {error}", path.display()))
+}
+
+/// BERT's tokenizer from `vocab.txt` and, where there is one, `tokenizer_config.json`: what transformers'
+/// `BertTokenizerFast` builds from the same two files.
+pub fn from_vocabulary(directory: &Path) -> Result<Tokenizer> {
     let path = directory.join("tokenizer_config.json");
     let config: TokenizerConfig = if path.exists() {
         jsonl::read_document(&path)?
@@ -104,8 +165,5 @@ pub fn write_from_vocabulary(directory: &Path) -> Result<()> {
     tokenizer
         .add_special_tokens(special)
         .map_err(|error| anyhow!("{error}"))?;
-    let pretty = true;
-    tokenizer
-        .save(directory.join("tokenizer.json"), pretty)
-        .map_err(|error| anyhow!("write tokenizer.json: {error}"))
+    Ok(tokenizer)
 }

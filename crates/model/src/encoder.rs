@@ -1,27 +1,40 @@
-//! BERT with a span head (Devlin et al., 2019), on the operations of the `ops` crate.
+//! The encoder and its span head: BERT and its relatives, one encoder that a configuration shapes.
 //!
-//! Reference: `transformers.models.bert.modeling_bert.BertForQuestionAnswering`. Burn's layers serve as
-//! containers of parameters; what is computed with them is said here.
+//! Reference: transformers' `modeling_bert.BertForQuestionAnswering` and its namesakes for ELECTRA, RoBERTa
+//! and ALBERT. Burn's layers serve as containers of parameters; what is computed with them is said here.
 
 use burn::module::Module;
 use burn::nn::{
     Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
 };
 use burn::tensor::{Device, Int, Tensor};
-use spanwise_ops::{self as ops, Precision};
+use spanwise_ops::{self as ops, Activation, Precision};
 
 use crate::batch::Batch;
-use crate::config::BertConfig;
+use crate::config::EncoderConfig;
 
-/// A BERT encoder that scores every token as the start and as the end of the answer.
+/// An encoder that scores every token as the start and as the end of the answer.
 #[derive(Module, Debug)]
 pub struct SpanModel {
     /// Ids to vectors.
     pub embeddings: Embeddings,
-    /// The encoder's layers, first to last.
+    /// From the embeddings' width to the layers', where they differ.
+    pub projection: Option<Linear>,
+    /// The encoder's layers with parameters of their own, first to last.
     pub layers: Vec<Layer>,
     /// Vector → (start logit, end logit).
     pub span_head: Linear,
+    /// How the layers are run through.
+    #[module(skip)]
+    sharing: Sharing,
+}
+
+/// Layers in groups: every group runs `passes` times in a row before the next one does. Unless layers
+/// share parameters, a group is one layer and runs once.
+#[derive(Debug, Clone, Copy)]
+struct Sharing {
+    layers_per_group: usize,
+    passes: usize,
 }
 
 /// Token, position and token-type embeddings, summed and normalised.
@@ -35,6 +48,8 @@ pub struct Embeddings {
     pub token_type: Embedding,
     /// Over their sum.
     pub norm: LayerNorm,
+    /// Position of an input's first token.
+    first_position: usize,
     epsilon: f64,
     dropout: f64,
 }
@@ -61,8 +76,11 @@ pub struct Layer {
     pub output_norm: LayerNorm,
     heads: usize,
     epsilon: f64,
-    dropout: f64,
     attention_dropout: f64,
+    dropout: f64,
+    feed_forward_dropout: f64,
+    #[module(skip)]
+    activation: Activation,
 }
 
 /// Start and end logits, `[batch, tokens]` each, f32. Padding has logits too, and they mean nothing.
@@ -75,7 +93,7 @@ pub struct SpanLogits {
 
 impl SpanModel {
     /// A model with random parameters. They are drawn when first used, from the device's generator.
-    pub fn new(config: &BertConfig, device: &Device) -> Self {
+    pub fn new(config: &EncoderConfig, device: &Device) -> Self {
         let initializer = Initializer::Normal {
             mean: 0.0,
             std: config.initializer_range,
@@ -88,12 +106,12 @@ impl SpanModel {
             layer
         };
         let embedding = |rows| {
-            EmbeddingConfig::new(rows, config.hidden_size)
+            EmbeddingConfig::new(rows, config.embedding_size())
                 .with_initializer(initializer.clone())
                 .init(device)
         };
-        let norm = || {
-            LayerNormConfig::new(config.hidden_size)
+        let norm = |width| {
+            LayerNormConfig::new(width)
                 .with_epsilon(config.layer_norm_eps)
                 .init(device)
         };
@@ -103,34 +121,52 @@ impl SpanModel {
             key: linear(hidden, hidden),
             value: linear(hidden, hidden),
             attention_output: linear(hidden, hidden),
-            attention_norm: norm(),
+            attention_norm: norm(hidden),
             intermediate: linear(hidden, config.intermediate_size),
             output: linear(config.intermediate_size, hidden),
-            output_norm: norm(),
+            output_norm: norm(hidden),
             heads: config.num_attention_heads,
             epsilon: config.layer_norm_eps,
-            dropout: config.hidden_dropout_prob,
             attention_dropout: config.attention_probs_dropout_prob,
+            dropout: config.hidden_dropout_prob,
+            feed_forward_dropout: config.feed_forward_dropout(),
+            activation: config.activation(),
         };
+        let layers_per_group = config.inner_group_num;
         Self {
             embeddings: Embeddings {
                 word: embedding(config.vocab_size),
                 position: embedding(config.max_position_embeddings),
                 token_type: embedding(config.type_vocab_size),
-                norm: norm(),
+                norm: norm(config.embedding_size()),
+                first_position: config.first_position(),
                 epsilon: config.layer_norm_eps,
                 dropout: config.hidden_dropout_prob,
             },
-            layers: (0..config.num_hidden_layers).map(layer).collect(),
+            projection: config
+                .projects_embeddings()
+                .then(|| linear(config.embedding_size(), hidden)),
+            layers: (0..config.groups() * layers_per_group).map(layer).collect(),
             span_head: linear(hidden, 2),
+            sharing: Sharing {
+                layers_per_group,
+                passes: config.num_hidden_layers / config.groups(),
+            },
         }
     }
 
     /// Start and end logits of a batch. Dropout is active on a device that records gradients.
     pub fn forward(&self, batch: &Batch, precision: Precision) -> SpanLogits {
         let mut hidden = self.embeddings.forward(&batch.ids, &batch.token_types);
-        for layer in &self.layers {
-            hidden = layer.forward(hidden, &batch.mask, precision);
+        if let Some(projection) = &self.projection {
+            hidden = ops::to_f32(linear(projection, hidden, precision));
+        }
+        for group in self.layers.chunks(self.sharing.layers_per_group) {
+            for _ in 0..self.sharing.passes {
+                for layer in group {
+                    hidden = layer.forward(hidden, &batch.mask, precision);
+                }
+            }
         }
         let [rows, tokens, _] = hidden.dims();
         // The head is tiny and its output is what is compared: always f32.
@@ -147,9 +183,16 @@ impl Embeddings {
     /// `ids` and `token_types`: `[batch, tokens]`; output: `[batch, tokens, hidden]`.
     fn forward(&self, ids: &Tensor<2, Int>, token_types: &Tensor<2, Int>) -> Tensor<3> {
         let [_, tokens] = ids.dims();
-        let positions = Tensor::arange(0..tokens as i64, &ids.device()).unsqueeze();
+        let first = self.first_position as i64;
+        // Padding gets positions too; nothing attends to it.
+        let positions = Tensor::arange(first..first + tokens as i64, &ids.device()).unsqueeze();
+        let token_types = match self.token_type.weight.dims() {
+            // An encoder with one token type, whatever the tokenizer's pair template says.
+            [1, _] => token_types.zeros_like(),
+            _ => token_types.clone(),
+        };
         let sum = ops::embedding(self.word.weight.val(), ids.clone())
-            + ops::embedding(self.token_type.weight.val(), token_types.clone())
+            + ops::embedding(self.token_type.weight.val(), token_types)
             + ops::embedding(self.position.weight.val(), positions);
         ops::dropout(norm(&self.norm, sum, self.epsilon), self.dropout)
     }
@@ -173,28 +216,23 @@ impl Layer {
             self.epsilon,
         );
 
-        let inner = ops::gelu(linear(&self.intermediate, hidden.clone(), precision));
+        let inner = linear(&self.intermediate, hidden.clone(), precision);
+        let inner = ops::activate(inner, self.activation);
         let inner = ops::to_f32(linear(&self.output, inner, precision));
         norm(
             &self.output_norm,
-            hidden + ops::dropout(inner, self.dropout),
+            hidden + ops::dropout(inner, self.feed_forward_dropout),
             self.epsilon,
         )
     }
 }
 
 fn linear(layer: &Linear, x: Tensor<3>, precision: Precision) -> Tensor<3> {
-    let bias = layer
-        .bias
-        .as_ref()
-        .expect("every linear layer of BERT has a bias");
+    let bias = layer.bias.as_ref().expect("every linear layer has a bias");
     ops::linear(x, layer.weight.val(), bias.val(), precision)
 }
 
 fn norm(layer: &LayerNorm, x: Tensor<3>, epsilon: f64) -> Tensor<3> {
-    let beta = layer
-        .beta
-        .as_ref()
-        .expect("every layer norm of BERT has a bias");
+    let beta = layer.beta.as_ref().expect("every layer norm has a bias");
     ops::layer_norm(x, layer.gamma.val(), beta.val(), epsilon)
 }

@@ -7,7 +7,7 @@ use spanwise_artifact::{Job, UserError, jsonl, settings};
 use spanwise_ops::Precision;
 use spanwise_ops::device;
 
-use crate::config::BertConfig;
+use crate::config::EncoderConfig;
 
 /// Opens the job's device.
 pub fn open_device(job: &Job) -> Result<Device> {
@@ -30,13 +30,14 @@ pub fn precision(setting: settings::Precision) -> Result<Precision> {
 }
 
 /// Reads the windows' layout and checks that the model takes inputs that long.
-pub fn read_layout(job: &Job, config: &BertConfig) -> Result<Layout> {
+pub fn read_layout(job: &Job, config: &EncoderConfig) -> Result<Layout> {
     let layout: Layout = jsonl::read_document(&job.input("windows")?.join(LAYOUT_FILE))?;
     ensure!(
-        layout.max_length <= config.max_position_embeddings,
+        layout.max_length <= config.max_tokens(),
         UserError::new(format!(
             "windows.max_length is {}, but the checkpoint takes at most {} tokens",
-            layout.max_length, config.max_position_embeddings
+            layout.max_length,
+            config.max_tokens()
         ))
     );
     Ok(layout)

@@ -9,8 +9,9 @@ use spanwise_ops::Precision;
 use crate::batch::{Batch, input_length};
 use crate::encoder::SpanModel;
 
-/// Batches sorted together by length, so that little is padded. Bounds what is held in memory.
-const BATCHES_SORTED_TOGETHER: usize = 32;
+/// Batches sorted together by length, so that little is padded. Bounds what is held in memory, and how
+/// seldom progress shows.
+const BATCHES_SORTED_TOGETHER: usize = 8;
 
 /// How windows go through the model.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Parameters from and to `model.safetensors`, under Hugging Face's names.
 //!
-//! One table of names serves both directions. PyTorch keeps a linear layer's matrix as
+//! One table of names per kind of encoder serves both directions. PyTorch keeps a linear layer's matrix as
 //! `[outputs, inputs]`, this project as `[inputs, outputs]`; it is transposed on the way.
 
 use std::collections::BTreeMap;
@@ -15,51 +15,104 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use spanwise_artifact::UserError;
 
-use crate::config::BertConfig;
+use crate::config::{EncoderConfig, Family};
 use crate::encoder::SpanModel;
 
-/// Our path of a module's part → its name in a checkpoint. Longer paths stand before their prefixes.
-const NAMES: [(&str, &str); 15] = [
-    ("embeddings.word", "bert.embeddings.word_embeddings"),
-    ("embeddings.position", "bert.embeddings.position_embeddings"),
-    (
-        "embeddings.token_type",
-        "bert.embeddings.token_type_embeddings",
-    ),
-    ("embeddings.norm", "bert.embeddings.LayerNorm"),
-    ("query", "attention.self.query"),
-    ("key", "attention.self.key"),
-    ("value", "attention.self.value"),
-    ("attention_output", "attention.output.dense"),
-    ("attention_norm", "attention.output.LayerNorm"),
-    ("intermediate", "intermediate.dense"),
-    ("output_norm", "output.LayerNorm"),
-    ("output", "output.dense"),
-    ("span_head", "qa_outputs"),
-    ("gamma", "weight"),
-    ("beta", "bias"),
+/// Our name of an embedding table or layer norm → its name below `embeddings`.
+const EMBEDDINGS: [(&str, &str); 4] = [
+    ("word", "word_embeddings"),
+    ("position", "position_embeddings"),
+    ("token_type", "token_type_embeddings"),
+    ("norm", "LayerNorm"),
 ];
 
-/// Names of parameters that a pre-trained checkpoint may lack: the span head.
+/// Our name of a layer's part → BERT's, ELECTRA's and RoBERTa's, and ALBERT's.
+const LAYER: [(&str, &str, &str); 8] = [
+    ("query", "attention.self.query", "attention.query"),
+    ("key", "attention.self.key", "attention.key"),
+    ("value", "attention.self.value", "attention.value"),
+    (
+        "attention_output",
+        "attention.output.dense",
+        "attention.dense",
+    ),
+    (
+        "attention_norm",
+        "attention.output.LayerNorm",
+        "attention.LayerNorm",
+    ),
+    ("intermediate", "intermediate.dense", "ffn"),
+    ("output", "output.dense", "ffn_output"),
+    ("output_norm", "output.LayerNorm", "full_layer_layer_norm"),
+];
+
+/// Start of the span head's names. A pre-trained checkpoint may lack it.
 const HEAD: &str = "qa_outputs.";
 
-/// A parameter's name in a checkpoint, from its path in [`SpanModel`].
-fn checkpoint_name(path: &[String]) -> String {
-    let translate = |part: &str| {
-        NAMES
-            .iter()
-            .find(|(ours, _)| *ours == part)
-            .map_or(part, |(_, theirs)| theirs)
-            .to_owned()
-    };
-    let (parameter, module) = path.split_last().expect("a parameter has a name");
-    let module = match module {
-        [layers, index, part] if layers == "layers" => {
-            format!("bert.encoder.layer.{index}.{}", translate(part))
+/// How the checkpoints of a configuration call the parameters of [`SpanModel`].
+#[derive(Clone, Copy)]
+struct Names {
+    family: Family,
+    layers_per_group: usize,
+}
+
+impl Names {
+    fn of(config: &EncoderConfig) -> Self {
+        Self {
+            family: config.model_type,
+            layers_per_group: config.inner_group_num,
         }
-        _ => translate(&module.join(".")),
-    };
-    format!("{module}.{}", translate(parameter))
+    }
+
+    /// A parameter's name, from its path in [`SpanModel`].
+    fn parameter(self, path: &[String]) -> String {
+        let (parameter, module) = path.split_last().expect("a parameter has a name");
+        let parameter = match parameter.as_str() {
+            "gamma" => "weight",
+            "beta" => "bias",
+            same => same,
+        };
+        let module: Vec<&str> = module.iter().map(String::as_str).collect();
+        let prefix = self.family.prefix();
+        match module[..] {
+            ["span_head"] => format!("{HEAD}{parameter}"),
+            ["projection"] => format!("{prefix}{}.{parameter}", self.projection()),
+            ["embeddings", part] => {
+                let (_, part) = find(EMBEDDINGS, |entry| entry.0 == part);
+                format!("{prefix}embeddings.{part}.{parameter}")
+            }
+            ["layers", index, part] => {
+                let index = index.parse().expect("layers are numbered");
+                format!(
+                    "{prefix}encoder.{}.{parameter}",
+                    self.layer_part(index, part)
+                )
+            }
+            _ => unreachable!("the model has no part {module:?}"),
+        }
+    }
+
+    fn projection(self) -> &'static str {
+        match self.family {
+            Family::Albert => "encoder.embedding_hidden_mapping_in",
+            _ => "embeddings_project",
+        }
+    }
+
+    fn layer_part(self, index: usize, part: &str) -> String {
+        let (_, bert, albert) = find(LAYER, |entry| entry.0 == part);
+        if self.family == Family::Albert {
+            let (group, inner) = (index / self.layers_per_group, index % self.layers_per_group);
+            format!("albert_layer_groups.{group}.albert_layers.{inner}.{albert}")
+        } else {
+            format!("layer.{index}.{bert}")
+        }
+    }
+}
+
+fn find<T: Copy, const N: usize>(table: [T; N], wanted: impl Fn(&T) -> bool) -> T {
+    let found = table.into_iter().find(wanted);
+    found.expect("the table names every part of the model")
 }
 
 /// Builds the model of a checkpoint directory's `config.json` and fills it from its `model.safetensors`.
@@ -67,7 +120,7 @@ fn checkpoint_name(path: &[String]) -> String {
 /// Parameters of other heads are left aside. A missing span head is drawn from `device`'s generator and
 /// reported in the returned names; any other missing or mis-shaped parameter is refused.
 pub fn load(directory: &Path, device: &Device) -> Result<(SpanModel, Vec<String>)> {
-    let config = BertConfig::read(&directory.join("config.json"))?;
+    let config = EncoderConfig::read(&directory.join("config.json"))?;
     let path = directory.join("model.safetensors");
     let file = File::open(&path)?;
     #[expect(
@@ -81,6 +134,7 @@ pub fn load(directory: &Path, device: &Device) -> Result<(SpanModel, Vec<String>
 
     let mut loader = Loader {
         tensors,
+        names: Names::of(&config),
         path: Place::default(),
         device,
         missing: Vec::new(),
@@ -105,9 +159,13 @@ pub fn load(directory: &Path, device: &Device) -> Result<(SpanModel, Vec<String>
     Ok((model, head))
 }
 
-/// Writes the model's parameters as f32 under Hugging Face's names.
-pub fn save(model: &SpanModel, path: &Path) -> Result<()> {
-    let mut collector = Collector::default();
+/// Writes the parameters of a model that `config` describes, as f32 under Hugging Face's names.
+pub fn save(model: &SpanModel, config: &EncoderConfig, path: &Path) -> Result<()> {
+    let mut collector = Collector {
+        names: Names::of(config),
+        path: Place::default(),
+        tensors: BTreeMap::new(),
+    };
     model.visit(&mut collector);
     let views = collector
         .tensors
@@ -147,6 +205,7 @@ impl Place {
 
 struct Loader<'a> {
     tensors: SafeTensors<'a>,
+    names: Names,
     path: Place,
     device: &'a Device,
     missing: Vec<String>,
@@ -156,7 +215,8 @@ struct Loader<'a> {
 impl Loader<'_> {
     /// The parameter's values in our layout, or why they cannot be had.
     fn read(&self, name: &str, shape: &[usize]) -> Result<Option<Vec<f32>>> {
-        let unprefixed = name.strip_prefix("bert.").unwrap_or(name);
+        let prefix = self.names.family.prefix();
+        let unprefixed = name.strip_prefix(prefix).unwrap_or(name);
         let Ok(view) = self
             .tensors
             .tensor(name)
@@ -195,7 +255,7 @@ impl ModuleMapper for Loader<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = checkpoint_name(&self.path.names);
+        let name = self.names.parameter(&self.path.names);
         let shape = param.lazy_shape().to_vec();
         match self.read(&name, &shape) {
             Ok(Some(values)) => {
@@ -215,8 +275,8 @@ impl ModuleMapper for Loader<'_> {
     }
 }
 
-#[derive(Default)]
 struct Collector {
+    names: Names,
     path: Place,
     tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 }
@@ -242,7 +302,7 @@ impl ModuleVisitor for Collector {
             shape.reverse();
         }
         self.tensors
-            .insert(checkpoint_name(&self.path.names), (shape, values));
+            .insert(self.names.parameter(&self.path.names), (shape, values));
     }
 }
 

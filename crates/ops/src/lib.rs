@@ -67,9 +67,24 @@ pub fn layer_norm(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64)
     module::layer_norm(to_f32(x), gamma, Some(beta), epsilon)
 }
 
-/// `x · Φ(x)` with the exact normal distribution function (Hendrycks & Gimpel, 2016).
-pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    activation::gelu(x)
+/// The non-linearity of a feed-forward block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x · Φ(x)` with the exact normal distribution function (Hendrycks & Gimpel, 2016).
+    Gelu,
+    /// The same through a hyperbolic tangent, as the first implementations had it.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+/// Applies an activation element by element.
+pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
+    match activation {
+        Activation::Gelu => activation::gelu(x),
+        Activation::GeluTanh => activation::gelu_approximate(x),
+        Activation::Relu => activation::relu(x),
+    }
 }
 
 /// Zeroes elements with `probability` and scales the others up, on a device that records gradients;

@@ -8,7 +8,7 @@ use spanwise_artifact::scores::ScoreWriter;
 use spanwise_artifact::settings::{Precision, PredictSettings};
 use spanwise_artifact::windows::WindowFile;
 use spanwise_artifact::{Draft, Job, Split, Stage, program};
-use spanwise_model::config::BertConfig;
+use spanwise_model::config::EncoderConfig;
 use spanwise_model::score::Scorer;
 use spanwise_model::{run, weights};
 
@@ -20,7 +20,7 @@ fn predict(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: PredictSettings = job.settings()?;
     let device = run::open_device(job)?;
     let directory = job.input("train")?;
-    let layout = run::read_layout(job, &BertConfig::read(&directory.join("config.json"))?)?;
+    let layout = run::read_layout(job, &EncoderConfig::read(&directory.join("config.json"))?)?;
     let (model, missing) = weights::load(directory, &device)?;
     anyhow::ensure!(missing.is_empty(), "the trained model has no span head");
     let scorer = Scorer {

@@ -4,23 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use burn::module::Module;
-use serde_json::Value;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::settings::TrainSettings;
 use spanwise_artifact::windows::WindowFile;
-use spanwise_artifact::{Draft, Job, Split, Stage, jsonl, program};
-use spanwise_model::config::BertConfig;
-use spanwise_model::train::Run;
+use spanwise_artifact::{Draft, Job, Split, Stage, program};
+use spanwise_model::config::EncoderConfig;
 use spanwise_model::train::log::TrainingLog;
+use spanwise_model::train::{Run, export};
 use spanwise_model::{run, weights};
-
-/// Files of the checkpoint that the fine-tuned model keeps.
-const KEPT: [&str; 4] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-    "LICENSE",
-];
 
 fn main() -> ExitCode {
     program::main(Stage::Train, train)
@@ -31,7 +22,8 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
     let seed = job.seed.unwrap_or(0);
     let device = run::open_device(job)?.autodiff();
     let checkpoint = job.input("checkpoint")?;
-    let layout = run::read_layout(job, &BertConfig::read(&checkpoint.join("config.json"))?)?;
+    let config = EncoderConfig::read(&checkpoint.join("config.json"))?;
+    let layout = run::read_layout(job, &config)?;
     let windows = job.input("windows")?;
     let train = WindowFile::open(windows, Split::Train)?
         .context("the windows artifact has no train split")?;
@@ -58,17 +50,5 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
     let mut log = TrainingLog::create(&draft.log_file("training.jsonl"))?;
     let model = run.train(model, &mut log)?;
 
-    weights::save(&model.valid(), &draft.file("model.safetensors"))?;
-    let mut config: Value = jsonl::read_document(&checkpoint.join("config.json"))?;
-    config["architectures"] = serde_json::json!(["BertForQuestionAnswering"]);
-    // What was saved, whatever the checkpoint was.
-    config["torch_dtype"] = "float32".into();
-    jsonl::write_document(&draft.file("config.json"), &config)?;
-    for file in KEPT
-        .into_iter()
-        .filter(|file| checkpoint.join(file).is_file())
-    {
-        fs_err::copy(checkpoint.join(file), draft.file(file))?;
-    }
-    Ok(())
+    export::write(job, &model.valid(), &config, log.last_evaluation(), draft)
 }

@@ -27,34 +27,52 @@ pub enum Record {
         tokens_per_second: f64,
     },
     /// After an evaluation on dev.
-    Evaluation {
-        /// Steps done.
-        step: usize,
-        /// Epochs begun.
-        epoch: usize,
-        /// Mean loss over dev windows that contain their answer.
-        dev_loss: f64,
-        /// Share of dev questions answered with exactly a reference answer.
-        dev_exact_match: f64,
-        /// Dev questions evaluated.
-        dev_questions: usize,
-    },
+    Evaluation(Evaluation),
+}
+
+/// How good the model is on dev.
+#[derive(Debug, Clone, Serialize)]
+pub struct Evaluation {
+    /// Steps done.
+    pub step: usize,
+    /// Epochs begun.
+    pub epoch: usize,
+    /// Mean loss over dev windows that contain their answer.
+    pub dev_loss: f64,
+    /// Share of dev questions answered with exactly a reference answer.
+    pub dev_exact_match: f64,
+    /// Dev questions evaluated.
+    pub dev_questions: usize,
 }
 
 /// Writes records as they come, so that a run can be watched.
-pub struct TrainingLog(File);
+pub struct TrainingLog {
+    file: File,
+    last_evaluation: Option<Evaluation>,
+}
 
 impl TrainingLog {
     /// Starts an empty log.
     pub fn create(path: &Path) -> Result<Self> {
-        Ok(Self(File::create(path)?))
+        Ok(Self {
+            file: File::create(path)?,
+            last_evaluation: None,
+        })
     }
 
     /// Appends a record.
-    pub fn push(&mut self, record: &Record) -> Result<()> {
-        let mut line = serde_json::to_vec(record)?;
+    pub fn push(&mut self, record: Record) -> Result<()> {
+        let mut line = serde_json::to_vec(&record)?;
         line.push(b'\n');
-        self.0.write_all(&line)?;
+        self.file.write_all(&line)?;
+        if let Record::Evaluation(evaluation) = record {
+            self.last_evaluation = Some(evaluation);
+        }
         Ok(())
+    }
+
+    /// The evaluation appended last.
+    pub fn last_evaluation(&self) -> Option<&Evaluation> {
+        self.last_evaluation.as_ref()
     }
 }

@@ -1,6 +1,7 @@
 //! Fine-tuning on spans: the whole loop on one screen.
 
 pub mod epoch;
+pub mod export;
 pub mod log;
 pub mod optimizer;
 pub mod schedule;
@@ -25,7 +26,7 @@ use crate::batch::Batch;
 use crate::encoder::{SpanLogits, SpanModel};
 use crate::score::{Scorer, answer_in};
 use epoch::mix;
-use log::{Record, TrainingLog};
+use log::{Evaluation, Record, TrainingLog};
 
 /// Longest dev answer considered while training, in characters. Only measures progress.
 const DEV_ANSWER_LENGTH: usize = 40;
@@ -92,7 +93,7 @@ impl Run<'_> {
                 step += 1;
 
                 let tokens_per_second = tokens as f64 / began.elapsed().as_secs_f64();
-                log.push(&Record::Step {
+                log.push(Record::Step {
                     step,
                     epoch: epoch + 1,
                     loss,
@@ -177,13 +178,13 @@ impl Run<'_> {
         let (dev_loss, dev_exact_match) = self.evaluate(model, dev.questions())?;
         tracing::info!("step {step}: dev loss {dev_loss:.3}, exact match {dev_exact_match:.3}");
         let epoch = epoch + 1;
-        log.push(&Record::Evaluation {
+        log.push(Record::Evaluation(Evaluation {
             step,
             epoch,
             dev_loss,
             dev_exact_match,
             dev_questions: dev.questions(),
-        })
+        }))
     }
 
     /// Loss and exact match on the first `questions` dev questions, without dropout.

@@ -18,9 +18,12 @@ pub fn devices() -> Vec<(&'static str, Device)> {
     names.iter().map(open).collect()
 }
 
-/// The tiny BERT saved by transformers.
-pub fn tiny_bert() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-bert")
+/// Kinds of encoders that transformers has saved a tiny one of.
+pub const KINDS: [&str; 5] = ["bert", "electra", "roberta", "xlm-roberta", "albert"];
+
+/// The tiny encoder of a kind.
+pub fn tiny(kind: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/tiny-{kind}"))
 }
 
 /// A batch of rows of `(ids, token types)`.

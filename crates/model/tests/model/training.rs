@@ -12,7 +12,7 @@ use spanwise_artifact::scores::Scores;
 use spanwise_artifact::settings::{Placement, TrainSettings};
 use spanwise_artifact::windows::{Layout, Special, Template, WindowArrays, WindowFile};
 use spanwise_artifact::{Answer, Paragraph, Question, Split, jsonl};
-use spanwise_model::config::BertConfig;
+use spanwise_model::config::EncoderConfig;
 use spanwise_model::encoder::SpanModel;
 use spanwise_model::score::Scorer;
 use spanwise_model::train::log::TrainingLog;
@@ -138,7 +138,7 @@ fn model(dropout: f64, device: &Device) -> Result<SpanModel> {
     });
     jsonl::write_document(&path, &config)?;
     device.seed(3);
-    Ok(SpanModel::new(&BertConfig::read(&path)?, device))
+    Ok(SpanModel::new(&EncoderConfig::read(&path)?, device))
 }
 
 fn settings() -> TrainSettings {

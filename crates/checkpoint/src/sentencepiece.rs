@@ -1,0 +1,122 @@
+//! A SentencePiece unigram model (Kudo & Richardson, 2018) as a tokenizer: what XLM-RoBERTa ships.
+//!
+//! Reference: `transformers.convert_slow_tokenizer.XLMRobertaConverter`, and `sentencepiece_model.proto` for
+//! the file.
+
+use std::path::Path;
+
+use anyhow::{Result, anyhow, ensure};
+use prost::Message;
+use spanwise_artifact::UserError;
+use tokenizers::models::unigram::Unigram;
+use tokenizers::normalizers::Precompiled;
+use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, Tokenizer};
+
+#[derive(Message)]
+struct ModelProto {
+    #[prost(message, repeated, tag = "1")]
+    pieces: Vec<Piece>,
+    #[prost(message, optional, tag = "2")]
+    trainer: Option<TrainerSpec>,
+    #[prost(message, optional, tag = "3")]
+    normalizer: Option<NormalizerSpec>,
+}
+
+#[derive(Message)]
+struct Piece {
+    #[prost(string, tag = "1")]
+    piece: String,
+    /// Logarithm of its probability.
+    #[prost(float, tag = "2")]
+    score: f32,
+}
+
+#[derive(Message)]
+struct TrainerSpec {
+    #[prost(int32, optional, tag = "3")]
+    model_type: Option<i32>,
+}
+
+#[derive(Message)]
+struct NormalizerSpec {
+    /// Compiled replacement rules, read by the tokenizers crate.
+    #[prost(bytes = "vec", tag = "2")]
+    precompiled_charsmap: Vec<u8>,
+}
+
+/// `TrainerSpec.model_type` of a unigram model.
+const UNIGRAM: i32 = 1;
+
+/// XLM-RoBERTa numbers its first tokens as fairseq does, not as the model file does.
+const FIRST: [&str; 4] = ["<s>", "<pad>", "</s>", "<unk>"];
+
+/// The model file's own first three pieces, which [`FIRST`] replaces.
+const REPLACED: usize = 3;
+
+/// Reads a model file as XLM-RoBERTa's tokenizer.
+pub fn read(path: &Path) -> Result<Tokenizer> {
+    let model = ModelProto::decode(&*fs_err::read(path)?).map_err(|error| {
+        UserError::new(format!(
+            "{} is not a SentencePiece model: {error}",
+            path.display()
+        ))
+    })?;
+    let kind = model
+        .trainer
+        .and_then(|trainer| trainer.model_type)
+        .unwrap_or(UNIGRAM);
+    ensure!(
+        kind == UNIGRAM,
+        UserError::new(format!("{} is not a unigram model", path.display()))
+    );
+    let first = FIRST.map(|token| (token.to_owned(), 0.0));
+    let pieces = model.pieces.into_iter().skip(REPLACED);
+    let mut vocabulary: Vec<(String, f64)> = first.into();
+    vocabulary.extend(pieces.map(|piece| (piece.piece, f64::from(piece.score))));
+    vocabulary.push(("<mask>".to_owned(), 0.0));
+
+    let unknown = FIRST.iter().position(|token| *token == "<unk>");
+    let byte_fallback = false;
+    let unigram = Unigram::from(vocabulary, unknown, byte_fallback).map_err(failed)?;
+    let mut tokenizer = Tokenizer::new(unigram);
+    let charsmap = model
+        .normalizer
+        .map(|normalizer| normalizer.precompiled_charsmap);
+    if let Some(charsmap) = charsmap.filter(|charsmap| !charsmap.is_empty()) {
+        let normalizer = Precompiled::from(&charsmap).map_err(|error| anyhow!("{error:?}"))?;
+        tokenizer
+            .with_normalizer(Some(normalizer))
+            .map_err(failed)?;
+    }
+    let split = true;
+    let words = Sequence::new(vec![
+        WhitespaceSplit.into(),
+        Metaspace::new('▁', PrependScheme::Always, split).into(),
+    ]);
+    let id = |token: &str| {
+        let place = FIRST.iter().position(|first| *first == token);
+        (token.to_owned(), place.expect("one of the first") as u32)
+    };
+    let pair = TemplateProcessing::builder()
+        .try_single("<s> $A </s>")
+        .and_then(|builder| builder.try_pair("<s> $A </s> </s> $B </s>"))
+        .map_err(|error| anyhow!("{error}"))?
+        .special_tokens(vec![id("<s>"), id("</s>")])
+        .build()?;
+    tokenizer
+        .with_pre_tokenizer(Some(words))
+        .with_post_processor(Some(pair));
+    let special = FIRST.iter().chain(&["<mask>"]);
+    tokenizer
+        .add_special_tokens(special.map(|token| AddedToken::from(*token, true)))
+        .map_err(failed)?;
+    Ok(tokenizer)
+}
+
+fn failed(error: impl std::fmt::Display) -> anyhow::Error {
+    anyhow!("build the tokenizer: {error}")
+}

@@ -1,0 +1,401 @@
+//! Fetching from a hub that behaves, and from one that does not.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use anyhow::Result;
+use serde_json::json;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use spanwise_artifact::UserError;
+use spanwise_checkpoint::hub::{Hub, Snapshot};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const ID: &str = "someone/tiny";
+
+/// How the server misbehaves.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+enum Fault {
+    #[default]
+    None,
+    /// The first so many downloads of the weights stop in the middle.
+    Drops(usize),
+    /// The weights are not those that were announced.
+    Other,
+    /// Every request gets this status.
+    Status(u16),
+    /// Requests for files without this token get status 401.
+    Token(&'static str),
+}
+
+/// What the server serves and has been asked.
+#[derive(Default)]
+struct State {
+    files: BTreeMap<String, Vec<u8>>,
+    fault: Fault,
+    /// `method path`, with the range where one was asked for.
+    requests: Vec<String>,
+}
+
+/// A hub on this machine. Large files are redirected, as on the real one.
+struct Server {
+    endpoint: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl Server {
+    fn start(fault: Fault) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let weights: Vec<u8> = (0..200_000u32).flat_map(u32::to_le_bytes).collect();
+        let files = [
+            ("config.json", b"{}".to_vec()),
+            ("tokenizer.json", vec![b' '; 5000]),
+            ("pytorch_model.bin", b"never wanted".to_vec()),
+            ("model.safetensors", weights),
+            ("flax_model.msgpack", b"never wanted".to_vec()),
+        ];
+        let files = files.map(|(name, bytes)| (name.to_owned(), bytes)).into();
+        let state = Arc::new(Mutex::new(State {
+            files,
+            fault,
+            ..State::default()
+        }));
+        let shared = state.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let state = shared.clone();
+                // A client that goes away is none of the server's business.
+                std::thread::spawn(move || answer(stream, &state));
+            }
+        });
+        Ok(Self { endpoint, state })
+    }
+
+    fn hub(&self, cache: &Path) -> Hub {
+        Hub::new(self.endpoint.clone(), cache.to_owned(), None, false)
+    }
+
+    fn set(&self, fault: Fault) {
+        self.state.lock().unwrap().fault = fault;
+    }
+
+    /// Requests since the last call.
+    fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.lock().unwrap().requests)
+    }
+}
+
+/// Answers the requests of one connection.
+fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    loop {
+        let mut request = String::new();
+        if reader.read_line(&mut request)? == 0 {
+            return Ok(());
+        }
+        let mut headers = BTreeMap::new();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            let Some((name, value)) = line.trim().split_once(": ") else {
+                break;
+            };
+            headers.insert(name.to_lowercase(), value.to_owned());
+        }
+        let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+        let range = headers.get("range").cloned();
+        let mut state = state.lock().unwrap();
+        let shown = range
+            .as_deref()
+            .map_or(String::new(), |range| format!(" {range}"));
+        state.requests.push(format!("{path}{shown}"));
+        let refused = match state.fault {
+            Fault::Status(status) => Some(status),
+            Fault::Token(token) => {
+                let sent = headers.get("authorization").map(String::as_str);
+                (sent != Some(&format!("Bearer {token}"))).then_some(401)
+            }
+            _ => None,
+        };
+        if let Some(status) = refused {
+            write!(stream, "HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n")?;
+            continue;
+        }
+        if path.starts_with("/api/") {
+            let names = state.files.keys().map(|name| json!({"rfilename": name}));
+            let body = json!({"sha": COMMIT, "siblings": names.collect::<Vec<_>>()}).to_string();
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+            )?;
+            continue;
+        }
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let Some(bytes) = state.files.get(name).cloned() else {
+            write!(
+                stream,
+                "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+            )?;
+            continue;
+        };
+        let large = name == "model.safetensors";
+        let commit = format!("X-Repo-Commit: {COMMIT}\r\n");
+        if large && !path.starts_with("/storage/") {
+            let etag = format!("{:x}", Sha256::digest(&bytes));
+            write!(
+                stream,
+                "HTTP/1.1 302 Found\r\nLocation: http://{}/storage/{name}\r\nX-Linked-Etag: \"{etag}\"\r\n{commit}Content-Length: 0\r\n\r\n",
+                stream.local_addr()?
+            )?;
+            continue;
+        }
+        let etag = format!(
+            "{:x}",
+            Sha1::new()
+                .chain_update(format!("blob {}\0", bytes.len()))
+                .chain_update(&bytes)
+                .finalize()
+        );
+        let range = range.unwrap_or_default();
+        let (first, last) = range
+            .trim_start_matches("bytes=")
+            .split_once('-')
+            .unwrap_or(("0", ""));
+        let first: usize = first.parse().unwrap_or(0);
+        let last = last.parse().unwrap_or(bytes.len() - 1);
+        let mut body = bytes[first..=last].to_vec();
+        if large && state.fault == Fault::Other {
+            body.fill(7);
+        }
+        write!(
+            stream,
+            "HTTP/1.1 206 Partial Content\r\nETag: \"{etag}\"\r\n{commit}Content-Range: bytes {first}-{last}/{}\r\nContent-Length: {}\r\n\r\n",
+            bytes.len(),
+            body.len()
+        )?;
+        if let Fault::Drops(left @ 1..) = state.fault
+            && large
+            && body.len() > 1000
+        {
+            state.fault = Fault::Drops(left - 1);
+            stream.write_all(&body[..body.len() / 2])?;
+            return stream.shutdown(std::net::Shutdown::Both);
+        }
+        stream.write_all(&body)?;
+    }
+}
+
+fn check_snapshot(snapshot: &Snapshot, server: &Server) -> Result<()> {
+    assert_eq!(snapshot.commit, COMMIT);
+    let mut names: Vec<String> = fs_err::read_dir(&snapshot.directory)?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_>>()?;
+    names.sort();
+    assert_eq!(
+        names,
+        ["config.json", "model.safetensors", "tokenizer.json"]
+    );
+    let state = server.state.lock().unwrap();
+    for name in names {
+        assert!(
+            fs_err::read(snapshot.directory.join(&name))? == state.files[&name],
+            "{name}"
+        );
+    }
+    Ok(())
+}
+
+fn refused(result: Result<Snapshot>) -> UserError {
+    let error = result.err().expect("must be refused");
+    let error = error.downcast_ref::<UserError>();
+    error.expect("the user can do something about it").clone()
+}
+
+#[test]
+fn a_checkpoint_is_fetched_once() -> Result<()> {
+    let server = Server::start(Fault::None)?;
+    let cache = tempfile::tempdir()?;
+    check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)?;
+    let asked = server.requests();
+    assert!(
+        asked.contains(&format!("/api/models/{ID}/revision/main")),
+        "{asked:?}"
+    );
+    assert!(
+        !asked
+            .iter()
+            .any(|path| path.contains("flax") || path.contains("pytorch")),
+        "{asked:?}"
+    );
+
+    check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)?;
+    assert_eq!(
+        server.requests().len(),
+        1,
+        "only the commit is asked for again"
+    );
+
+    let offline = Hub::new(
+        "http://127.0.0.1:1".to_owned(),
+        cache.path().to_owned(),
+        None,
+        true,
+    );
+    check_snapshot(&offline.fetch(ID, "main")?, &server)?;
+    check_snapshot(&offline.fetch(ID, COMMIT)?, &server)?;
+    let error = refused(offline.fetch(ID, "v2"));
+    assert!(error.message.contains("HF_HUB_OFFLINE is set"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_dropped_connection_is_gone_on_with() -> Result<()> {
+    let server = Server::start(Fault::Drops(2))?;
+    let cache = tempfile::tempdir()?;
+    check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)?;
+    let asked = server.requests();
+    let resumed = asked.iter().filter(|path| {
+        path.starts_with("/storage/model.safetensors bytes=") && !path.contains("=0-")
+    });
+    assert_eq!(resumed.count(), 2, "{asked:?}");
+    Ok(())
+}
+
+#[test]
+fn an_interrupted_run_is_gone_on_with() -> Result<()> {
+    let server = Server::start(Fault::Drops(usize::MAX))?;
+    let cache = tempfile::tempdir()?;
+    let error = refused(server.hub(cache.path()).fetch(ID, "main"));
+    assert!(
+        error
+            .message
+            .contains("fetching model.safetensors of someone/tiny failed"),
+        "{error}"
+    );
+    assert!(
+        !cache
+            .path()
+            .join("models--someone--tiny/snapshots")
+            .join(COMMIT)
+            .join("model.safetensors")
+            .exists()
+    );
+    server.requests();
+    server.set(Fault::None);
+    check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)?;
+    let asked = server.requests();
+    assert!(
+        asked.iter().any(|path| path.starts_with("/storage/")
+            && path.ends_with('-')
+            && !path.ends_with("=0-")),
+        "{asked:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_damaged_file_is_never_used() -> Result<()> {
+    let server = Server::start(Fault::Other)?;
+    let cache = tempfile::tempdir()?;
+    let error = refused(server.hub(cache.path()).fetch(ID, "main"));
+    assert!(
+        error
+            .message
+            .contains("model.safetensors of someone/tiny arrived damaged"),
+        "{error}"
+    );
+
+    server.set(Fault::None);
+    let snapshot = server.hub(cache.path()).fetch(ID, "main")?;
+    check_snapshot(&snapshot, &server)?;
+
+    // The same for a file that breaks later, in the cache.
+    fs_err::write(snapshot.directory.join("model.safetensors"), b"short")?;
+    check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)
+}
+
+#[test]
+fn refusals_say_what_to_do() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    for (status, message, hint) in [
+        (401, "does not let you read someone/tiny", "HF_TOKEN"),
+        (
+            404,
+            "has no someone/tiny at revision \"main\"",
+            "checkpoint.source",
+        ),
+        (503, "answers 503", "HF_ENDPOINT"),
+    ] {
+        let server = Server::start(Fault::Status(status))?;
+        let error = refused(server.hub(cache.path()).fetch(ID, "main"));
+        assert!(error.message.contains(message), "{status}: {error}");
+        assert!(
+            error
+                .hint
+                .as_deref()
+                .is_some_and(|text| text.contains(hint)),
+            "{status}: {error:?}"
+        );
+    }
+    let nowhere = Hub::new(
+        "http://127.0.0.1:1".to_owned(),
+        cache.path().to_owned(),
+        None,
+        false,
+    );
+    let error = refused(nowhere.fetch(ID, "main"));
+    assert!(
+        error.message.contains("cannot ask http://127.0.0.1:1"),
+        "{error}"
+    );
+    Ok(())
+}
+
+/// The stage program, with everything it heeds in its environment.
+#[test]
+fn the_environment_is_heeded() -> Result<()> {
+    let server = Server::start(Fault::Token("secret"))?;
+    let home = tempfile::tempdir()?;
+    let job = home.path().join("job.json");
+    let settings = json!({"source": ID, "revision": "main"});
+    let output = home.path().join("artifacts/checkpoint/one");
+    fs_err::write(
+        &job,
+        json!({"stage": "checkpoint", "settings": settings, "inputs": {}, "output": output})
+            .to_string(),
+    )?;
+    let run = |token: &str, offline: &str| {
+        Command::new(env!("CARGO_BIN_EXE_spanwise-checkpoint"))
+            .arg("--job")
+            .arg(&job)
+            .env("HF_ENDPOINT", &server.endpoint)
+            .env("HF_HOME", home.path())
+            .env("HF_TOKEN", token)
+            .env("HF_HUB_OFFLINE", offline)
+            .env_remove("HF_HUB_CACHE")
+            .output()
+    };
+    let check = |token, offline, expected: &str| -> Result<()> {
+        let output = run(token, offline)?;
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{messages}");
+        assert!(messages.contains(expected), "{messages}");
+        Ok(())
+    };
+    check("secret", "1", "HF_HUB_OFFLINE is set")?;
+    check("wrong", "", "does not let you read someone/tiny")?;
+    // With the right token everything arrives, and only then it turns out that these are no weights.
+    check("secret", "0", "model.safetensors is damaged")?;
+    let snapshot = home
+        .path()
+        .join("hub/models--someone--tiny/snapshots")
+        .join(COMMIT);
+    assert!(snapshot.join("model.safetensors").exists());
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! Tokenizers that checkpoints lack, and the one option there is.
+
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+use serde_json::json;
+use spanwise_checkpoint::tokenizer;
+use tokenizers::Tokenizer;
+
+/// The tokens of `text` as the pieces of the text they stand for.
+fn pieces(directory: &Path, text: &str) -> Result<Vec<String>> {
+    let tokenizer = Tokenizer::from_file(directory.join("tokenizer.json"))
+        .map_err(|error| anyhow!("{error}"))?;
+    let encoding = tokenizer
+        .encode(text, false)
+        .map_err(|error| anyhow!("{error}"))?;
+    let piece = |&(start, end): &(usize, usize)| text[start..end].to_owned();
+    Ok(encoding
+        .get_offsets()
+        .iter()
+        .map(piece)
+        .filter(|piece| !piece.is_empty())
+        .collect())
+}
+
+#[test]
+fn every_character_can_be_a_token() -> Result<()> {
+    let vocabulary = [
+        ("<unk>", 0.0),
+        ("▁", -2.0),
+        ("▁在", -2.0),
+        ("東", -9.0),
+        ("東京", -3.0),
+        ("京", -9.0),
+        ("18", -3.0),
+        ("1", -9.0),
+        ("8", -9.0),
+        ("》，", -3.0),
+        ("》", -9.0),
+        ("，", -9.0),
+        ("▁Tokyo", -3.0),
+        ("Tokyo", -4.0),
+    ];
+    let json = json!({
+        "version": "1.0", "added_tokens": [],
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true},
+        "model": {"type": "Unigram", "unk_id": 0, "vocab": vocabulary, "byte_fallback": false},
+    });
+    let directory = tempfile::tempdir()?;
+    fs_err::write(directory.path().join("tokenizer.json"), json.to_string())?;
+    let text = "在東京18》， Tokyo";
+    assert_eq!(
+        pieces(directory.path(), text)?,
+        ["在", "東京", "18", "》，", " Tokyo"]
+    );
+    tokenizer::split_characters(directory.path())?;
+    // The mark of the word's beginning is a token too; it stands for the first character.
+    assert_eq!(
+        pieces(directory.path(), text)?,
+        ["在", "在", "東", "京", "1", "8", "》", "，", " Tokyo"]
+    );
+    Ok(())
+}
+
+#[test]
+fn the_options_of_a_vocabulary_are_honoured() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nÉta\neta\néta\n國\n國國\n年\n";
+    fs_err::write(directory.path().join("vocab.txt"), vocabulary)?;
+    let ids = |config: serde_json::Value, text: &str| -> Result<Vec<u32>> {
+        fs_err::write(
+            directory.path().join("tokenizer_config.json"),
+            config.to_string(),
+        )?;
+        let tokenizer = tokenizer::from_vocabulary(directory.path())?;
+        let encoding = tokenizer
+            .encode(text, true)
+            .map_err(|error| anyhow!("{error}"))?;
+        Ok(encoding.get_ids().to_vec())
+    };
+    assert_eq!(
+        ids(json!({}), "Éta 國國")?,
+        [2, 6, 8, 8, 3],
+        "BERT's defaults"
+    );
+    assert_eq!(
+        ids(json!({"do_lower_case": false}), "Éta 國國")?,
+        [2, 5, 8, 8, 3]
+    );
+    assert_eq!(ids(json!({"strip_accents": false}), "Éta")?, [2, 7, 3]);
+    assert_eq!(
+        ids(json!({"tokenize_chinese_chars": false}), "國國")?,
+        [2, 9, 3]
+    );
+    assert_eq!(
+        ids(
+            json!({"cls_token": "年", "sep_token": {"content": "國"}}),
+            "Éta"
+        )?,
+        [10, 6, 8]
+    );
+    Ok(())
+}
