@@ -1,20 +1,36 @@
-//! Tells the linker where libtorch lies, so that programs and tests start without environment variables.
-//! Link arguments do not travel from a library's build script to another package's programs, so every
-//! package with programs or tests on libtorch names this file as its own.
+//! Compiles the kernels where libtorch is set up.
 
-use std::path::Path;
+mod link;
 
 fn main() {
-    println!("cargo::rerun-if-changed=../ops/build.rs");
-    // Set by torch-sys, a direct dependency under the feature `tch`.
-    let Ok(directory) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
+    link::main();
+    let Some(directory) = link::libtorch() else {
         return;
     };
-    // `cargo xtask setup` may put another build of libtorch in the same place.
-    println!("cargo::rerun-if-changed={directory}");
-    println!("cargo::rustc-link-arg=-Wl,-rpath,{directory}");
-    if Path::new(&directory).join("libtorch_cuda.so").exists() {
-        // Nothing refers to this library by name; without the flag the linker drops it, and CUDA with it.
-        println!("cargo::rustc-link-arg=-Wl,--push-state,--no-as-needed,-ltorch_cuda,--pop-state");
+    let source = "src/kernels/kernels.cpp";
+    println!("cargo::rerun-if-changed={source}");
+    let include = directory.with_file_name("include");
+    let mut build = cc::Build::new();
+    build
+        .cpp(true)
+        .std("c++17")
+        .opt_level(3)
+        .warnings(false) // libtorch's headers are full of them
+        .include(&include)
+        .include(include.join("torch/csrc/api/include"))
+        .flag_if_supported("-fno-math-errno")
+        .flag_if_supported("-fno-trapping-math")
+        .file(source);
+    // libtorch's own OpenMP: a second one in the process would have threads of its own.
+    let openmp = "libgomp.so.1";
+    if directory.join(openmp).exists() {
+        build.flag("-fopenmp");
     }
+    build.compile("spanwise_kernels");
+    if directory.join(openmp).exists() {
+        println!("cargo::rustc-link-search=native={}", directory.display());
+        println!("cargo::rustc-link-lib=dylib:+verbatim={openmp}");
+    }
+    println!("cargo::rustc-link-lib=dylib=c10");
+    println!("cargo::rustc-link-lib=dylib=torch_cpu");
 }

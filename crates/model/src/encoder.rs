@@ -209,21 +209,25 @@ impl Layer {
             self.heads,
             self.attention_dropout,
         );
-        let attended = ops::to_f32(linear(&self.attention_output, attended, precision));
-        let hidden = norm(
-            &self.attention_norm,
-            hidden + ops::dropout(attended, self.dropout),
-            self.epsilon,
-        );
+        let attended = linear(&self.attention_output, attended, precision);
+        let hidden = self.add(&self.attention_norm, hidden, attended, self.dropout);
 
         let inner = linear(&self.intermediate, hidden.clone(), precision);
         let inner = ops::activate(inner, self.activation);
-        let inner = ops::to_f32(linear(&self.output, inner, precision));
-        norm(
-            &self.output_norm,
-            hidden + ops::dropout(inner, self.feed_forward_dropout),
-            self.epsilon,
-        )
+        let inner = linear(&self.output, inner, precision);
+        self.add(&self.output_norm, hidden, inner, self.feed_forward_dropout)
+    }
+
+    /// What follows each block: dropout, the residual connection, layer norm.
+    fn add(
+        &self,
+        norm: &LayerNorm,
+        hidden: Tensor<3>,
+        block: Tensor<3>,
+        dropout: f64,
+    ) -> Tensor<3> {
+        let (gamma, beta) = parameters(norm);
+        ops::residual_layer_norm(block, hidden, gamma, beta, self.epsilon, dropout)
     }
 }
 
@@ -233,6 +237,11 @@ fn linear(layer: &Linear, x: Tensor<3>, precision: Precision) -> Tensor<3> {
 }
 
 fn norm(layer: &LayerNorm, x: Tensor<3>, epsilon: f64) -> Tensor<3> {
-    let beta = layer.beta.as_ref().expect("every layer norm has a bias");
-    ops::layer_norm(x, layer.gamma.val(), beta.val(), epsilon)
+    let (gamma, beta) = parameters(layer);
+    ops::layer_norm(x, gamma, beta, epsilon)
+}
+
+fn parameters(norm: &LayerNorm) -> (Tensor<1>, Tensor<1>) {
+    let beta = norm.beta.as_ref().expect("every layer norm has a bias");
+    (norm.gamma.val(), beta.val())
 }

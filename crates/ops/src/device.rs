@@ -34,6 +34,11 @@ pub fn open(name: &str) -> Result<OpenDevice, DeviceError> {
     }
 }
 
+/// Whether operations on this device run as kernels: on libtorch's CPU, with and without gradients.
+pub fn has_kernels(device: &Device) -> bool {
+    libtorch::is_cpu(device)
+}
+
 fn flex() -> OpenDevice {
     OpenDevice {
         device: Device::flex(),
@@ -112,6 +117,11 @@ mod libtorch {
         }
     }
 
+    pub(super) fn is_cpu(device: &Device) -> bool {
+        // Compares what is computed on and not whether gradients are recorded.
+        *device == Device::libtorch()
+    }
+
     fn cuda(index: usize) -> OpenDevice {
         OpenDevice {
             device: Device::libtorch_cuda(index),
@@ -150,6 +160,12 @@ mod libtorch {
 #[cfg(not(feature = "tch"))]
 mod libtorch {
     use super::{DeviceError, OpenDevice, cuda_index, unknown};
+
+    use burn::tensor::Device;
+
+    pub(super) fn is_cpu(_: &Device) -> bool {
+        false
+    }
 
     pub(super) fn best() -> Option<OpenDevice> {
         None

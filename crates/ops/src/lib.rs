@@ -1,14 +1,22 @@
 //! The few heavy operations of the model, and the devices they run on.
 //!
-//! Everything here is composed from Burn's own operations, which decides nothing about the backend;
-//! kernels of a backend can replace a composition without the model noticing. Only this crate knows
-//! libtorch, and only [`device`] inside it.
+//! What each computes is said by a composition of Burn's own operations, which runs on any device. On
+//! libtorch's CPU, kernels take their place without the model noticing. Only this crate knows libtorch.
+//!
+//! - [`device`]: devices by name
+//! - `compose`: the compositions
+//! - `kernels`: the kernels
+//! - [`optimizer`]: AdamW on all parameters at once
 
 #![warn(missing_docs)]
 
+mod compose;
 pub mod device;
+#[cfg(feature = "tch")]
+mod kernels;
+pub mod optimizer;
 
-use burn::tensor::{DType, Distribution, FloatDType, Int, Tensor, activation, module};
+use burn::tensor::{DType, FloatDType, Int, Tensor, activation, module};
 
 /// Number format of matrix products. Whatever it is, parameters, layer norms, softmax and loss are f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,26 +53,72 @@ fn to_precision<const D: usize>(x: Tensor<D>, precision: Precision) -> Tensor<D>
     }
 }
 
+/// Whether kernels take the place of compositions for this tensor.
+fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
+    device::has_kernels(&x.device())
+}
+
+/// `kernel!(name(tensors…; others…))`: the kernel's result as a tensor.
+#[cfg(feature = "tch")]
+macro_rules! kernel {
+    ($name:ident($($tensor:expr),+; $($other:expr),*)) => {
+        Tensor::from_dispatch(<burn::backend::Dispatch as kernels::Kernels>::$name(
+            $($tensor.into_dispatch(),)+ $($other),*
+        ))
+    };
+}
+
+/// Without libtorch there are no kernels, and [`has_kernels`] says so.
+#[cfg(not(feature = "tch"))]
+macro_rules! kernel {
+    ($name:ident($($tensor:expr),+; $($other:expr),*)) => {
+        unreachable!(concat!(stringify!($name), " is built with libtorch only"))
+    };
+}
+
 /// `x · weight + bias`, in the given precision.
 ///
 /// # Shapes
 /// - x: `[batch, tokens, inputs]`, weight: `[inputs, outputs]`, bias: `[outputs]`
 /// - output: `[batch, tokens, outputs]`
 pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, precision: Precision) -> Tensor<3> {
-    let [batch, tokens, inputs] = x.dims();
-    let [_, outputs] = weight.dims();
-    // One product of two matrices: with three dimensions Burn would multiply batch by batch.
-    let x = to_precision(x, precision).reshape([batch * tokens, inputs]);
-    let product = x.matmul(to_precision(weight, precision));
-    (product + to_precision(bias, precision).unsqueeze()).reshape([batch, tokens, outputs])
+    if has_kernels(&x) {
+        kernel!(kernel_linear(x, weight, bias; precision))
+    } else {
+        compose::linear(x, weight, bias, precision)
+    }
 }
 
 /// Layer normalisation over the last dimension (Ba et al., 2016), in f32.
 ///
 /// # Shapes
-/// - x: `[batch, tokens, hidden]`, gamma and beta: `[hidden]`
+/// - x: `[batch, tokens, hidden]`, f32; gamma and beta: `[hidden]`
 pub fn layer_norm(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> Tensor<3> {
-    module::layer_norm(to_f32(x), gamma, Some(beta), epsilon)
+    if has_kernels(&x) {
+        kernel!(kernel_layer_norm(x, gamma, beta; epsilon))
+    } else {
+        compose::layer_norm(x, gamma, beta, epsilon)
+    }
+}
+
+/// `layer_norm(residual + dropout(x))`: what stands after every block of an encoder layer.
+///
+/// # Shapes
+/// - x: `[batch, tokens, hidden]`, in any precision; residual and output: the same, f32
+/// - gamma and beta: `[hidden]`
+pub fn residual_layer_norm(
+    x: Tensor<3>,
+    residual: Tensor<3>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+    dropout_probability: f64,
+) -> Tensor<3> {
+    if has_kernels(&x) {
+        kernel!(kernel_residual_layer_norm(x, residual, gamma, beta; epsilon, dropout_probability))
+    } else {
+        compose::residual_layer_norm(x, residual, gamma, beta, epsilon, dropout_probability)
+    }
 }
 
 /// The non-linearity of a feed-forward block.
@@ -90,12 +144,11 @@ pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<
 /// Zeroes elements with `probability` and scales the others up, on a device that records gradients;
 /// the identity on any other.
 pub fn dropout<const D: usize>(x: Tensor<D>, probability: f64) -> Tensor<D> {
-    if probability == 0.0 || !x.device().is_autodiff() {
-        return x;
+    if probability > 0.0 && has_kernels(&x) {
+        kernel!(kernel_dropout(x; probability))
+    } else {
+        compose::dropout(x, probability)
     }
-    let keep = 1.0 - probability;
-    let mask = x.random_like(Distribution::Bernoulli(keep));
-    x * mask.mul_scalar(1.0 / keep)
 }
 
 /// Rows of `weight` by id.
@@ -128,26 +181,11 @@ pub fn attention(
     heads: usize,
     dropout_probability: f64,
 ) -> Tensor<3> {
-    let [batch, tokens, hidden] = query.dims();
-    let size = hidden / heads;
-    let dtype = query.dtype();
-    let split =
-        |x: Tensor<3>| -> Tensor<4> { x.reshape([batch, tokens, heads, size]).swap_dims(1, 2) };
-    let scale = (size as f64).powf(-0.5);
-    let scores = to_f32(
-        split(query)
-            .mul_scalar(scale)
-            .matmul(split(key).swap_dims(2, 3)),
-    );
-    let weights = activation::softmax(scores + mask.reshape([batch, 1, 1, tokens]), 3);
-    let mut weights = dropout(weights, dropout_probability);
-    if weights.dtype() != dtype {
-        weights = weights.cast(FloatDType::from(dtype));
+    if has_kernels(&query) {
+        kernel!(kernel_attention(query, key, value, mask; heads, dropout_probability))
+    } else {
+        compose::attention(query, key, value, mask, heads, dropout_probability)
     }
-    weights
-        .matmul(split(value))
-        .swap_dims(1, 2)
-        .reshape([batch, tokens, hidden])
 }
 
 /// Cross-entropy of one position per row against the softmax over the row's real tokens.
@@ -163,9 +201,5 @@ pub fn position_cross_entropy(
     mask: Tensor<2>,
     targets: Tensor<1, Int>,
 ) -> Tensor<1> {
-    let log_probabilities = activation::log_softmax(logits + mask, 1);
-    log_probabilities
-        .gather(1, targets.unsqueeze_dim(1))
-        .squeeze_dim::<1>(1)
-        .neg()
+    compose::position_cross_entropy(logits, mask, targets)
 }

@@ -27,6 +27,7 @@ use crate::encoder::{SpanLogits, SpanModel};
 use crate::score::{Scorer, answer_in};
 use epoch::mix;
 use log::{Evaluation, Record, TrainingLog};
+use optimizer::AdamW;
 
 /// Longest dev answer considered while training, in characters. Only measures progress.
 const DEV_ANSWER_LENGTH: usize = 40;
@@ -64,7 +65,7 @@ impl Run<'_> {
         // A broken dev path should fail now and not after an epoch.
         self.evaluate(&model, 2 * settings.micro_batch_size())?;
 
-        let mut optimizer = optimizer::adamw(settings.weight_decay)?;
+        let mut optimizer = AdamW::new(settings.weight_decay, settings.max_grad_norm);
         let mut progress = Progress::new("train", total);
         let mut step = 0;
         for epoch in 0..settings.epochs {
@@ -79,9 +80,9 @@ impl Run<'_> {
                 let began = Instant::now();
                 let learning_rate = schedule::learning_rate(settings, step, total);
                 self.device.seed(mix(self.seed, step as u64));
-                let (loss, mut gradients, tokens) = self.gradients(&model, &batch)?;
-                let gradient_norm =
-                    optimizer::clip_by_global_norm(&model, &mut gradients, settings.max_grad_norm)?;
+                let (loss, gradients, tokens) = self.gradients(&model, &batch)?;
+                let gradient_norm;
+                (model, gradient_norm) = optimizer.step(model, gradients, learning_rate)?;
                 ensure!(
                     gradient_norm.is_finite(),
                     UserError::new(format!(
@@ -89,7 +90,6 @@ impl Run<'_> {
                     ))
                     .hint("lower train.learning_rate or raise train.warmup")
                 );
-                model = optimizer.step(learning_rate, model, gradients);
                 step += 1;
 
                 let tokens_per_second = tokens as f64 / began.elapsed().as_secs_f64();

@@ -1,74 +1,167 @@
-//! AdamW (Loshchilov & Hutter, 2019) with weight decay that spares biases and layer norms, and clipping
-//! by global norm.
+//! AdamW with weight decay that spares biases and layer norms, and clipping by global norm.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow};
-use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use spanwise_ops::optimizer::{self, Slot};
 
-/// The optimizer of one training run, with PyTorch's betas and epsilon.
-pub fn adamw(weight_decay: f64) -> Result<ModuleOptimizer> {
-    let config = AdamWConfig::new()
-        .with_beta_1(0.9)
-        .with_beta_2(0.999)
-        .with_epsilon(1e-8);
-    let spared = ParamGroup::from_any_regexes(vec![r"\.bias$", r"\.gamma$", r"\.beta$"])
-        .map_err(|error| anyhow!("{error:?}"))?;
-    let decayed = config.clone().with_weight_decay(weight_decay as f32).init();
-    Ok(decayed.with_group(spared, config.with_weight_decay(0.0).build(), None))
+/// The optimizer of one training run. Its state belongs to parameters by their path in the model.
+pub struct AdamW {
+    weight_decay: f64,
+    max_grad_norm: f64,
+    steps: usize,
+    moments: BTreeMap<String, [Tensor<1>; 2]>,
 }
 
-/// Scales all gradients down so that their global L2 norm is at most `max_norm`; returns the norm before.
-///
-/// Reference: `torch.nn.utils.clip_grad_norm_`.
-pub fn clip_by_global_norm<M: Module>(
-    model: &M,
-    gradients: &mut GradientsParams,
-    max_norm: f64,
-) -> Result<f64> {
-    let mut squares = SquaredNorms {
-        gradients,
-        sums: Vec::new(),
-    };
-    model.visit(&mut squares);
-    // One read for all: each would wait for the device.
-    let total = Tensor::cat(squares.sums, 0)
-        .sum()
-        .try_into_scalar::<f32>()
-        .map_err(|error| anyhow!("{error:?}"))?;
-    let norm = f64::from(total).sqrt();
-    if norm > max_norm {
-        model.visit(&mut Scale {
+impl AdamW {
+    /// An optimizer that has seen nothing.
+    pub fn new(weight_decay: f64, max_grad_norm: f64) -> Self {
+        Self {
+            weight_decay,
+            max_grad_norm,
+            steps: 0,
+            moments: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a step with gradients scaled down to the largest norm allowed; returns the norm before.
+    ///
+    /// A step whose gradients are not finite is not taken. Reference: `torch.nn.utils.clip_grad_norm_` and
+    /// `torch.optim.AdamW`.
+    pub fn step<M: Module>(
+        &mut self,
+        model: M,
+        gradients: GradientsParams,
+        learning_rate: f64,
+    ) -> Result<(M, f64)> {
+        let mut collector = Collector {
+            path: Vec::new(),
             gradients,
-            factor: max_norm / (norm + 1e-6),
-        });
+            moments: &mut self.moments,
+            slots: Vec::new(),
+        };
+        model.visit(&mut collector);
+        let slots = collector.slots;
+        let gradients: Vec<Tensor<1>> = slots
+            .iter()
+            .map(|(_, slot)| slot.gradient.clone())
+            .collect();
+        let norm = optimizer::global_norm(&gradients);
+        drop(gradients);
+        let divisor = ((norm.clone() + 1e-6) / self.max_grad_norm).clamp_min(1.0);
+        let norm = norm
+            .try_into_scalar::<f32>()
+            .map_err(|error| anyhow!("{error:?}"))?;
+        if !norm.is_finite() {
+            self.moments.extend(
+                slots
+                    .into_iter()
+                    .map(|(path, slot)| (path, [slot.first, slot.second])),
+            );
+            return Ok((model, f64::from(norm)));
+        }
+
+        self.steps += 1;
+        let (spared, decayed): (Vec<_>, Vec<_>) =
+            slots.into_iter().partition(|(path, _)| is_spared(path));
+        let mut updated = BTreeMap::new();
+        for (group, weight_decay) in [(decayed, self.weight_decay), (spared, 0.0)] {
+            let (paths, slots): (Vec<String>, Vec<Slot>) = group.into_iter().unzip();
+            let settings = optimizer::AdamW {
+                step: self.steps,
+                learning_rate,
+                weight_decay,
+            };
+            for (path, slot) in paths
+                .into_iter()
+                .zip(optimizer::step(slots, settings, &divisor))
+            {
+                self.moments.insert(path.clone(), [slot.first, slot.second]);
+                updated.insert(path, slot.parameter);
+            }
+        }
+        let mut writer = Writer {
+            path: Vec::new(),
+            updated,
+        };
+        Ok((model.map(&mut writer), f64::from(norm)))
     }
-    Ok(norm)
 }
 
-struct SquaredNorms<'a> {
-    gradients: &'a GradientsParams,
-    sums: Vec<Tensor<1>>,
+/// Whether weight decay leaves a parameter alone: biases and layer norms.
+fn is_spared(path: &str) -> bool {
+    [".bias", ".gamma", ".beta"]
+        .iter()
+        .any(|end| path.ends_with(end))
 }
 
-impl ModuleVisitor for SquaredNorms<'_> {
+/// Takes every parameter that has a gradient, with its moments.
+struct Collector<'a> {
+    path: Vec<String>,
+    gradients: GradientsParams,
+    moments: &'a mut BTreeMap<String, [Tensor<1>; 2]>,
+    slots: Vec<(String, Slot)>,
+}
+
+impl ModuleVisitor for Collector<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.sums.push(gradient.square().sum());
+        let Some(gradient) = self.gradients.remove::<D>(param.id) else {
+            return;
+        };
+        let path = self.path.join(".");
+        let gradient = flat(gradient);
+        let [first, second] = self
+            .moments
+            .remove(&path)
+            .unwrap_or_else(|| [gradient.zeros_like(), gradient.zeros_like()]);
+        let slot = Slot {
+            parameter: flat(param.val().inner()),
+            gradient,
+            first,
+            second,
+        };
+        self.slots.push((path, slot));
+    }
+}
+
+/// Puts updated parameters back into the model.
+struct Writer {
+    path: Vec<String>,
+    updated: BTreeMap<String, Tensor<1>>,
+}
+
+impl ModuleMapper for Writer {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.updated.remove(&self.path.join(".")) {
+            Some(value) => param.map(|old| {
+                let value = value.reshape(old.dims());
+                Tensor::from_inner(value).require_grad()
+            }),
+            None => param,
         }
     }
 }
 
-struct Scale<'a> {
-    gradients: &'a mut GradientsParams,
-    factor: f64,
-}
-
-impl ModuleVisitor for Scale<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
-            self.gradients
-                .register(param.id, gradient.mul_scalar(self.factor));
-        }
-    }
+fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    let count = tensor.shape().num_elements();
+    tensor.reshape([count])
 }

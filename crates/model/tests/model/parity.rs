@@ -12,7 +12,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use spanwise_artifact::jsonl;
 use spanwise_model::config::EncoderConfig;
-use spanwise_model::train::{optimizer, span_loss};
+use spanwise_model::train::optimizer::AdamW;
+use spanwise_model::train::span_loss;
 use spanwise_model::weights;
 use spanwise_ops::Precision;
 
@@ -183,7 +184,7 @@ fn optimizer_steps_equal_pytorch() -> Result<()> {
         let directory = without_dropout()?;
         let device = device.autodiff();
         let (mut model, _) = weights::load(directory.path(), &device)?;
-        let mut optimizer = optimizer::adamw(weight_decay)?;
+        let mut optimizer = AdamW::new(weight_decay, max_grad_norm);
         for (expected_loss, expected_norm) in losses.iter().zip(&gradient_norms) {
             let input = batch(&after.rows(), &device);
             let targets = |positions: &[i64]| Tensor::<1, Int>::from_data(positions, &device);
@@ -193,9 +194,9 @@ fn optimizer_steps_equal_pytorch() -> Result<()> {
                 .clone()
                 .try_into_scalar::<f32>()
                 .map_err(|error| anyhow::anyhow!("{error:?}"))?;
-            let mut gradients = GradientsParams::from_grads(loss.backward(), &model);
-            let norm = optimizer::clip_by_global_norm(&model, &mut gradients, max_grad_norm)?;
-            model = optimizer.step(learning_rate, model, gradients);
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            let norm;
+            (model, norm) = optimizer.step(model, gradients, learning_rate)?;
             assert!(
                 (f64::from(found_loss) - expected_loss).abs() < 1e-4,
                 "{name}: {found_loss}, not {expected_loss}"

@@ -1,0 +1,158 @@
+//! Times a training step and an evaluation pass on random input, as one JSON line. `cargo xtask bench` runs
+//! it in turns with another implementation.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, anyhow};
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Distribution, Int, Tensor};
+use clap::{Parser, ValueEnum};
+use serde_json::json;
+use spanwise_artifact::program;
+use spanwise_model::batch::Batch;
+use spanwise_model::config::EncoderConfig;
+use spanwise_model::encoder::SpanModel;
+use spanwise_model::train::optimizer::AdamW;
+use spanwise_model::train::span_loss;
+use spanwise_model::weights;
+use spanwise_ops::{Precision, device};
+
+#[derive(Parser)]
+#[command(about = "Times a training step and an evaluation pass on random input")]
+struct Arguments {
+    /// Directory in Hugging Face layout. Without weights, random ones are written there first
+    #[arg(long)]
+    checkpoint: PathBuf,
+    /// Rows of the input
+    #[arg(long, default_value_t = 8)]
+    batch: usize,
+    /// Tokens of every row
+    #[arg(long, default_value_t = 384)]
+    length: usize,
+    /// Number format of matrix products
+    #[arg(long, default_value = "fp32")]
+    precision: Format,
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Timed runs, after two that are not
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Fp32,
+    Bf16,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => program::report(&error),
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let open = device::open(&arguments.device)?;
+    let device = open.device.clone().autodiff();
+    let config = EncoderConfig::read(&arguments.checkpoint.join("config.json"))?;
+    device.seed(0);
+    let path = arguments.checkpoint.join("model.safetensors");
+    if !path.exists() {
+        weights::save(&SpanModel::new(&config, &device).valid(), &config, &path)?;
+    }
+    let (mut model, _) = weights::load(&arguments.checkpoint, &device)?;
+    let precision = match arguments.precision {
+        Format::Fp32 => Precision::F32,
+        Format::Bf16 => Precision::Bf16,
+    };
+    let input = |device: &Device| {
+        // The first ids are special tokens in most vocabularies.
+        let row = |row: usize| -> (Vec<u32>, Vec<u32>) {
+            let id =
+                |place: usize| 110 + (row * 7919 + place * 104_729) % (config.vocab_size - 110);
+            let types = config.type_vocab_size > 1;
+            (0..arguments.length)
+                .map(|place| (id(place) as u32, u32::from(types && place >= 30)))
+                .unzip()
+        };
+        let rows: Vec<_> = (0..arguments.batch).map(row).collect();
+        Batch::from_rows(&rows, 0, device)
+    };
+
+    let mut optimizer = AdamW::new(0.01, 1.0);
+    let batch = input(&device);
+    let target = |offset: i64| -> Tensor<1, Int> {
+        let position = |row: usize| 40 + row as i64 * 3 + offset;
+        let positions: Vec<i64> = (0..arguments.batch).map(position).collect();
+        Tensor::from_data(positions.as_slice(), &device)
+    };
+    let train_step_s = median(arguments.repeats, || {
+        let logits = model.forward(&batch, precision);
+        let loss = span_loss(logits, batch.mask.clone(), target(0), target(5)).mean();
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        let updated = optimizer.step(model.clone(), gradients, 3e-5)?;
+        model = updated.0;
+        loss.try_into_scalar::<f32>()
+            .map_err(|error| anyhow!("{error:?}"))
+    })?;
+
+    let model = model.valid();
+    let batch = input(&open.device);
+    let eval_step_s = median(arguments.repeats, || {
+        let logits = model.forward(&batch, precision);
+        (logits.start.sum() + logits.end.sum())
+            .try_into_scalar::<f32>()
+            .map_err(|error| anyhow!("{error:?}"))
+    })?;
+
+    let side = 2048;
+    let matrix = || Tensor::<2>::random([side, side], Distribution::Default, &open.device);
+    let (a, b) = (matrix(), matrix());
+    let product_s = median(arguments.repeats, || {
+        let sum = a.clone().matmul(b.clone()).sum();
+        sum.try_into_scalar::<f32>()
+            .map_err(|error| anyhow!("{error:?}"))
+    })?;
+    let figures = json!({
+        "device": open.name,
+        "train_step_s": train_step_s,
+        "eval_step_s": eval_step_s,
+        "eval_gflops": forward_operations(&config, arguments) / eval_step_s / 1e9,
+        "matmul_gflops": 2.0 * (side as f64).powi(3) / product_s / 1e9,
+    });
+    println!("{figures}");
+    Ok(())
+}
+
+/// Multiplications and additions in the matrix products of one forward pass.
+fn forward_operations(config: &EncoderConfig, arguments: &Arguments) -> f64 {
+    let [batch, tokens] = [arguments.batch, arguments.length].map(|size| size as f64);
+    let [hidden, inner, layers] = [
+        config.hidden_size,
+        config.intermediate_size,
+        config.num_hidden_layers,
+    ]
+    .map(|size| size as f64);
+    let linear = 4.0 * hidden * hidden + 2.0 * hidden * inner;
+    let attention = 2.0 * tokens * hidden;
+    2.0 * batch * tokens * layers * (linear + attention)
+}
+
+/// Median seconds of `step`, after two runs that warm up.
+fn median(repeats: usize, mut step: impl FnMut() -> Result<f32>) -> Result<f64> {
+    for _ in 0..2 {
+        step()?;
+    }
+    let mut times = Vec::with_capacity(repeats);
+    for _ in 0..repeats {
+        let began = Instant::now();
+        step()?;
+        times.push(began.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}

@@ -1,0 +1,24 @@
+//! Tells the linker where libtorch lies, so that programs and tests start without environment variables.
+//! Link arguments do not travel from a library's build script to another package's programs, so every
+//! package with programs or tests on libtorch names this file as its own build script.
+
+use std::path::{Path, PathBuf};
+
+pub fn main() {
+    println!("cargo::rerun-if-changed=../ops/link.rs");
+    let Some(directory) = libtorch() else { return };
+    let shown = directory.display();
+    // `cargo xtask setup` may put another build of libtorch in the same place.
+    println!("cargo::rerun-if-changed={shown}");
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{shown}");
+    if Path::new(&directory).join("libtorch_cuda.so").exists() {
+        // Nothing refers to this library by name; without the flag the linker drops it, and CUDA with it.
+        println!("cargo::rustc-link-arg=-Wl,--push-state,--no-as-needed,-ltorch_cuda,--pop-state");
+    }
+}
+
+/// libtorch's `lib` folder, as torch-sys found it; `None` without the feature `tch`.
+pub fn libtorch() -> Option<PathBuf> {
+    // Set by torch-sys, a direct dependency under the feature.
+    Some(std::env::var_os("DEP_TCH_LIBTORCH_LIB")?.into())
+}

@@ -1,0 +1,91 @@
+//! The operations composed from Burn's own, on any device. What a kernel computes is defined here.
+
+use burn::tensor::{Distribution, FloatDType, Int, Tensor, activation, module};
+
+use crate::{Precision, to_f32, to_precision};
+
+/// See [`crate::linear`].
+pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, precision: Precision) -> Tensor<3> {
+    let [batch, tokens, inputs] = x.dims();
+    let [_, outputs] = weight.dims();
+    // One product of two matrices: with three dimensions Burn would multiply batch by batch.
+    let x = to_precision(x, precision).reshape([batch * tokens, inputs]);
+    let product = x.matmul(to_precision(weight, precision));
+    (product + to_precision(bias, precision).unsqueeze()).reshape([batch, tokens, outputs])
+}
+
+/// See [`crate::layer_norm`].
+pub fn layer_norm(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> Tensor<3> {
+    module::layer_norm(to_f32(x), gamma, Some(beta), epsilon)
+}
+
+/// See [`crate::residual_layer_norm`].
+pub fn residual_layer_norm(
+    x: Tensor<3>,
+    residual: Tensor<3>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+    probability: f64,
+) -> Tensor<3> {
+    layer_norm(
+        residual + dropout(to_f32(x), probability),
+        gamma,
+        beta,
+        epsilon,
+    )
+}
+
+/// See [`crate::dropout`].
+pub fn dropout<const D: usize>(x: Tensor<D>, probability: f64) -> Tensor<D> {
+    if probability == 0.0 || !x.device().is_autodiff() {
+        return x;
+    }
+    let keep = 1.0 - probability;
+    let mask = x.random_like(Distribution::Bernoulli(keep));
+    x * mask.mul_scalar(1.0 / keep)
+}
+
+/// See [`crate::attention`].
+pub fn attention(
+    query: Tensor<3>,
+    key: Tensor<3>,
+    value: Tensor<3>,
+    mask: Tensor<2>,
+    heads: usize,
+    dropout_probability: f64,
+) -> Tensor<3> {
+    let [batch, tokens, hidden] = query.dims();
+    let size = hidden / heads;
+    let dtype = query.dtype();
+    let split =
+        |x: Tensor<3>| -> Tensor<4> { x.reshape([batch, tokens, heads, size]).swap_dims(1, 2) };
+    let scale = (size as f64).powf(-0.5);
+    let scores = to_f32(
+        split(query)
+            .mul_scalar(scale)
+            .matmul(split(key).swap_dims(2, 3)),
+    );
+    let weights = activation::softmax(scores + mask.reshape([batch, 1, 1, tokens]), 3);
+    let mut weights = dropout(weights, dropout_probability);
+    if weights.dtype() != dtype {
+        weights = weights.cast(FloatDType::from(dtype));
+    }
+    weights
+        .matmul(split(value))
+        .swap_dims(1, 2)
+        .reshape([batch, tokens, hidden])
+}
+
+/// See [`crate::position_cross_entropy`].
+pub fn position_cross_entropy(
+    logits: Tensor<2>,
+    mask: Tensor<2>,
+    targets: Tensor<1, Int>,
+) -> Tensor<1> {
+    let log_probabilities = activation::log_softmax(logits + mask, 1);
+    log_probabilities
+        .gather(1, targets.unsqueeze_dim(1))
+        .squeeze_dim::<1>(1)
+        .neg()
+}

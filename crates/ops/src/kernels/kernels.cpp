@@ -1,0 +1,442 @@
+// Kernels that libtorch lacks, or has without its Rust bindings showing them. Each function gives nullptr,
+// or a message that the caller frees. CPU tensors only, unless it says otherwise.
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <mutex>
+#include <vector>
+
+using at::Tensor;
+
+namespace {
+
+// One binary for every x86-64: the compiler makes a version per instruction set, the loader picks.
+#if defined(__x86_64__) && defined(__linux__)
+#define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define VECTORISED
+#endif
+
+template <typename Body>
+const char* guarded(Body body) {
+  try {
+    c10::NoGradGuard no_grad;
+    body();
+    return nullptr;
+  } catch (const std::exception& error) {
+    return strdup(error.what());
+  }
+}
+
+// ---- Dropout ------------------------------------------------------------------------------------------
+// Whether an element is dropped is a function of a seed and the element's index: threads need no order, and
+// the backward pass draws the same again instead of keeping a mask.
+
+struct Dropout {
+  uint32_t first, second, threshold;
+  float scale;
+};
+
+Dropout dropout_of(int64_t seed, double probability) {
+  const auto bits = static_cast<uint64_t>(seed);
+  return {static_cast<uint32_t>(bits), static_cast<uint32_t>(bits >> 32),
+          static_cast<uint32_t>(std::min(probability * 4294967296.0, 4294967295.0)),
+          static_cast<float>(1.0 / (1.0 - probability))};
+}
+
+// 0 for a dropped element, 1 / (1 - probability) for a kept one. The mixing steps are those of "lowbias32"
+// (Wellons, 2018), with half of the seed added before each multiplication.
+inline __attribute__((always_inline)) float keep(const Dropout& dropout, uint32_t index) {
+  uint32_t x = index + dropout.first;
+  x ^= x >> 16;
+  x *= 0x7feb352dU;
+  x += dropout.second;
+  x ^= x >> 15;
+  x *= 0x846ca68bU;
+  x ^= x >> 16;
+  return x >= dropout.threshold ? dropout.scale : 0.0f;
+}
+
+// ---- Elements in f32 and bfloat16 ---------------------------------------------------------------------
+
+inline __attribute__((always_inline)) float load(const float* from) { return *from; }
+
+inline __attribute__((always_inline)) float load(const uint16_t* from) {
+  const uint32_t bits = static_cast<uint32_t>(*from) << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+inline __attribute__((always_inline)) void store(float* to, float value) { *to = value; }
+
+// Rounds to nearest, ties to even. Nothing stored here is ever NaN unless training has diverged already.
+inline __attribute__((always_inline)) void store(uint16_t* to, float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  *to = static_cast<uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+}
+
+template <typename T>
+T* data(const Tensor& tensor) {
+  return static_cast<T*>(tensor.data_ptr());
+}
+
+// Calls body with a null pointer of the element type that represents `tensor`'s.
+template <typename Body>
+void by_type(const Tensor& tensor, Body body) {
+  if (tensor.scalar_type() == at::kFloat) {
+    body(static_cast<float*>(nullptr));
+  } else if (tensor.scalar_type() == at::kBFloat16) {
+    body(static_cast<uint16_t*>(nullptr));
+  } else {
+    TORCH_CHECK(false, "expected float or bfloat16, found ", tensor.scalar_type());
+  }
+}
+
+// e^x to within 2e-7 relative, for x ≤ 0: 2^n · 2^f with a polynomial for 2^f on [-1/2, 1/2].
+inline __attribute__((always_inline)) float exponential(float x) {
+  x = std::max(x, -87.0f);
+  const float scaled = x * 1.44269504088896341f;
+  const float whole = std::nearbyint(scaled);
+  const float f = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * f + 1.3981999507e-3f;
+  p = p * f + 8.3334519073e-3f;
+  p = p * f + 4.1665795894e-2f;
+  p = p * f + 1.6666665459e-1f;
+  p = p * f + 5.0000001201e-1f;
+  p = p * f * f + f + 1.0f;
+  const int32_t bits = (static_cast<int32_t>(whole) + 127) << 23;
+  float power;
+  std::memcpy(&power, &bits, sizeof power);
+  return p * power;
+}
+
+// ---- residual + dropout + layer norm -------------------------------------------------------------------
+
+#define DEFINE_NORM_ROWS(T)                                                                                   \
+  VECTORISED void norm_row(const T* x, const float* residual, const float* gamma, const float* beta,          \
+                           float* sum, float* out, float* statistics, int64_t width, uint32_t first,          \
+                           Dropout dropout, bool drops, float epsilon) {                                      \
+    float total = 0.0f;                                                                                       \
+    _Pragma("omp simd reduction(+ : total)")                                                                  \
+    for (int64_t i = 0; i < width; i++) {                                                                     \
+      float value = load(x + i);                                                                              \
+      if (drops) value *= keep(dropout, first + static_cast<uint32_t>(i));                                    \
+      if (residual) value += residual[i];                                                                     \
+      sum[i] = value;                                                                                         \
+      total += value;                                                                                         \
+    }                                                                                                         \
+    const float mean = total / static_cast<float>(width);                                                     \
+    float squares = 0.0f;                                                                                     \
+    _Pragma("omp simd reduction(+ : squares)")                                                                \
+    for (int64_t i = 0; i < width; i++) squares += (sum[i] - mean) * (sum[i] - mean);                         \
+    const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(width) + epsilon);                    \
+    for (int64_t i = 0; i < width; i++) out[i] = (sum[i] - mean) * inverse * gamma[i] + beta[i];              \
+    statistics[0] = mean;                                                                                     \
+    statistics[1] = inverse;                                                                                  \
+  }                                                                                                           \
+  VECTORISED void norm_row_backward(const float* gradient, const float* sum, const float* gamma,              \
+                                    const float* statistics, float* d_residual, T* d_x, float* d_gamma,       \
+                                    float* d_beta, int64_t width, uint32_t first, Dropout dropout,            \
+                                    bool drops) {                                                             \
+    const float mean = statistics[0], inverse = statistics[1];                                                \
+    float total = 0.0f, projected = 0.0f;                                                                     \
+    _Pragma("omp simd reduction(+ : total, projected)")                                                       \
+    for (int64_t i = 0; i < width; i++) {                                                                     \
+      const float normal = (sum[i] - mean) * inverse;                                                         \
+      total += gradient[i] * gamma[i];                                                                        \
+      projected += gradient[i] * gamma[i] * normal;                                                           \
+      d_gamma[i] += gradient[i] * normal;                                                                     \
+      d_beta[i] += gradient[i];                                                                               \
+    }                                                                                                         \
+    total /= static_cast<float>(width);                                                                       \
+    projected /= static_cast<float>(width);                                                                   \
+    for (int64_t i = 0; i < width; i++) {                                                                     \
+      const float normal = (sum[i] - mean) * inverse;                                                         \
+      const float value = inverse * (gradient[i] * gamma[i] - total - normal * projected);                    \
+      if (d_residual) d_residual[i] = value;                                                                  \
+      store(d_x + i, drops ? value * keep(dropout, first + static_cast<uint32_t>(i)) : value);                \
+    }                                                                                                         \
+  }
+
+DEFINE_NORM_ROWS(float)
+DEFINE_NORM_ROWS(uint16_t)
+
+// ---- attention -----------------------------------------------------------------------------------------
+
+#define DEFINE_SOFTMAX_ROWS(T)                                                                                \
+  /* Scores of one query → weights, dropped; notes their largest and the inverse of the sum of their          \
+     exponentials. Together as one logarithm they would lose the sum beside the mask of a padded row. */      \
+  VECTORISED void softmax_row(T* scores, const float* mask, float* buffer, float* statistics,                 \
+                              int64_t width, float scale, uint32_t first, Dropout dropout, bool drops) {      \
+    float largest = -std::numeric_limits<float>::infinity();                                                  \
+    _Pragma("omp simd reduction(max : largest)")                                                              \
+    for (int64_t j = 0; j < width; j++) {                                                                     \
+      buffer[j] = load(scores + j) * scale + mask[j];                                                         \
+      largest = std::max(largest, buffer[j]);                                                                 \
+    }                                                                                                         \
+    float total = 0.0f;                                                                                       \
+    _Pragma("omp simd reduction(+ : total)")                                                                  \
+    for (int64_t j = 0; j < width; j++) {                                                                     \
+      buffer[j] = exponential(buffer[j] - largest);                                                           \
+      total += buffer[j];                                                                                     \
+    }                                                                                                         \
+    const float inverse = 1.0f / total;                                                                       \
+    for (int64_t j = 0; j < width; j++) {                                                                     \
+      float weight = buffer[j] * inverse;                                                                     \
+      if (drops) weight *= keep(dropout, first + static_cast<uint32_t>(j));                                   \
+      store(scores + j, weight);                                                                              \
+    }                                                                                                         \
+    statistics[0] = largest;                                                                                  \
+    statistics[1] = inverse;                                                                                  \
+  }                                                                                                           \
+  /* Scores → dropped weights; gradients of those → gradients of the scores. */                               \
+  VECTORISED void softmax_row_backward(T* scores, T* gradient, const float* mask, int64_t width, float scale, \
+                                       const float* statistics, float delta, uint32_t first,                  \
+                                       Dropout dropout, bool drops) {                                         \
+    const float largest = statistics[0], inverse = statistics[1];                                             \
+    for (int64_t j = 0; j < width; j++) {                                                                     \
+      const float weight = exponential(load(scores + j) * scale + mask[j] - largest) * inverse;               \
+      const float kept = drops ? keep(dropout, first + static_cast<uint32_t>(j)) : 1.0f;                      \
+      store(gradient + j, weight * (load(gradient + j) * kept - delta) * scale);                              \
+      store(scores + j, weight * kept);                                                                       \
+    }                                                                                                         \
+  }                                                                                                           \
+  VECTORISED float dot_row(const T* a, const T* b, int64_t width) {                                           \
+    float total = 0.0f;                                                                                       \
+    _Pragma("omp simd reduction(+ : total)")                                                                  \
+    for (int64_t i = 0; i < width; i++) total += load(a + i) * load(b + i);                                   \
+    return total;                                                                                             \
+  }
+
+DEFINE_SOFTMAX_ROWS(float)
+DEFINE_SOFTMAX_ROWS(uint16_t)
+
+// [batch, tokens, hidden] as one matrix per row of the batch and head, without copying.
+Tensor head(const Tensor& x, int64_t index, int64_t heads) {
+  const int64_t size = x.size(2) / heads;
+  return x.select(0, index / heads).narrow(1, index % heads * size, size);
+}
+
+}  // namespace
+
+extern "C" {
+
+void spanwise_free(char* message) { free(message); }
+
+// A seed for one dropout, drawn from the generator that seeds everything else.
+int64_t spanwise_draw_seed() {
+  auto generator = at::detail::getDefaultCPUGenerator();
+  std::lock_guard<std::mutex> lock(generator.mutex());
+  return static_cast<int64_t>(at::check_generator<at::CPUGeneratorImpl>(generator)->random64());
+}
+
+// out = layer_norm(residual + dropout(x)) over the last dimension. `residual` may be null. x: f32 or
+// bfloat16, all else f32. Outputs: out, residual + dropout(x), and mean and inverse deviation of every row.
+const char* spanwise_norm(const Tensor* x, const Tensor* residual, const Tensor* gamma, const Tensor* beta,
+                          double epsilon, double probability, int64_t seed, Tensor** outputs) {
+  return guarded([&] {
+    const Tensor in = x->contiguous();
+    const Tensor added = residual ? residual->contiguous() : Tensor();
+    const int64_t width = in.size(-1), rows = in.numel() / std::max<int64_t>(width, 1);
+    const auto f32 = in.options().dtype(at::kFloat);
+    Tensor out = at::empty(in.sizes(), f32), sum = at::empty(in.sizes(), f32);
+    Tensor statistics = at::empty({rows, 2}, f32);
+    const auto dropout = dropout_of(seed, probability);
+    by_type(in, [&](auto* type) {
+      using T = std::remove_pointer_t<decltype(type)>;
+      at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; row++) {
+          const int64_t at = row * width;
+          norm_row(data<T>(in) + at, added.defined() ? data<float>(added) + at : nullptr, data<float>(*gamma),
+                   data<float>(*beta), data<float>(sum) + at, data<float>(out) + at,
+                   data<float>(statistics) + 2 * row, width, static_cast<uint32_t>(at), dropout,
+                   probability > 0, static_cast<float>(epsilon));
+        }
+      });
+    });
+    outputs[0] = new Tensor(out);
+    outputs[1] = new Tensor(sum);
+    outputs[2] = new Tensor(statistics);
+  });
+}
+
+// Gradients of x (of the type of `like`), residual (null where `has_residual` is false), gamma and beta.
+const char* spanwise_norm_backward(const Tensor* gradient, const Tensor* sum, const Tensor* statistics,
+                                   const Tensor* gamma, int bfloat16, int has_residual, double probability,
+                                   int64_t seed, Tensor** outputs) {
+  return guarded([&] {
+    const Tensor incoming = gradient->contiguous();
+    const int64_t width = sum->size(-1), rows = sum->numel() / std::max<int64_t>(width, 1);
+    Tensor d_x = at::empty(sum->sizes(), sum->options().dtype(bfloat16 ? at::kBFloat16 : at::kFloat));
+    Tensor d_residual = has_residual ? at::empty_like(*sum) : Tensor();
+    const int64_t threads = at::get_num_threads();
+    Tensor partial = at::zeros({threads, 2, width}, sum->options());
+    const auto dropout = dropout_of(seed, probability);
+    by_type(d_x, [&](auto* type) {
+      using T = std::remove_pointer_t<decltype(type)>;
+      at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
+        float* sums = data<float>(partial) + at::get_thread_num() * 2 * width;
+        for (int64_t row = begin; row < end; row++) {
+          const int64_t at = row * width;
+          norm_row_backward(data<float>(incoming) + at, data<float>(*sum) + at, data<float>(*gamma),
+                            data<float>(*statistics) + 2 * row,
+                            has_residual ? data<float>(d_residual) + at : nullptr, data<T>(d_x) + at, sums,
+                            sums + width, width, static_cast<uint32_t>(at), dropout, probability > 0);
+        }
+      });
+    });
+    const Tensor sums = partial.sum(0);
+    outputs[0] = new Tensor(d_x);
+    outputs[1] = has_residual ? new Tensor(d_residual) : nullptr;
+    outputs[2] = new Tensor(sums.select(0, 0).clone());
+    outputs[3] = new Tensor(sums.select(0, 1).clone());
+  });
+}
+
+// x with elements dropped and the others scaled up; its own gradient too, given the gradient.
+const char* spanwise_dropout(const Tensor* x, double probability, int64_t seed, Tensor** outputs) {
+  return guarded([&] {
+    const Tensor in = x->contiguous();
+    Tensor out = at::empty_like(in);
+    const auto dropout = dropout_of(seed, probability);
+    by_type(in, [&](auto* type) {
+      using T = std::remove_pointer_t<decltype(type)>;
+      at::parallel_for(0, in.numel(), 8192, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; i++) {
+          store(data<T>(out) + i, load(data<T>(in) + i) * keep(dropout, static_cast<uint32_t>(i)));
+        }
+      });
+    });
+    outputs[0] = new Tensor(out);
+  });
+}
+
+// Scaled dot-product attention with dropout of the weights. One head at a time per thread: its scores stay
+// in the cache, and of all heads only what every softmax divides by is kept. (FlashAttention,
+// Dao et al., 2022, with a query's keys in one block.)
+//
+// query, key, value: [batch, tokens, hidden], f32 or bfloat16; mask: [batch, tokens], f32, added to the
+// scores. Outputs: the attended values, like query, and the largest score and the inverse of the denominator of
+// every softmax, [batch · heads, tokens, 2].
+const char* spanwise_attention(const Tensor* query, const Tensor* key, const Tensor* value, const Tensor* mask,
+                               int64_t heads, double probability, int64_t seed, Tensor** outputs) {
+  return guarded([&] {
+    const Tensor masks = mask->contiguous();
+    const int64_t batch = query->size(0), tokens = query->size(1);
+    const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(query->size(2) / heads)));
+    const auto dropout = dropout_of(seed, probability);
+    Tensor out = at::empty(query->sizes(), query->options());
+    Tensor statistics = at::empty({batch * heads, tokens, 2}, query->options().dtype(at::kFloat));
+    by_type(*query, [&](auto* type) {
+      using T = std::remove_pointer_t<decltype(type)>;
+      at::parallel_for(0, batch * heads, 1, [&](int64_t begin, int64_t end) {
+        c10::NoGradGuard no_grad;
+        Tensor scores = at::empty({tokens, tokens}, query->options());
+        std::vector<float> buffer(tokens);
+        for (int64_t index = begin; index < end; index++) {
+          at::mm_out(scores, head(*query, index, heads), head(*key, index, heads).t());
+          for (int64_t row = 0; row < tokens; row++) {
+            const auto first = static_cast<uint32_t>((index * tokens + row) * tokens);
+            softmax_row(data<T>(scores) + row * tokens, data<float>(masks) + index / heads * tokens,
+                        buffer.data(), data<float>(statistics) + 2 * (index * tokens + row), tokens, scale,
+                        first, dropout, probability > 0);
+          }
+          Tensor attended = head(out, index, heads);
+          at::mm_out(attended, scores, head(*value, index, heads));
+        }
+      });
+    });
+    outputs[0] = new Tensor(out);
+    outputs[1] = new Tensor(statistics);
+  });
+}
+
+// Gradients of query, key and value.
+const char* spanwise_attention_backward(const Tensor* gradient, const Tensor* query, const Tensor* key,
+                                        const Tensor* value, const Tensor* mask, const Tensor* out,
+                                        const Tensor* statistics, int64_t heads, double probability, int64_t seed,
+                                        Tensor** outputs) {
+  return guarded([&] {
+    const Tensor masks = mask->contiguous(), incoming = gradient->contiguous();
+    const int64_t batch = query->size(0), tokens = query->size(1), hidden = query->size(2);
+    const int64_t size = hidden / heads;
+    const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(size)));
+    const auto dropout = dropout_of(seed, probability);
+    Tensor d_query = at::empty(query->sizes(), query->options());
+    Tensor d_key = at::empty(query->sizes(), query->options());
+    Tensor d_value = at::empty(query->sizes(), query->options());
+    by_type(*query, [&](auto* type) {
+      using T = std::remove_pointer_t<decltype(type)>;
+      at::parallel_for(0, batch * heads, 1, [&](int64_t begin, int64_t end) {
+        c10::NoGradGuard no_grad;
+        Tensor scores = at::empty({tokens, tokens}, query->options());
+        Tensor d_scores = at::empty({tokens, tokens}, query->options());
+        for (int64_t index = begin; index < end; index++) {
+          const Tensor q = head(*query, index, heads), k = head(*key, index, heads);
+          const Tensor d_out = head(incoming, index, heads);
+          at::mm_out(scores, q, k.t());
+          at::mm_out(d_scores, d_out, head(*value, index, heads).t());
+          const int64_t corner = index / heads * tokens * hidden + index % heads * size;
+          for (int64_t row = 0; row < tokens; row++) {
+            const int64_t at = corner + row * hidden;
+            const auto first = static_cast<uint32_t>((index * tokens + row) * tokens);
+            const float delta = dot_row(data<T>(incoming) + at, data<T>(*out) + at, size);
+            softmax_row_backward(data<T>(scores) + row * tokens, data<T>(d_scores) + row * tokens,
+                                 data<float>(masks) + index / heads * tokens, tokens, scale,
+                                 data<float>(*statistics) + 2 * (index * tokens + row), delta, first,
+                                 dropout, probability > 0);
+          }
+          Tensor dq = head(d_query, index, heads), dk = head(d_key, index, heads);
+          Tensor dv = head(d_value, index, heads);
+          at::mm_out(dv, scores.t(), d_out);
+          at::mm_out(dq, d_scores, k);
+          at::mm_out(dk, d_scores.t(), q);
+        }
+      });
+    });
+    outputs[0] = new Tensor(d_query);
+    outputs[1] = new Tensor(d_key);
+    outputs[2] = new Tensor(d_value);
+  });
+}
+
+// The global L2 norm of `count` tensors, on any device.
+const char* spanwise_norm_of_all(Tensor** tensors, int64_t count, Tensor** outputs) {
+  return guarded([&] {
+    std::vector<Tensor> all;
+    for (int64_t i = 0; i < count; i++) all.push_back(*tensors[i]);
+    outputs[0] = new Tensor(at::stack(at::_foreach_norm(all)).norm());
+  });
+}
+
+// One step of AdamW (Loshchilov & Hutter, 2019) on `count` parameters at once, in place, on any device.
+// Gradients are divided by `divisor`, one element, first.
+const char* spanwise_adamw(Tensor** parameters, Tensor** gradients, Tensor** first_moments,
+                           Tensor** second_moments, int64_t count, int64_t step, double learning_rate,
+                           double beta_1, double beta_2, double weight_decay, double epsilon,
+                           const Tensor* divisor) {
+  return guarded([&] {
+    const auto list = [count](Tensor** from) {
+      std::vector<Tensor> all;
+      for (int64_t i = 0; i < count; i++) all.push_back(*from[i]);
+      return all;
+    };
+    if (count == 0) return;
+    const auto self = list(parameters), grads = list(gradients);
+    const Tensor steps = at::full({}, static_cast<double>(step), self[0].options().dtype(at::kFloat));
+    at::_fused_adamw_(self, grads, list(first_moments), list(second_moments), {},
+                      std::vector<Tensor>(count, steps), learning_rate, beta_1, beta_2, weight_decay, epsilon,
+                      false, false, *divisor, std::nullopt);
+  });
+}
+
+}  // extern "C"

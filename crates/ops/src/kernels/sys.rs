@@ -1,0 +1,323 @@
+//! The functions of `kernels.cpp`, on tch's tensors. All of the project's calls across the language border.
+
+#![expect(
+    unsafe_code,
+    reason = "calls into C++; every function checks what it is given and reports failures as messages"
+)]
+
+use std::ffi::{CStr, c_char, c_int};
+
+use tch::Tensor;
+
+/// What C++ sees of a tensor.
+#[repr(C)]
+struct CTensor {
+    _opaque: [u8; 0],
+}
+
+unsafe extern "C" {
+    fn spanwise_free(message: *const c_char);
+    fn spanwise_draw_seed() -> i64;
+    fn spanwise_norm(
+        x: *const CTensor,
+        residual: *const CTensor,
+        gamma: *const CTensor,
+        beta: *const CTensor,
+        epsilon: f64,
+        probability: f64,
+        seed: i64,
+        outputs: *mut *mut CTensor,
+    ) -> *const c_char;
+    fn spanwise_norm_backward(
+        gradient: *const CTensor,
+        sum: *const CTensor,
+        statistics: *const CTensor,
+        gamma: *const CTensor,
+        bfloat16: c_int,
+        has_residual: c_int,
+        probability: f64,
+        seed: i64,
+        outputs: *mut *mut CTensor,
+    ) -> *const c_char;
+    fn spanwise_dropout(
+        x: *const CTensor,
+        probability: f64,
+        seed: i64,
+        outputs: *mut *mut CTensor,
+    ) -> *const c_char;
+    fn spanwise_attention(
+        query: *const CTensor,
+        key: *const CTensor,
+        value: *const CTensor,
+        mask: *const CTensor,
+        heads: i64,
+        probability: f64,
+        seed: i64,
+        outputs: *mut *mut CTensor,
+    ) -> *const c_char;
+    fn spanwise_attention_backward(
+        gradient: *const CTensor,
+        query: *const CTensor,
+        key: *const CTensor,
+        value: *const CTensor,
+        mask: *const CTensor,
+        out: *const CTensor,
+        statistics: *const CTensor,
+        heads: i64,
+        probability: f64,
+        seed: i64,
+        outputs: *mut *mut CTensor,
+    ) -> *const c_char;
+    fn spanwise_norm_of_all(
+        tensors: *const *const CTensor,
+        count: i64,
+        outputs: *mut *mut CTensor,
+    ) -> *const c_char;
+    fn spanwise_adamw(
+        parameters: *const *const CTensor,
+        gradients: *const *const CTensor,
+        first_moments: *const *const CTensor,
+        second_moments: *const *const CTensor,
+        count: i64,
+        step: i64,
+        learning_rate: f64,
+        beta_1: f64,
+        beta_2: f64,
+        weight_decay: f64,
+        epsilon: f64,
+        divisor: *const CTensor,
+    ) -> *const c_char;
+}
+
+/// Probability and seed of one dropout.
+#[derive(Debug, Clone, Copy)]
+pub struct Dropout {
+    /// Share of elements zeroed.
+    pub probability: f64,
+    /// Decides which.
+    pub seed: i64,
+}
+
+impl Dropout {
+    /// Drops nothing.
+    pub const NONE: Self = Self {
+        probability: 0.0,
+        seed: 0,
+    };
+
+    /// Draws a seed from libtorch's generator, which `Device::seed` sets.
+    pub fn draw(probability: f64) -> Self {
+        if probability == 0.0 {
+            return Self::NONE;
+        }
+        // SAFETY: takes a lock of its own and touches nothing of ours.
+        let seed = unsafe { spanwise_draw_seed() };
+        Self { probability, seed }
+    }
+}
+
+fn pointer(tensor: &Tensor) -> *const CTensor {
+    tensor.as_ptr().cast()
+}
+
+fn pointers(tensors: &[Tensor]) -> Vec<*const CTensor> {
+    tensors.iter().map(pointer).collect()
+}
+
+/// Runs a call that fills `N` outputs; the ones it leaves null are `None`.
+fn call<const N: usize>(
+    run: impl FnOnce(*mut *mut CTensor) -> *const c_char,
+) -> [Option<Tensor>; N] {
+    let mut outputs = [std::ptr::null_mut::<CTensor>(); N];
+    let message = run(outputs.as_mut_ptr());
+    if !message.is_null() {
+        // SAFETY: a message is a string that C++ allocated for us to free.
+        let text = unsafe {
+            let text = CStr::from_ptr(message).to_string_lossy().into_owned();
+            spanwise_free(message);
+            text
+        };
+        // Like any other tensor operation given shapes that do not fit.
+        panic!("libtorch: {text}");
+    }
+    // SAFETY: the call succeeded, so each output is null or a tensor made with `new` for us to own.
+    outputs.map(|output| (!output.is_null()).then(|| unsafe { Tensor::from_ptr(output.cast()) }))
+}
+
+fn all<const N: usize>(outputs: [Option<Tensor>; N]) -> [Tensor; N] {
+    outputs.map(|output| output.expect("the kernel fills every output"))
+}
+
+/// `[out, sum, statistics]` of `layer_norm(residual + dropout(x))`.
+pub fn norm(
+    x: &Tensor,
+    residual: Option<&Tensor>,
+    gamma: &Tensor,
+    beta: &Tensor,
+    epsilon: f64,
+    dropout: Dropout,
+) -> [Tensor; 3] {
+    let residual = residual.map_or(std::ptr::null(), pointer);
+    let Dropout { probability, seed } = dropout;
+    let [x, gamma, beta] = [x, gamma, beta].map(pointer);
+    // SAFETY: every pointer is null or that of a tensor that is borrowed for the call.
+    all(call(|outputs| unsafe {
+        spanwise_norm(
+            x,
+            residual,
+            gamma,
+            beta,
+            epsilon,
+            probability,
+            seed,
+            outputs,
+        )
+    }))
+}
+
+/// Gradients of x, residual, gamma and beta.
+pub fn norm_backward(
+    gradient: &Tensor,
+    sum: &Tensor,
+    statistics: &Tensor,
+    gamma: &Tensor,
+    bfloat16: bool,
+    has_residual: bool,
+    dropout: Dropout,
+) -> [Option<Tensor>; 4] {
+    let Dropout { probability, seed } = dropout;
+    let [gradient, sum, statistics, gamma] = [gradient, sum, statistics, gamma].map(pointer);
+    // SAFETY: every pointer is that of a tensor that is borrowed for the call.
+    call(|outputs| unsafe {
+        spanwise_norm_backward(
+            gradient,
+            sum,
+            statistics,
+            gamma,
+            bfloat16.into(),
+            has_residual.into(),
+            probability,
+            seed,
+            outputs,
+        )
+    })
+}
+
+/// `x` with dropout; with a gradient for `x`, the gradient through the same dropout.
+pub fn dropout(x: &Tensor, dropout: Dropout) -> Tensor {
+    let Dropout { probability, seed } = dropout;
+    let x = pointer(x);
+    // SAFETY: the pointer is that of a tensor that is borrowed for the call.
+    let [out] = all(call(|outputs| unsafe {
+        spanwise_dropout(x, probability, seed, outputs)
+    }));
+    out
+}
+
+/// `[attended values, statistics of every softmax]`.
+pub fn attention(
+    [query, key, value, mask]: [&Tensor; 4],
+    heads: usize,
+    dropout: Dropout,
+) -> [Tensor; 2] {
+    let Dropout { probability, seed } = dropout;
+    let [query, key, value, mask] = [query, key, value, mask].map(pointer);
+    // SAFETY: every pointer is that of a tensor that is borrowed for the call.
+    all(call(|outputs| unsafe {
+        spanwise_attention(
+            query,
+            key,
+            value,
+            mask,
+            heads as i64,
+            probability,
+            seed,
+            outputs,
+        )
+    }))
+}
+
+/// Gradients of query, key and value.
+pub fn attention_backward(
+    gradient: &Tensor,
+    [query, key, value, mask]: [&Tensor; 4],
+    [out, statistics]: [&Tensor; 2],
+    heads: usize,
+    dropout: Dropout,
+) -> [Tensor; 3] {
+    let Dropout { probability, seed } = dropout;
+    let [gradient, query, key, value, mask, out, statistics] =
+        [gradient, query, key, value, mask, out, statistics].map(pointer);
+    // SAFETY: every pointer is that of a tensor that is borrowed for the call.
+    all(call(|outputs| unsafe {
+        spanwise_attention_backward(
+            gradient,
+            query,
+            key,
+            value,
+            mask,
+            out,
+            statistics,
+            heads as i64,
+            probability,
+            seed,
+            outputs,
+        )
+    }))
+}
+
+/// The global L2 norm of all tensors, one element.
+pub fn norm_of_all(tensors: &[Tensor]) -> Tensor {
+    let pointers = pointers(tensors);
+    // SAFETY: the pointers are those of tensors that are borrowed for the call.
+    let [norm] = all(call(|outputs| unsafe {
+        spanwise_norm_of_all(pointers.as_ptr(), pointers.len() as i64, outputs)
+    }));
+    norm
+}
+
+/// What AdamW needs besides the tensors.
+#[derive(Debug, Clone, Copy)]
+pub struct AdamW {
+    /// Steps done, this one included.
+    pub step: usize,
+    /// Of this step.
+    pub learning_rate: f64,
+    /// Decay of the two moments.
+    pub betas: (f64, f64),
+    /// Decoupled.
+    pub weight_decay: f64,
+    /// Added to the denominator.
+    pub epsilon: f64,
+}
+
+/// One step on all parameters, in place. Gradients are divided by `divisor`, one element, first.
+pub fn adamw(
+    parameters: &[Tensor],
+    gradients: &[Tensor],
+    moments: [&[Tensor]; 2],
+    settings: AdamW,
+    divisor: &Tensor,
+) {
+    let lists = [parameters, gradients, moments[0], moments[1]].map(pointers);
+    assert!(lists.iter().all(|list| list.len() == parameters.len()));
+    let [parameters, gradients, first, second] = &lists;
+    let divisor = pointer(divisor);
+    // SAFETY: the lists are equally long and hold tensors that are borrowed for the call.
+    let [] = call(|_| unsafe {
+        spanwise_adamw(
+            parameters.as_ptr(),
+            gradients.as_ptr(),
+            first.as_ptr(),
+            second.as_ptr(),
+            parameters.len() as i64,
+            settings.step as i64,
+            settings.learning_rate,
+            settings.betas.0,
+            settings.betas.1,
+            settings.weight_decay,
+            settings.epsilon,
+            divisor,
+        )
+    });
+}

@@ -1,0 +1,326 @@
+//! Kernels against the compositions they stand for, and against differences.
+#![cfg(feature = "tch")]
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use spanwise_ops::{self as ops, MASKED, Precision, device};
+
+/// libtorch has one random generator for all threads, and tests run in several.
+static GENERATOR: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Numbers between -1 and 1 that look random and are the same everywhere.
+fn numbers(count: usize, salt: u32) -> Vec<f32> {
+    let number = |i: usize| {
+        let mut x = (i as u32)
+            .wrapping_mul(0x9e37_79b9)
+            .wrapping_add(salt.wrapping_mul(0x85eb_ca6b));
+        x ^= x >> 15;
+        x = x.wrapping_mul(0x2c1b_3c6d);
+        x ^= x >> 12;
+        x as f32 / u32::MAX as f32 * 2.0 - 1.0
+    };
+    (0..count).map(number).collect()
+}
+
+/// An input of an operation, flat.
+type Input = Vec<f32>;
+
+fn input(shape: &[usize], salt: u32) -> Input {
+    numbers(shape.iter().product(), salt)
+}
+
+/// Tensors of the inputs, flat, so that a list can hold them.
+type Flat = Vec<Tensor<1>>;
+type Operation<'a> = &'a dyn Fn(&Flat) -> Tensor<1>;
+
+fn tensors(inputs: &[Input], device: &Device) -> Flat {
+    let tensor =
+        |values: &Input| Tensor::from_data(TensorData::new(values.clone(), [values.len()]), device);
+    inputs.iter().map(tensor).collect()
+}
+
+fn values(tensor: Tensor<1>) -> Vec<f32> {
+    tensor
+        .cast(FloatDType::F32)
+        .into_data()
+        .try_into_vec()
+        .unwrap()
+}
+
+/// The operation's output, and the gradients of a weighted sum of it.
+fn run(inputs: &[Input], device: &Device, operation: Operation) -> (Vec<f32>, Vec<Vec<f32>>) {
+    device.seed(5);
+    let device = device.clone().autodiff();
+    let leaves: Flat = tensors(inputs, &device)
+        .into_iter()
+        .map(Tensor::require_grad)
+        .collect();
+    let output = operation(&leaves);
+    let weights = numbers(output.dims()[0], 99);
+    let weights =
+        Tensor::<1>::from_data(TensorData::new(weights.clone(), [weights.len()]), &device);
+    let gradients = (output.clone().cast(FloatDType::F32) * weights)
+        .sum()
+        .backward();
+    let gradient = |leaf: &Tensor<1>| leaf.grad(&gradients).map(values).unwrap_or_default();
+    (values(output), leaves.iter().map(gradient).collect())
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
+}
+
+/// The kernel on libtorch against the composition on flex: output and gradients.
+fn check_composition(name: &str, inputs: &[Input], operation: Operation, tolerance: f32) {
+    let kernels = device::open("cpu").unwrap().device;
+    assert!(device::has_kernels(&kernels) && device::has_kernels(&kernels.clone().autodiff()));
+    let flex = device::open("flex").unwrap().device;
+    let (output, gradients) = run(inputs, &kernels, operation);
+    let (expected, expected_gradients) = run(inputs, &flex, operation);
+    let difference = largest_difference(&output, &expected);
+    assert!(
+        difference < tolerance,
+        "{name}: outputs differ by {difference}"
+    );
+    for (index, (found, expected)) in gradients.iter().zip(&expected_gradients).enumerate() {
+        let difference = largest_difference(found, expected);
+        assert!(
+            difference < tolerance,
+            "{name}: gradients of input {index} differ by {difference}"
+        );
+    }
+}
+
+/// The kernel's gradients against differences of its own output, in one direction per input.
+fn check_differences(name: &str, inputs: &[Input], operation: Operation) {
+    let device = device::open("cpu").unwrap().device;
+    let (output, gradients) = run(inputs, &device, operation);
+    let weights = numbers(output.len(), 99);
+    for (index, gradient) in gradients
+        .iter()
+        .enumerate()
+        .filter(|(_, gradient)| !gradient.is_empty())
+    {
+        let direction = numbers(gradient.len(), 7 + index as u32);
+        let moved = |step: f32| -> f64 {
+            let mut inputs = inputs.to_vec();
+            for (value, along) in inputs[index].iter_mut().zip(&direction) {
+                *value += step * along;
+            }
+            let (output, _) = run(&inputs, &device, operation);
+            output
+                .iter()
+                .zip(&weights)
+                .map(|(a, b)| f64::from(a * b))
+                .sum()
+        };
+        const STEP: f32 = 2e-3;
+        let difference = (moved(STEP) - moved(-STEP)) / f64::from(2.0 * STEP);
+        let expected: f64 = gradient
+            .iter()
+            .zip(&direction)
+            .map(|(a, b)| f64::from(a * b))
+            .sum();
+        let scale = expected.abs().max(1.0);
+        assert!(
+            (difference - expected).abs() < 2e-2 * scale,
+            "{name}, input {index}: {expected} by gradient, {difference} by difference"
+        );
+    }
+}
+
+const BATCH: usize = 3;
+const TOKENS: usize = 13;
+const HIDDEN: usize = 20;
+const HEADS: usize = 4;
+
+fn three(x: &Tensor<1>) -> Tensor<3> {
+    x.clone().reshape([BATCH, TOKENS, HIDDEN])
+}
+
+fn flat<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    let count = x.shape().num_elements();
+    x.reshape([count])
+}
+
+fn sequence(salt: u32) -> Input {
+    input(&[BATCH, TOKENS, HIDDEN], salt)
+}
+
+#[test]
+fn linear() {
+    let _alone = alone();
+    let inputs = [sequence(1), input(&[HIDDEN, 7], 2), input(&[7], 3)];
+    let operation = |precision| {
+        move |x: &Flat| {
+            let weight = x[1].clone().reshape([HIDDEN, 7]);
+            flat(ops::linear(three(&x[0]), weight, x[2].clone(), precision))
+        }
+    };
+    check_composition("f32", &inputs, &operation(Precision::F32), 1e-5);
+    check_differences("f32", &inputs, &operation(Precision::F32));
+    // Sums over tokens are rounded at different places, to three digits.
+    check_composition("bf16", &inputs, &operation(Precision::Bf16), 0.1);
+}
+
+#[test]
+fn layer_norms() {
+    let _alone = alone();
+    let inputs = [
+        sequence(1),
+        input(&[HIDDEN], 2),
+        input(&[HIDDEN], 3),
+        sequence(4),
+    ];
+    let plain = |x: &Flat| {
+        flat(ops::layer_norm(
+            three(&x[0]),
+            x[1].clone(),
+            x[2].clone(),
+            1e-5,
+        ))
+    };
+    check_composition("plain", &inputs[..3], &plain, 1e-4);
+    check_differences("plain", &inputs[..3], &plain);
+    let residual = |probability| {
+        move |x: &Flat| {
+            let (gamma, beta) = (x[1].clone(), x[2].clone());
+            flat(ops::residual_layer_norm(
+                three(&x[0]),
+                three(&x[3]),
+                gamma,
+                beta,
+                1e-5,
+                probability,
+            ))
+        }
+    };
+    check_composition("residual", &inputs, &residual(0.0), 1e-4);
+    check_differences("residual", &inputs, &residual(0.0));
+    check_differences("residual with dropout", &inputs, &residual(0.3));
+    let low = |x: &Flat| {
+        let low = three(&x[0]).cast(FloatDType::BF16);
+        let (gamma, beta) = (x[1].clone(), x[2].clone());
+        flat(ops::residual_layer_norm(
+            low,
+            three(&x[3]),
+            gamma,
+            beta,
+            1e-5,
+            0.0,
+        ))
+    };
+    check_composition("residual in bf16", &inputs, &low, 0.05);
+}
+
+/// Rows with nothing, with some and, if asked for, with everything padded.
+fn mask(all_of_one: bool, device: &Device) -> Tensor<2> {
+    let padded = |row: usize, token: usize| match row {
+        0 => false,
+        1 => token >= 9,
+        _ => all_of_one,
+    };
+    let mask: Vec<f32> = (0..BATCH * TOKENS)
+        .map(|i| {
+            if padded(i / TOKENS, i % TOKENS) {
+                MASKED
+            } else {
+                0.0
+            }
+        })
+        .collect();
+    Tensor::from_data(TensorData::new(mask, [BATCH, TOKENS]), device)
+}
+
+#[test]
+fn attention() {
+    let _alone = alone();
+    let inputs = [sequence(1), sequence(2), sequence(3)];
+    let operation = |dropout: f64, low: bool, padded_row: bool| {
+        move |x: &Flat| {
+            let [query, key, value] = [0, 1, 2].map(|index| {
+                let x = three(&x[index]).mul_scalar(2.0);
+                if low { x.cast(FloatDType::BF16) } else { x }
+            });
+            let mask = mask(padded_row, &query.device());
+            flat(ops::attention(query, key, value, mask, HEADS, dropout))
+        }
+    };
+    check_composition("f32", &inputs, &operation(0.0, false, true), 1e-5);
+    // A score beside the mask of a padded row is rounded away, and with it any difference.
+    check_differences("f32", &inputs, &operation(0.0, false, false));
+    check_differences("f32 with dropout", &inputs, &operation(0.3, false, false));
+    check_composition("bf16", &inputs, &operation(0.0, true, true), 0.1);
+}
+
+#[test]
+fn dropout_drops_its_share_and_scales_the_rest() {
+    let _alone = alone();
+    let device = device::open("cpu").unwrap().device;
+    let count = 200_000;
+    let ones = [vec![1.0; count]];
+    for probability in [0.1, 0.5] {
+        let operation = move |x: &Flat| ops::dropout(x[0].clone(), probability);
+        let (output, gradients) = run(&ones, &device, &operation);
+        let kept = 1.0 / (1.0 - probability as f32);
+        assert!(
+            output
+                .iter()
+                .all(|&value| value == 0.0 || (value - kept).abs() < 1e-6)
+        );
+        let dropped = output.iter().filter(|value| **value == 0.0).count() as f64;
+        let deviation = (count as f64 * probability * (1.0 - probability)).sqrt();
+        let expected = count as f64 * probability;
+        assert!(
+            (dropped - expected).abs() < 5.0 * deviation,
+            "{dropped} of {count}, not {expected}"
+        );
+        // Neighbours are dropped independently.
+        let pairs = output.windows(2).filter(|pair| pair == &[0.0, 0.0]).count() as f64;
+        let expected = count as f64 * probability * probability;
+        assert!(
+            (pairs - expected).abs() < 6.0 * expected.sqrt(),
+            "{pairs} pairs, not {expected}"
+        );
+        let weighted = numbers(count, 99)
+            .iter()
+            .zip(&output)
+            .map(|(a, b)| a * b)
+            .collect::<Vec<_>>();
+        assert!(
+            largest_difference(&gradients[0], &weighted) < 1e-6,
+            "the gradient goes through the same mask"
+        );
+
+        assert_eq!(
+            run(&ones, &device, &operation).0,
+            output,
+            "the same seed drops the same"
+        );
+        let twice = move |x: &Flat| {
+            let _ = ops::dropout(x[0].clone(), probability);
+            ops::dropout(x[0].clone(), probability)
+        };
+        assert_ne!(
+            run(&ones, &device, &twice).0,
+            output,
+            "the next dropout drops others"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_dropped_without_gradients() {
+    let device = device::open("cpu").unwrap().device;
+    let x = Tensor::<1>::from_data(TensorData::new(numbers(50, 1), [50]), &device);
+    assert_eq!(values(ops::dropout(x.clone(), 0.5)), values(x));
+}

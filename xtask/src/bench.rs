@@ -1,0 +1,225 @@
+//! `cargo xtask bench`: a training step and an evaluation pass against PyTorch with transformers, in turns.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+use spanwise_artifact::{UserError, jsonl};
+
+use crate::programs::Programs;
+use crate::workspace;
+
+/// What to compare and how long.
+#[derive(Args)]
+pub struct Bench {
+    /// The peer's script: `SCRIPT speed --checkpoint DIR --batch N --length N [--bf16]` prints one JSON line
+    #[arg(long, default_value = "../shared/peers/hf_reference.py")]
+    peer: PathBuf,
+    /// A Python with torch 2.9.0 and transformers 4. Default: an environment made for it in `.libtorch/`
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// A checkpoint of 12 layers of 384; without it, only the random 4 × 512 is measured
+    #[arg(long, default_value = "../shared/checkpoints/minibert-zh")]
+    checkpoint: PathBuf,
+    /// Times that both sides take turns
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Only cases whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+/// The C library's allocator told not to give memory back: the same for both sides.
+const ALLOCATOR: [(&str, &str); 3] = [
+    ("MALLOC_MMAP_MAX_", "0"),
+    ("MALLOC_TRIM_THRESHOLD_", "34359738368"),
+    ("MALLOC_TOP_PAD_", "268435456"),
+];
+
+const BATCH: &str = "8";
+const LENGTH: &str = "384";
+
+/// One model in one precision.
+struct Case {
+    name: String,
+    checkpoint: PathBuf,
+    bf16: bool,
+}
+
+/// What one side measured once.
+struct Figures {
+    train: f64,
+    evaluate: f64,
+    /// Largest resident set, bytes.
+    memory: f64,
+    all: Value,
+}
+
+/// Runs every case in turns and prints ratios, ours to the peer's.
+pub fn run(bench: &Bench) -> Result<()> {
+    let peer = workspace::resolve(&bench.peer);
+    ensure!(
+        peer.is_file(),
+        UserError::new(format!("there is no peer {}", bench.peer.display()))
+            .hint("--peer names a script that times the same work")
+    );
+    let python = match &bench.python {
+        Some(python) => python.clone(),
+        None => environment()?,
+    };
+    let ours = Programs::build()?.path("bench");
+    let cases = cases(bench)?;
+    println!(
+        "batch {BATCH} × {LENGTH} tokens; ours / peer, median of {} rounds (smallest–largest)\n",
+        bench.rounds
+    );
+    println!(
+        "| case | train step | evaluation | peak memory | evaluation, share of a plain product's speed |\n|---|---|---|---|---|"
+    );
+    for case in cases.iter().filter(|case| case.name.contains(&bench.only)) {
+        let mut ratios: [Vec<f64>; 3] = Default::default();
+        let mut share = Vec::new();
+        for _ in 0..bench.rounds {
+            let mut command = Command::new(&ours);
+            command.args(["--precision", if case.bf16 { "bf16" } else { "fp32" }]);
+            let ours = measure(&mut command, case)?;
+            let mut command = Command::new(&python);
+            command.arg(&peer).arg("speed");
+            if case.bf16 {
+                command.arg("--bf16");
+            }
+            let peers = measure(&mut command, case)?;
+            ratios[0].push(ours.train / peers.train);
+            ratios[1].push(ours.evaluate / peers.evaluate);
+            ratios[2].push(ours.memory / peers.memory);
+            if let (Some(reached), Some(plain)) =
+                (ours.all["eval_gflops"].as_f64(), ours.all["matmul_gflops"].as_f64())
+            {
+                share.push(reached / plain);
+            }
+        }
+        let [train, evaluate, memory] = ratios.map(spread);
+        let share = if case.bf16 { "—".to_owned() } else { spread(share) };
+        println!("| {} | {train} | {evaluate} | {memory} | {share} |", case.name);
+    }
+    Ok(())
+}
+
+/// Median, smallest and largest.
+fn spread(mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    match values.as_slice() {
+        [] => "—".to_owned(),
+        [first, .., last] => {
+            format!("{:.2} ({first:.2}–{last:.2})", values[values.len() / 2])
+        }
+        [only] => format!("{only:.2}"),
+    }
+}
+
+/// Every model with and without dropout of attention weights, in both precisions.
+fn cases(bench: &Bench) -> Result<Vec<Case>> {
+    let directory = workspace::output().join("runs/bench");
+    let mut models = Vec::new();
+    let real = workspace::resolve(&bench.checkpoint);
+    if real.is_dir() {
+        let config: Value = jsonl::read_document(&real.join("config.json"))?;
+        models.push(("12 × 384", config, Some(real.join("model.safetensors"))));
+    }
+    let small = json!({
+        "model_type": "bert", "vocab_size": 21128, "hidden_size": 512, "num_hidden_layers": 4, "num_attention_heads": 8,
+        "intermediate_size": 2048, "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "max_position_embeddings": 512,
+        "type_vocab_size": 2, "initializer_range": 0.02, "layer_norm_eps": 1e-12, "pad_token_id": 0,
+    });
+    models.push(("4 × 512", small, None));
+    let mut cases = Vec::new();
+    for (name, config, weights) in models {
+        for dropout in [0.0, 0.1] {
+            let checkpoint = directory.join(format!("{name}-{dropout}").replace(' ', ""));
+            fs_err::create_dir_all(&checkpoint)?;
+            let mut config = config.clone();
+            config["attention_probs_dropout_prob"] = dropout.into();
+            config["hidden_dropout_prob"] = 0.1.into();
+            jsonl::write_document(&checkpoint.join("config.json"), &config)?;
+            if let Some(weights) = &weights {
+                crate::plan::relink(weights, &checkpoint.join("model.safetensors"))?;
+            }
+            for bf16 in [false, true] {
+                let format = if bf16 { "bf16" } else { "f32" };
+                cases.push(Case {
+                    name: format!("{name}, {format}, attention dropout {dropout}"),
+                    checkpoint: checkpoint.clone(),
+                    bf16,
+                });
+            }
+        }
+    }
+    Ok(cases)
+}
+
+/// Runs one side on a case and reads its JSON line.
+fn measure(command: &mut Command, case: &Case) -> Result<Figures> {
+    command
+        .args(["--batch", BATCH, "--length", LENGTH, "--checkpoint"])
+        .arg(&case.checkpoint)
+        .envs(ALLOCATOR)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().context("start a side")?;
+    let mut memory = 0;
+    while child.try_wait()?.is_none() {
+        memory = memory.max(peak_memory(child.id()));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let output = child.wait_with_output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let Some(line) = text.lines().rev().find(|line| line.starts_with('{')) else {
+        bail!("{command:?} printed no figures")
+    };
+    let all: Value = serde_json::from_str(line)?;
+    let seconds = |key: &str| all[key].as_f64().with_context(|| format!("{line} has no {key}"));
+    Ok(Figures {
+        train: seconds("train_step_s")?,
+        evaluate: seconds("eval_step_s")?,
+        memory: memory as f64,
+        all,
+    })
+}
+
+/// Largest resident set of a running process so far, in bytes; 0 where the system does not say.
+fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0) * 1024
+}
+
+/// A Python environment with the peer's packages, made on first use.
+fn environment() -> Result<PathBuf> {
+    let directory = workspace::root().join(".libtorch/peer");
+    let python = directory.join("bin/python");
+    let ready = directory.join("ready");
+    if !ready.exists() {
+        eprintln!("making a Python environment with torch and transformers (several GB)");
+        workspace::check(
+            Command::new("python3")
+                .args(["-m", "venv"])
+                .arg(&directory),
+        )?;
+        workspace::check(Command::new(&python).args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "torch==2.9.0",
+            "transformers<5",
+            "numpy",
+        ]))?;
+        fs_err::write(&ready, "")?;
+    }
+    Ok(python)
+}
+
