@@ -95,15 +95,23 @@ pub fn run(bench: &Bench) -> Result<()> {
             ratios[0].push(ours.train / peers.train);
             ratios[1].push(ours.evaluate / peers.evaluate);
             ratios[2].push(ours.memory / peers.memory);
-            if let (Some(reached), Some(plain)) =
-                (ours.all["eval_gflops"].as_f64(), ours.all["matmul_gflops"].as_f64())
-            {
+            if let (Some(reached), Some(plain)) = (
+                ours.all["eval_gflops"].as_f64(),
+                ours.all["matmul_gflops"].as_f64(),
+            ) {
                 share.push(reached / plain);
             }
         }
         let [train, evaluate, memory] = ratios.map(spread);
-        let share = if case.bf16 { "—".to_owned() } else { spread(share) };
-        println!("| {} | {train} | {evaluate} | {memory} | {share} |", case.name);
+        let share = if case.bf16 {
+            "—".to_owned()
+        } else {
+            spread(share)
+        };
+        println!(
+            "| {} | {train} | {evaluate} | {memory} | {share} |",
+            case.name
+        );
     }
     Ok(())
 }
@@ -180,7 +188,11 @@ fn measure(command: &mut Command, case: &Case) -> Result<Figures> {
         bail!("{command:?} printed no figures")
     };
     let all: Value = serde_json::from_str(line)?;
-    let seconds = |key: &str| all[key].as_f64().with_context(|| format!("{line} has no {key}"));
+    let seconds = |key: &str| {
+        all[key]
+            .as_f64()
+            .with_context(|| format!("{line} has no {key}"))
+    };
     Ok(Figures {
         train: seconds("train_step_s")?,
         evaluate: seconds("eval_step_s")?,
@@ -204,11 +216,7 @@ fn environment() -> Result<PathBuf> {
     let ready = directory.join("ready");
     if !ready.exists() {
         eprintln!("making a Python environment with torch and transformers (several GB)");
-        workspace::check(
-            Command::new("python3")
-                .args(["-m", "venv"])
-                .arg(&directory),
-        )?;
+        workspace::check(Command::new("python3").args(["-m", "venv"]).arg(&directory))?;
         workspace::check(Command::new(&python).args([
             "-m",
             "pip",
@@ -222,4 +230,3 @@ fn environment() -> Result<PathBuf> {
     }
     Ok(python)
 }
-

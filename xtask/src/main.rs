@@ -3,6 +3,7 @@
 //! This program knows stages by name and starts them as processes. It links neither Burn nor tokenizers,
 //! so it builds in seconds.
 
+mod bench;
 mod ci;
 mod code;
 mod pipeline;
@@ -68,6 +69,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Time training and evaluation against PyTorch with transformers
+    Bench(bench::Bench),
     /// Run what continuous integration runs
     Ci,
 }
@@ -128,6 +131,7 @@ fn run(task: Task) -> Result<()> {
         Task::Status { file } => pipeline::status(&file.file, &file.overrides),
         Task::Setup { cuda } => setup::run(cuda),
         Task::Test { arguments } => test::run(&arguments),
+        Task::Bench(bench) => bench::run(&bench),
         Task::Ci => ci::run(),
     }
 }

@@ -36,6 +36,11 @@ impl Programs {
         })
     }
 
+    /// A program, by the end of its name.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("spanwise-{name}"))
+    }
+
     /// Runs a stage. Its messages go where ours go.
     pub fn run(&self, stage: Stage, job: &Job) -> Result<()> {
         let file = tempfile::Builder::new()
@@ -43,7 +48,7 @@ impl Programs {
             .suffix(".json")
             .tempfile()?;
         jsonl::write_document(file.path(), job)?;
-        let program = self.directory.join(format!("spanwise-{stage}"));
+        let program = self.path(stage.name());
         let status = Command::new(&program)
             .arg("--job")
             .arg(file.path())

@@ -212,8 +212,8 @@ impl Layer {
         let attended = linear(&self.attention_output, attended, precision);
         let hidden = self.add(&self.attention_norm, hidden, attended, self.dropout);
 
-        let inner = linear(&self.intermediate, hidden.clone(), precision);
-        let inner = ops::activate(inner, self.activation);
+        let (weight, bias) = matrix(&self.intermediate);
+        let inner = ops::linear_activated(hidden.clone(), weight, bias, precision, self.activation);
         let inner = linear(&self.output, inner, precision);
         self.add(&self.output_norm, hidden, inner, self.feed_forward_dropout)
     }
@@ -232,8 +232,13 @@ impl Layer {
 }
 
 fn linear(layer: &Linear, x: Tensor<3>, precision: Precision) -> Tensor<3> {
+    let (weight, bias) = matrix(layer);
+    ops::linear(x, weight, bias, precision)
+}
+
+fn matrix(layer: &Linear) -> (Tensor<2>, Tensor<1>) {
     let bias = layer.bias.as_ref().expect("every linear layer has a bias");
-    ops::linear(x, layer.weight.val(), bias.val(), precision)
+    (layer.weight.val(), bias.val())
 }
 
 fn norm(layer: &LayerNorm, x: Tensor<3>, epsilon: f64) -> Tensor<3> {

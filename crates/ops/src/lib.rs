@@ -89,6 +89,21 @@ pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, precision: Preci
     }
 }
 
+/// An activation of `x · weight + bias`: shapes as in [`linear`].
+pub fn linear_activated(
+    x: Tensor<3>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    precision: Precision,
+    activation: Activation,
+) -> Tensor<3> {
+    if activation == Activation::Gelu && has_kernels(&x) && !x.device().is_autodiff() {
+        kernel!(kernel_linear_gelu(x, weight, bias; precision))
+    } else {
+        activate(linear(x, weight, bias, precision), activation)
+    }
+}
+
 /// Layer normalisation over the last dimension (Ba et al., 2016), in f32.
 ///
 /// # Shapes

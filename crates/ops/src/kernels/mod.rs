@@ -134,6 +134,14 @@ pub trait Kernels: Backend {
         precision: Precision,
     ) -> FloatTensor<Self>;
 
+    /// GELU of that; without gradients.
+    fn kernel_linear_gelu(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
+
     /// See [`crate::layer_norm`].
     fn kernel_layer_norm(
         x: FloatTensor<Self>,
@@ -174,6 +182,16 @@ impl Kernels for LibTorch {
         precision: Precision,
     ) -> TchTensor {
         run(&Linear(precision), [x, weight, bias])
+    }
+
+    fn kernel_linear_gelu(
+        x: TchTensor,
+        weight: TchTensor,
+        bias: TchTensor,
+        precision: Precision,
+    ) -> TchTensor {
+        let gelu = true;
+        TchTensor::new(Linear(precision).compute([&x.tensor, &weight.tensor, &bias.tensor], gelu))
     }
 
     fn kernel_layer_norm(
@@ -226,6 +244,15 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<LibTorch, C> {
         precision: Precision,
     ) -> FloatTensor<Self> {
         track::<_, C, 3>(Linear(precision), [x, weight, bias])
+    }
+
+    fn kernel_linear_gelu(
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: Precision,
+    ) -> FloatTensor<Self> {
+        unreachable!("gradients need what stands between the product and GELU")
     }
 
     fn kernel_layer_norm(
@@ -281,6 +308,13 @@ impl Linear {
             Precision::Bf16 => Kind::BFloat16,
         }
     }
+
+    fn compute(&self, [x, weight, bias]: [&Tensor; 3], gelu: bool) -> Tensor {
+        let [x2, weight2, bias2] = [&flat(x), weight, bias].map(|input| input.to_kind(self.kind()));
+        let mut shape = x.size();
+        *shape.last_mut().expect("has dimensions") = weight.size()[1];
+        sys::linear(&x2, &weight2, &bias2, gelu).reshape(shape)
+    }
 }
 
 /// `[batch, tokens, width]` as one matrix.
@@ -291,11 +325,8 @@ fn flat(x: &Tensor) -> Tensor {
 impl Kernel<3> for Linear {
     const KEPT: [bool; 3] = [true, true, false];
 
-    fn forward(&self, [x, weight, bias]: [&Tensor; 3]) -> Vec<Tensor> {
-        let [x2, weight2, bias2] = [&flat(x), weight, bias].map(|input| input.to_kind(self.kind()));
-        let mut shape = x.size();
-        *shape.last_mut().expect("has dimensions") = weight.size()[1];
-        vec![bias2.addmm(&x2, &weight2).reshape(shape)]
+    fn forward(&self, inputs: [&Tensor; 3]) -> Vec<Tensor> {
+        vec![self.compute(inputs, false)]
     }
 
     fn backward(
@@ -307,12 +338,11 @@ impl Kernel<3> for Linear {
         let (x, weight) = (x.expect("kept"), weight.expect("kept"));
         let gradient = flat(gradient).to_kind(self.kind());
         let [x2, weight2] = [&flat(x), weight].map(|input| input.to_kind(self.kind()));
-        let d_x = gradient.mm(&weight2.tr()).reshape(x.size());
-        let d_weight = x2.tr().mm(&gradient);
+        let [d_x, d_weight] = sys::linear_backward(&gradient, &x2, &weight2);
         // The sum over all tokens is long: f32 whatever the precision.
         let d_bias = gradient.sum_dim_intlist([0i64].as_slice(), false, Kind::Float);
         [
-            Some(d_x.to_kind(x.kind())),
+            Some(d_x.reshape(x.size()).to_kind(x.kind())),
             Some(d_weight.to_kind(Kind::Float)),
             Some(d_bias),
         ]

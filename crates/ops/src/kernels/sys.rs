@@ -18,6 +18,19 @@ struct CTensor {
 unsafe extern "C" {
     fn spanwise_free(message: *const c_char);
     fn spanwise_draw_seed() -> i64;
+    fn spanwise_linear(
+        x: *const CTensor,
+        weight: *const CTensor,
+        bias: *const CTensor,
+        gelu: c_int,
+        outputs: *mut *mut CTensor,
+    ) -> *const c_char;
+    fn spanwise_linear_backward(
+        gradient: *const CTensor,
+        x: *const CTensor,
+        weight: *const CTensor,
+        outputs: *mut *mut CTensor,
+    ) -> *const c_char;
     fn spanwise_norm(
         x: *const CTensor,
         residual: *const CTensor,
@@ -146,6 +159,25 @@ fn call<const N: usize>(
 
 fn all<const N: usize>(outputs: [Option<Tensor>; N]) -> [Tensor; N] {
     outputs.map(|output| output.expect("the kernel fills every output"))
+}
+
+/// `x · weight + bias`, or GELU of that; x is a matrix.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, gelu: bool) -> Tensor {
+    let [x, weight, bias] = [x, weight, bias].map(pointer);
+    // SAFETY: every pointer is that of a tensor that is borrowed for the call.
+    let [out] = all(call(|outputs| unsafe {
+        spanwise_linear(x, weight, bias, gelu.into(), outputs)
+    }));
+    out
+}
+
+/// Gradients of x and weight.
+pub fn linear_backward(gradient: &Tensor, x: &Tensor, weight: &Tensor) -> [Tensor; 2] {
+    let [gradient, x, weight] = [gradient, x, weight].map(pointer);
+    // SAFETY: every pointer is that of a tensor that is borrowed for the call.
+    all(call(|outputs| unsafe {
+        spanwise_linear_backward(gradient, x, weight, outputs)
+    }))
 }
 
 /// `[out, sum, statistics]` of `layer_norm(residual + dropout(x))`.
