@@ -82,7 +82,8 @@ impl Code {
                         anyhow::Ok(())
                     };
                     let folder = workspace::root().join(folder);
-                    for file in ["Cargo.toml", "build.rs"].map(|file| folder.join(file)) {
+                    for file in ["Cargo.toml", "build.rs", "link.rs"].map(|file| folder.join(file))
+                    {
                         if file.exists() {
                             add(&file)?;
                         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use serde_json::json;
-use spanwise_checkpoint::tokenizer;
+use spanwise_checkpoint::{sentencepiece, tokenizer};
 use tokenizers::Tokenizer;
 
 /// The tokens of `text` as the pieces of the text they stand for.
@@ -99,5 +99,27 @@ fn the_options_of_a_vocabulary_are_honoured() -> Result<()> {
         )?,
         [10, 6, 8]
     );
+    Ok(())
+}
+
+#[test]
+fn a_sentencepiece_model_gives_what_transformers_gives() -> Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Case {
+        text: String,
+        pair: Option<String>,
+        ids: Vec<u32>,
+    }
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sentencepiece");
+    let tokenizer = sentencepiece::read(&fixture.join("sentencepiece.bpe.model"))?;
+    let cases: Vec<Case> = spanwise_artifact::jsonl::read_document(&fixture.join("expected.json"))?;
+    for case in cases {
+        let encoding = match &case.pair {
+            Some(pair) => tokenizer.encode((case.text.as_str(), pair.as_str()), true),
+            None => tokenizer.encode(case.text.as_str(), true),
+        };
+        let encoding = encoding.map_err(|error| anyhow!("{error}"))?;
+        assert_eq!(encoding.get_ids(), case.ids, "{:?}", case.text);
+    }
     Ok(())
 }

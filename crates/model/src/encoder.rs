@@ -202,9 +202,7 @@ impl Layer {
     /// `hidden`: `[batch, tokens, hidden]`, f32, as is the output; `mask`: `[batch, tokens]`.
     fn forward(&self, hidden: Tensor<3>, mask: &Tensor<2>, precision: Precision) -> Tensor<3> {
         let attended = ops::attention(
-            linear(&self.query, hidden.clone(), precision),
-            linear(&self.key, hidden.clone(), precision),
-            linear(&self.value, hidden.clone(), precision),
+            self.project(hidden.clone(), precision),
             mask.clone(),
             self.heads,
             self.attention_dropout,
@@ -216,6 +214,18 @@ impl Layer {
         let inner = ops::linear_activated(hidden.clone(), weight, bias, precision, self.activation);
         let inner = linear(&self.output, inner, precision);
         self.add(&self.output_norm, hidden, inner, self.feed_forward_dropout)
+    }
+
+    /// Queries, keys and values side by side, through one product in place of three.
+    fn project(&self, hidden: Tensor<3>, precision: Precision) -> Tensor<3> {
+        let parts = [&self.query, &self.key, &self.value].map(matrix);
+        let (weights, biases): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        ops::linear(
+            hidden,
+            Tensor::cat(weights, 1),
+            Tensor::cat(biases, 0),
+            precision,
+        )
     }
 
     /// What follows each block: dropout, the residual connection, layer norm.

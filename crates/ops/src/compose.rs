@@ -48,31 +48,28 @@ pub fn dropout<const D: usize>(x: Tensor<D>, probability: f64) -> Tensor<D> {
 
 /// See [`crate::attention`].
 pub fn attention(
-    query: Tensor<3>,
-    key: Tensor<3>,
-    value: Tensor<3>,
+    qkv: Tensor<3>,
     mask: Tensor<2>,
     heads: usize,
     dropout_probability: f64,
 ) -> Tensor<3> {
-    let [batch, tokens, hidden] = query.dims();
+    let [batch, tokens, triple] = qkv.dims();
+    let hidden = triple / 3;
     let size = hidden / heads;
-    let dtype = query.dtype();
-    let split =
-        |x: Tensor<3>| -> Tensor<4> { x.reshape([batch, tokens, heads, size]).swap_dims(1, 2) };
+    let dtype = qkv.dtype();
+    let part = |part: usize| -> Tensor<4> {
+        let x = qkv.clone().narrow(2, part * hidden, hidden);
+        x.reshape([batch, tokens, heads, size]).swap_dims(1, 2)
+    };
     let scale = (size as f64).powf(-0.5);
-    let scores = to_f32(
-        split(query)
-            .mul_scalar(scale)
-            .matmul(split(key).swap_dims(2, 3)),
-    );
+    let scores = to_f32(part(0).mul_scalar(scale).matmul(part(1).swap_dims(2, 3)));
     let weights = activation::softmax(scores + mask.reshape([batch, 1, 1, tokens]), 3);
     let mut weights = dropout(weights, dropout_probability);
     if weights.dtype() != dtype {
         weights = weights.cast(FloatDType::from(dtype));
     }
     weights
-        .matmul(split(value))
+        .matmul(part(2))
         .swap_dims(1, 2)
         .reshape([batch, tokens, hidden])
 }

@@ -185,21 +185,19 @@ pub const MASKED: f32 = -1e9;
 /// The mask is additive because Burn's libtorch backend hands a boolean one on with its meaning inverted.
 ///
 /// # Shapes
-/// - query, key, value: `[batch, tokens, hidden]`, hidden divisible by `heads`
+/// - qkv: queries, keys and values side by side, `[batch, tokens, 3 · hidden]`, hidden divisible by `heads`
 /// - mask: `[batch, tokens]`, 0 for a token to attend to, [`MASKED`] for padding
 /// - output: `[batch, tokens, hidden]`
 pub fn attention(
-    query: Tensor<3>,
-    key: Tensor<3>,
-    value: Tensor<3>,
+    qkv: Tensor<3>,
     mask: Tensor<2>,
     heads: usize,
     dropout_probability: f64,
 ) -> Tensor<3> {
-    if has_kernels(&query) {
-        kernel!(kernel_attention(query, key, value, mask; heads, dropout_probability))
+    if has_kernels(&qkv) {
+        kernel!(kernel_attention(qkv, mask; heads, dropout_probability))
     } else {
-        compose::attention(query, key, value, mask, heads, dropout_probability)
+        compose::attention(qkv, mask, heads, dropout_probability)
     }
 }
 

@@ -244,15 +244,14 @@ fn mask(all_of_one: bool, device: &Device) -> Tensor<2> {
 #[test]
 fn attention() {
     let _alone = alone();
-    let inputs = [sequence(1), sequence(2), sequence(3)];
+    let inputs = [input(&[BATCH, TOKENS, 3 * HIDDEN], 1)];
     let operation = |dropout: f64, low: bool, padded_row: bool| {
         move |x: &Flat| {
-            let [query, key, value] = [0, 1, 2].map(|index| {
-                let x = three(&x[index]).mul_scalar(2.0);
-                if low { x.cast(FloatDType::BF16) } else { x }
-            });
-            let mask = mask(padded_row, &query.device());
-            flat(ops::attention(query, key, value, mask, HEADS, dropout))
+            let qkv = x[0].clone().reshape([BATCH, TOKENS, 3 * HIDDEN]);
+            let qkv = qkv.mul_scalar(2.0);
+            let qkv = if low { qkv.cast(FloatDType::BF16) } else { qkv };
+            let mask = mask(padded_row, &qkv.device());
+            flat(ops::attention(qkv, mask, HEADS, dropout))
         }
     };
     check_composition("f32", &inputs, &operation(0.0, false, true), 1e-5);

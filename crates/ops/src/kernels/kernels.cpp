@@ -259,10 +259,10 @@ DEFINE_NORM_ROWS(uint16_t)
 DEFINE_SOFTMAX_ROWS(float)
 DEFINE_SOFTMAX_ROWS(uint16_t)
 
-// [batch, tokens, hidden] as one matrix per row of the batch and head, without copying.
-Tensor head(const Tensor& x, int64_t index, int64_t heads) {
-  const int64_t size = x.size(2) / heads;
-  return x.select(0, index / heads).narrow(1, index % heads * size, size);
+// Part `part` of [batch, tokens, parts · hidden] as one matrix per row of the batch and head, without copying.
+Tensor head(const Tensor& x, int64_t parts, int64_t part, int64_t index, int64_t heads) {
+  const int64_t hidden = x.size(2) / parts, size = hidden / heads;
+  return x.select(0, index / heads).narrow(1, part * hidden + index % heads * size, size);
 }
 
 }  // namespace
@@ -380,34 +380,34 @@ const char* spanwise_dropout(const Tensor* x, double probability, int64_t seed, 
 // in the cache, and of all heads only what every softmax divides by is kept. (FlashAttention,
 // Dao et al., 2022, with a query's keys in one block.)
 //
-// query, key, value: [batch, tokens, hidden], f32 or bfloat16; mask: [batch, tokens], f32, added to the
-// scores. Outputs: the attended values, like query, and the largest score and the inverse of the denominator of
-// every softmax, [batch · heads, tokens, 2].
-const char* spanwise_attention(const Tensor* query, const Tensor* key, const Tensor* value, const Tensor* mask,
-                               int64_t heads, double probability, int64_t seed, Tensor** outputs) {
+// qkv: queries, keys and values side by side, [batch, tokens, 3 · hidden], f32 or bfloat16; mask: [batch,
+// tokens], f32, added to the scores. Outputs: the attended values, [batch, tokens, hidden], and the largest
+// score and the inverse of the denominator of every softmax, [batch · heads, tokens, 2].
+const char* spanwise_attention(const Tensor* qkv, const Tensor* mask, int64_t heads, double probability,
+                               int64_t seed, Tensor** outputs) {
   return guarded([&] {
     const Tensor masks = mask->contiguous();
-    const int64_t batch = query->size(0), tokens = query->size(1);
-    const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(query->size(2) / heads)));
+    const int64_t batch = qkv->size(0), tokens = qkv->size(1), hidden = qkv->size(2) / 3;
+    const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(hidden / heads)));
     const auto dropout = dropout_of(seed, probability);
-    Tensor out = at::empty(query->sizes(), query->options());
-    Tensor statistics = at::empty({batch * heads, tokens, 2}, query->options().dtype(at::kFloat));
-    by_type(*query, [&](auto* type) {
+    Tensor out = at::empty({batch, tokens, hidden}, qkv->options());
+    Tensor statistics = at::empty({batch * heads, tokens, 2}, qkv->options().dtype(at::kFloat));
+    by_type(*qkv, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
       at::parallel_for(0, batch * heads, 1, [&](int64_t begin, int64_t end) {
         c10::NoGradGuard no_grad;
-        Tensor scores = at::empty({tokens, tokens}, query->options());
+        Tensor scores = at::empty({tokens, tokens}, qkv->options());
         std::vector<float> buffer(tokens);
         for (int64_t index = begin; index < end; index++) {
-          multiply(head(*query, index, heads), head(*key, index, heads).t(), scores);
+          multiply(head(*qkv, 3, 0, index, heads), head(*qkv, 3, 1, index, heads).t(), scores);
           for (int64_t row = 0; row < tokens; row++) {
             const auto first = static_cast<uint32_t>((index * tokens + row) * tokens);
             softmax_row(data<T>(scores) + row * tokens, data<float>(masks) + index / heads * tokens,
                         buffer.data(), data<float>(statistics) + 2 * (index * tokens + row), tokens, scale,
                         first, dropout, probability > 0);
           }
-          Tensor attended = head(out, index, heads);
-          multiply(scores, head(*value, index, heads), attended);
+          Tensor attended = head(out, 1, 0, index, heads);
+          multiply(scores, head(*qkv, 3, 2, index, heads), attended);
         }
       });
     });
@@ -416,31 +416,28 @@ const char* spanwise_attention(const Tensor* query, const Tensor* key, const Ten
   });
 }
 
-// Gradients of query, key and value.
-const char* spanwise_attention_backward(const Tensor* gradient, const Tensor* query, const Tensor* key,
-                                        const Tensor* value, const Tensor* mask, const Tensor* out,
-                                        const Tensor* statistics, int64_t heads, double probability, int64_t seed,
-                                        Tensor** outputs) {
+// The gradient of qkv.
+const char* spanwise_attention_backward(const Tensor* gradient, const Tensor* qkv, const Tensor* mask,
+                                        const Tensor* out, const Tensor* statistics, int64_t heads,
+                                        double probability, int64_t seed, Tensor** outputs) {
   return guarded([&] {
     const Tensor masks = mask->contiguous(), incoming = gradient->contiguous();
-    const int64_t batch = query->size(0), tokens = query->size(1), hidden = query->size(2);
+    const int64_t batch = qkv->size(0), tokens = qkv->size(1), hidden = qkv->size(2) / 3;
     const int64_t size = hidden / heads;
     const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(size)));
     const auto dropout = dropout_of(seed, probability);
-    Tensor d_query = at::empty(query->sizes(), query->options());
-    Tensor d_key = at::empty(query->sizes(), query->options());
-    Tensor d_value = at::empty(query->sizes(), query->options());
-    by_type(*query, [&](auto* type) {
+    Tensor d_qkv = at::empty(qkv->sizes(), qkv->options());
+    by_type(*qkv, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
       at::parallel_for(0, batch * heads, 1, [&](int64_t begin, int64_t end) {
         c10::NoGradGuard no_grad;
-        Tensor scores = at::empty({tokens, tokens}, query->options());
-        Tensor d_scores = at::empty({tokens, tokens}, query->options());
+        Tensor scores = at::empty({tokens, tokens}, qkv->options());
+        Tensor d_scores = at::empty({tokens, tokens}, qkv->options());
         for (int64_t index = begin; index < end; index++) {
-          const Tensor q = head(*query, index, heads), k = head(*key, index, heads);
-          const Tensor d_out = head(incoming, index, heads);
+          const Tensor q = head(*qkv, 3, 0, index, heads), k = head(*qkv, 3, 1, index, heads);
+          const Tensor d_out = head(incoming, 1, 0, index, heads);
           multiply(q, k.t(), scores);
-          multiply(d_out, head(*value, index, heads).t(), d_scores);
+          multiply(d_out, head(*qkv, 3, 2, index, heads).t(), d_scores);
           const int64_t corner = index / heads * tokens * hidden + index % heads * size;
           for (int64_t row = 0; row < tokens; row++) {
             const int64_t at = corner + row * hidden;
@@ -448,20 +445,18 @@ const char* spanwise_attention_backward(const Tensor* gradient, const Tensor* qu
             const float delta = dot_row(data<T>(incoming) + at, data<T>(*out) + at, size);
             softmax_row_backward(data<T>(scores) + row * tokens, data<T>(d_scores) + row * tokens,
                                  data<float>(masks) + index / heads * tokens, tokens, scale,
-                                 data<float>(*statistics) + 2 * (index * tokens + row), delta, first,
-                                 dropout, probability > 0);
+                                 data<float>(*statistics) + 2 * (index * tokens + row), delta, first, dropout,
+                                 probability > 0);
           }
-          Tensor dq = head(d_query, index, heads), dk = head(d_key, index, heads);
-          Tensor dv = head(d_value, index, heads);
+          Tensor dq = head(d_qkv, 3, 0, index, heads), dk = head(d_qkv, 3, 1, index, heads);
+          Tensor dv = head(d_qkv, 3, 2, index, heads);
           multiply(scores.t(), d_out, dv);
           multiply(d_scores, k, dq);
           multiply(d_scores.t(), q, dk);
         }
       });
     });
-    outputs[0] = new Tensor(d_query);
-    outputs[1] = new Tensor(d_key);
-    outputs[2] = new Tensor(d_value);
+    outputs[0] = new Tensor(d_qkv);
   });
 }
 

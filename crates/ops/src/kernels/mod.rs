@@ -165,9 +165,7 @@ pub trait Kernels: Backend {
 
     /// See [`crate::attention`].
     fn kernel_attention(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
+        qkv: FloatTensor<Self>,
         mask: FloatTensor<Self>,
         heads: usize,
         probability: f64,
@@ -224,15 +222,13 @@ impl Kernels for LibTorch {
     }
 
     fn kernel_attention(
-        query: TchTensor,
-        key: TchTensor,
-        value: TchTensor,
+        qkv: TchTensor,
         mask: TchTensor,
         heads: usize,
         _probability: f64,
     ) -> TchTensor {
         let dropout = Dropout::NONE;
-        run(&Attention { heads, dropout }, [query, key, value, mask])
+        run(&Attention { heads, dropout }, [qkv, mask])
     }
 }
 
@@ -285,15 +281,13 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<LibTorch, C> {
     }
 
     fn kernel_attention(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
+        qkv: FloatTensor<Self>,
         mask: FloatTensor<Self>,
         heads: usize,
         probability: f64,
     ) -> FloatTensor<Self> {
         let dropout = Dropout::draw(probability);
-        track::<_, C, 4>(Attention { heads, dropout }, [query, key, value, mask])
+        track::<_, C, 2>(Attention { heads, dropout }, [qkv, mask])
     }
 }
 
@@ -447,31 +441,26 @@ struct Attention {
     dropout: Dropout,
 }
 
-impl Kernel<4> for Attention {
-    const KEPT: [bool; 4] = [true; 4];
+impl Kernel<2> for Attention {
+    const KEPT: [bool; 2] = [true; 2];
     const KEEPS_RESULT: bool = true;
 
-    fn forward(&self, inputs: [&Tensor; 4]) -> Vec<Tensor> {
-        sys::attention(inputs, self.heads, self.dropout).into()
+    fn forward(&self, [qkv, mask]: [&Tensor; 2]) -> Vec<Tensor> {
+        sys::attention(qkv, mask, self.heads, self.dropout).into()
     }
 
     fn backward(
         &self,
         gradient: &Tensor,
-        inputs: [Option<&Tensor>; 4],
+        inputs: [Option<&Tensor>; 2],
         outputs: &[Tensor],
-    ) -> [Option<Tensor>; 4] {
+    ) -> [Option<Tensor>; 2] {
         let inputs = inputs.map(|input| input.expect("kept"));
         let [out, statistics] = outputs else {
             unreachable!("the forward pass saves two")
         };
-        let [d_query, d_key, d_value] = sys::attention_backward(
-            gradient,
-            inputs,
-            [out, statistics],
-            self.heads,
-            self.dropout,
-        );
-        [Some(d_query), Some(d_key), Some(d_value), None]
+        let outputs = [out, statistics];
+        let d_qkv = sys::attention_backward(gradient, inputs, outputs, self.heads, self.dropout);
+        [Some(d_qkv), None]
     }
 }

@@ -59,9 +59,7 @@ unsafe extern "C" {
         outputs: *mut *mut CTensor,
     ) -> *const c_char;
     fn spanwise_attention(
-        query: *const CTensor,
-        key: *const CTensor,
-        value: *const CTensor,
+        qkv: *const CTensor,
         mask: *const CTensor,
         heads: i64,
         probability: f64,
@@ -70,9 +68,7 @@ unsafe extern "C" {
     ) -> *const c_char;
     fn spanwise_attention_backward(
         gradient: *const CTensor,
-        query: *const CTensor,
-        key: *const CTensor,
-        value: *const CTensor,
+        qkv: *const CTensor,
         mask: *const CTensor,
         out: *const CTensor,
         statistics: *const CTensor,
@@ -247,46 +243,31 @@ pub fn dropout(x: &Tensor, dropout: Dropout) -> Tensor {
 }
 
 /// `[attended values, statistics of every softmax]`.
-pub fn attention(
-    [query, key, value, mask]: [&Tensor; 4],
-    heads: usize,
-    dropout: Dropout,
-) -> [Tensor; 2] {
+pub fn attention(qkv: &Tensor, mask: &Tensor, heads: usize, dropout: Dropout) -> [Tensor; 2] {
     let Dropout { probability, seed } = dropout;
-    let [query, key, value, mask] = [query, key, value, mask].map(pointer);
+    let [qkv, mask] = [qkv, mask].map(pointer);
     // SAFETY: every pointer is that of a tensor that is borrowed for the call.
     all(call(|outputs| unsafe {
-        spanwise_attention(
-            query,
-            key,
-            value,
-            mask,
-            heads as i64,
-            probability,
-            seed,
-            outputs,
-        )
+        spanwise_attention(qkv, mask, heads as i64, probability, seed, outputs)
     }))
 }
 
-/// Gradients of query, key and value.
+/// The gradient of qkv.
 pub fn attention_backward(
     gradient: &Tensor,
-    [query, key, value, mask]: [&Tensor; 4],
+    [qkv, mask]: [&Tensor; 2],
     [out, statistics]: [&Tensor; 2],
     heads: usize,
     dropout: Dropout,
-) -> [Tensor; 3] {
+) -> Tensor {
     let Dropout { probability, seed } = dropout;
-    let [gradient, query, key, value, mask, out, statistics] =
-        [gradient, query, key, value, mask, out, statistics].map(pointer);
+    let [gradient, qkv, mask, out, statistics] =
+        [gradient, qkv, mask, out, statistics].map(pointer);
     // SAFETY: every pointer is that of a tensor that is borrowed for the call.
-    all(call(|outputs| unsafe {
+    let [d_qkv] = all(call(|outputs| unsafe {
         spanwise_attention_backward(
             gradient,
-            query,
-            key,
-            value,
+            qkv,
             mask,
             out,
             statistics,
@@ -295,7 +276,8 @@ pub fn attention_backward(
             seed,
             outputs,
         )
-    }))
+    }));
+    d_qkv
 }
 
 /// The global L2 norm of all tensors, one element.
