@@ -36,6 +36,7 @@ namespace {
 #else
 #define VECTORISED
 #endif
+#define INLINE inline __attribute__((always_inline))
 
 template <typename Body>
 const char* guarded(Body body) {
@@ -91,7 +92,7 @@ Dropout dropout_of(int64_t seed, double probability) {
 
 // 0 for a dropped element, 1 / (1 - probability) for a kept one. The mixing steps are those of "lowbias32"
 // (Wellons, 2018), with half of the seed added before each multiplication.
-inline __attribute__((always_inline)) float keep(const Dropout& dropout, uint32_t index) {
+INLINE float keep(const Dropout& dropout, uint32_t index) {
   uint32_t x = index + dropout.first;
   x ^= x >> 16;
   x *= 0x7feb352dU;
@@ -104,19 +105,19 @@ inline __attribute__((always_inline)) float keep(const Dropout& dropout, uint32_
 
 // ---- Elements in f32 and bfloat16 ---------------------------------------------------------------------
 
-inline __attribute__((always_inline)) float load(const float* from) { return *from; }
+INLINE float load(const float* from) { return *from; }
 
-inline __attribute__((always_inline)) float load(const uint16_t* from) {
+INLINE float load(const uint16_t* from) {
   const uint32_t bits = static_cast<uint32_t>(*from) << 16;
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
 }
 
-inline __attribute__((always_inline)) void store(float* to, float value) { *to = value; }
+INLINE void store(float* to, float value) { *to = value; }
 
 // Rounds to nearest, ties to even. Nothing stored here is ever NaN unless training has diverged already.
-inline __attribute__((always_inline)) void store(uint16_t* to, float value) {
+INLINE void store(uint16_t* to, float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
   *to = static_cast<uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
@@ -140,7 +141,7 @@ void by_type(const Tensor& tensor, Body body) {
 }
 
 // e^x to within 2e-7 relative, for x ≤ 0: 2^n · 2^f with a polynomial for 2^f on [-1/2, 1/2].
-inline __attribute__((always_inline)) float exponential(float x) {
+INLINE float exponential(float x) {
   x = std::max(x, -87.0f);
   const float scaled = x * 1.44269504088896341f;
   const float whole = std::nearbyint(scaled);
@@ -158,106 +159,158 @@ inline __attribute__((always_inline)) float exponential(float x) {
   return p * power;
 }
 
-// ---- residual + dropout + layer norm -------------------------------------------------------------------
+// ---- Rows ------------------------------------------------------------------------------------------------
+// Loops over one row, written so that the compiler vectorises them. What is decided per call, the type and
+// whether anything is dropped, is a template parameter: a branch in a loop would keep it from doing so.
 
-#define DEFINE_NORM_ROWS(T)                                                                                   \
+template <bool drops>
+INLINE float kept(const Dropout& dropout, uint32_t index) {
+  if constexpr (drops) return keep(dropout, index);
+  return 1.0f;
+}
+
+// residual + dropout(x) → sum and its layer norm → out; notes mean and inverse deviation.
+template <bool drops, typename T>
+INLINE void norm_row_of(const T* x, const float* residual, const float* gamma, const float* beta, float* sum,
+                        float* out, float* statistics, int64_t width, uint32_t first, Dropout dropout,
+                        float epsilon) {
+  float total = 0.0f;
+#pragma omp simd reduction(+ : total)
+  for (int64_t i = 0; i < width; i++) {
+    const float value = load(x + i) * kept<drops>(dropout, first + static_cast<uint32_t>(i)) + residual[i];
+    sum[i] = value;
+    total += value;
+  }
+  const float mean = total / static_cast<float>(width);
+  float squares = 0.0f;
+#pragma omp simd reduction(+ : squares)
+  for (int64_t i = 0; i < width; i++) squares += (sum[i] - mean) * (sum[i] - mean);
+  const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(width) + epsilon);
+#pragma omp simd
+  for (int64_t i = 0; i < width; i++) out[i] = (sum[i] - mean) * inverse * gamma[i] + beta[i];
+  statistics[0] = mean;
+  statistics[1] = inverse;
+}
+
+template <bool drops, typename T>
+INLINE void norm_row_backward_of(const float* gradient, const float* sum, const float* gamma,
+                                 const float* statistics, float* d_residual, T* d_x, float* d_gamma,
+                                 float* d_beta, int64_t width, uint32_t first, Dropout dropout) {
+  const float mean = statistics[0], inverse = statistics[1];
+  float total = 0.0f, projected = 0.0f;
+#pragma omp simd reduction(+ : total, projected)
+  for (int64_t i = 0; i < width; i++) {
+    const float normal = (sum[i] - mean) * inverse;
+    total += gradient[i] * gamma[i];
+    projected += gradient[i] * gamma[i] * normal;
+    d_gamma[i] += gradient[i] * normal;
+    d_beta[i] += gradient[i];
+  }
+  total /= static_cast<float>(width);
+  projected /= static_cast<float>(width);
+#pragma omp simd
+  for (int64_t i = 0; i < width; i++) {
+    const float normal = (sum[i] - mean) * inverse;
+    const float value = inverse * (gradient[i] * gamma[i] - total - normal * projected);
+    d_residual[i] = value;
+    store(d_x + i, value * kept<drops>(dropout, first + static_cast<uint32_t>(i)));
+  }
+}
+
+// Scores of one query → weights, dropped; notes their largest and the inverse of the sum of their
+// exponentials. Together as one logarithm they would lose the sum beside the mask of a padded row.
+template <bool drops, typename T>
+INLINE void softmax_row_of(T* scores, const float* mask, float* buffer, float* statistics, int64_t width,
+                           float scale, uint32_t first, Dropout dropout) {
+  float largest = -std::numeric_limits<float>::infinity();
+#pragma omp simd reduction(max : largest)
+  for (int64_t j = 0; j < width; j++) {
+    const float score = load(scores + j) * scale + mask[j];
+    buffer[j] = score;
+    largest = score > largest ? score : largest;
+  }
+  float total = 0.0f;
+#pragma omp simd reduction(+ : total)
+  for (int64_t j = 0; j < width; j++) {
+    const float power = exponential(buffer[j] - largest);
+    buffer[j] = power;
+    total += power;
+  }
+  const float inverse = 1.0f / total;
+#pragma omp simd
+  for (int64_t j = 0; j < width; j++) {
+    store(scores + j, buffer[j] * inverse * kept<drops>(dropout, first + static_cast<uint32_t>(j)));
+  }
+  statistics[0] = largest;
+  statistics[1] = inverse;
+}
+
+// Scores → dropped weights; gradients of those → gradients of the scores.
+template <bool drops, typename T>
+INLINE void softmax_row_backward_of(T* scores, T* gradient, const float* mask, const float* statistics,
+                                    int64_t width, float scale, float delta, uint32_t first,
+                                    Dropout dropout) {
+  const float largest = statistics[0], inverse = statistics[1];
+#pragma omp simd
+  for (int64_t j = 0; j < width; j++) {
+    const float weight = exponential(load(scores + j) * scale + mask[j] - largest) * inverse;
+    const float factor = kept<drops>(dropout, first + static_cast<uint32_t>(j));
+    store(gradient + j, weight * (load(gradient + j) * factor - delta) * scale);
+    store(scores + j, weight * factor);
+  }
+}
+
+template <typename T>
+INLINE float dot_row_of(const T* a, const T* b, int64_t width) {
+  float total = 0.0f;
+#pragma omp simd reduction(+ : total)
+  for (int64_t i = 0; i < width; i++) total += load(a + i) * load(b + i);
+  return total;
+}
+
+// A function made in versions cannot be a template itself, so each type has its own.
+#define VERSIONS(T)                                                                                           \
   VECTORISED void norm_row(const T* x, const float* residual, const float* gamma, const float* beta,          \
                            float* sum, float* out, float* statistics, int64_t width, uint32_t first,          \
-                           Dropout dropout, bool drops, float epsilon) {                                      \
-    float total = 0.0f;                                                                                       \
-    _Pragma("omp simd reduction(+ : total)")                                                                  \
-    for (int64_t i = 0; i < width; i++) {                                                                     \
-      float value = load(x + i);                                                                              \
-      if (drops) value *= keep(dropout, first + static_cast<uint32_t>(i));                                    \
-      if (residual) value += residual[i];                                                                     \
-      sum[i] = value;                                                                                         \
-      total += value;                                                                                         \
+                           Dropout dropout, float epsilon) {                                                  \
+    if (dropout.threshold) {                                                                                  \
+      norm_row_of<true>(x, residual, gamma, beta, sum, out, statistics, width, first, dropout, epsilon);      \
+    } else {                                                                                                  \
+      norm_row_of<false>(x, residual, gamma, beta, sum, out, statistics, width, first, dropout, epsilon);     \
     }                                                                                                         \
-    const float mean = total / static_cast<float>(width);                                                     \
-    float squares = 0.0f;                                                                                     \
-    _Pragma("omp simd reduction(+ : squares)")                                                                \
-    for (int64_t i = 0; i < width; i++) squares += (sum[i] - mean) * (sum[i] - mean);                         \
-    const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(width) + epsilon);                    \
-    for (int64_t i = 0; i < width; i++) out[i] = (sum[i] - mean) * inverse * gamma[i] + beta[i];              \
-    statistics[0] = mean;                                                                                     \
-    statistics[1] = inverse;                                                                                  \
   }                                                                                                           \
   VECTORISED void norm_row_backward(const float* gradient, const float* sum, const float* gamma,              \
                                     const float* statistics, float* d_residual, T* d_x, float* d_gamma,       \
-                                    float* d_beta, int64_t width, uint32_t first, Dropout dropout,            \
-                                    bool drops) {                                                             \
-    const float mean = statistics[0], inverse = statistics[1];                                                \
-    float total = 0.0f, projected = 0.0f;                                                                     \
-    _Pragma("omp simd reduction(+ : total, projected)")                                                       \
-    for (int64_t i = 0; i < width; i++) {                                                                     \
-      const float normal = (sum[i] - mean) * inverse;                                                         \
-      total += gradient[i] * gamma[i];                                                                        \
-      projected += gradient[i] * gamma[i] * normal;                                                           \
-      d_gamma[i] += gradient[i] * normal;                                                                     \
-      d_beta[i] += gradient[i];                                                                               \
-    }                                                                                                         \
-    total /= static_cast<float>(width);                                                                       \
-    projected /= static_cast<float>(width);                                                                   \
-    for (int64_t i = 0; i < width; i++) {                                                                     \
-      const float normal = (sum[i] - mean) * inverse;                                                         \
-      const float value = inverse * (gradient[i] * gamma[i] - total - normal * projected);                    \
-      if (d_residual) d_residual[i] = value;                                                                  \
-      store(d_x + i, drops ? value * keep(dropout, first + static_cast<uint32_t>(i)) : value);                \
-    }                                                                                                         \
-  }
-
-DEFINE_NORM_ROWS(float)
-DEFINE_NORM_ROWS(uint16_t)
-
-// ---- attention -----------------------------------------------------------------------------------------
-
-#define DEFINE_SOFTMAX_ROWS(T)                                                                                \
-  /* Scores of one query → weights, dropped; notes their largest and the inverse of the sum of their          \
-     exponentials. Together as one logarithm they would lose the sum beside the mask of a padded row. */      \
-  VECTORISED void softmax_row(T* scores, const float* mask, float* buffer, float* statistics,                 \
-                              int64_t width, float scale, uint32_t first, Dropout dropout, bool drops) {      \
-    float largest = -std::numeric_limits<float>::infinity();                                                  \
-    _Pragma("omp simd reduction(max : largest)")                                                              \
-    for (int64_t j = 0; j < width; j++) {                                                                     \
-      buffer[j] = load(scores + j) * scale + mask[j];                                                         \
-      largest = std::max(largest, buffer[j]);                                                                 \
-    }                                                                                                         \
-    float total = 0.0f;                                                                                       \
-    _Pragma("omp simd reduction(+ : total)")                                                                  \
-    for (int64_t j = 0; j < width; j++) {                                                                     \
-      buffer[j] = exponential(buffer[j] - largest);                                                           \
-      total += buffer[j];                                                                                     \
-    }                                                                                                         \
-    const float inverse = 1.0f / total;                                                                       \
-    for (int64_t j = 0; j < width; j++) {                                                                     \
-      float weight = buffer[j] * inverse;                                                                     \
-      if (drops) weight *= keep(dropout, first + static_cast<uint32_t>(j));                                   \
-      store(scores + j, weight);                                                                              \
-    }                                                                                                         \
-    statistics[0] = largest;                                                                                  \
-    statistics[1] = inverse;                                                                                  \
-  }                                                                                                           \
-  /* Scores → dropped weights; gradients of those → gradients of the scores. */                               \
-  VECTORISED void softmax_row_backward(T* scores, T* gradient, const float* mask, int64_t width, float scale, \
-                                       const float* statistics, float delta, uint32_t first,                  \
-                                       Dropout dropout, bool drops) {                                         \
-    const float largest = statistics[0], inverse = statistics[1];                                             \
-    for (int64_t j = 0; j < width; j++) {                                                                     \
-      const float weight = exponential(load(scores + j) * scale + mask[j] - largest) * inverse;               \
-      const float kept = drops ? keep(dropout, first + static_cast<uint32_t>(j)) : 1.0f;                      \
-      store(gradient + j, weight * (load(gradient + j) * kept - delta) * scale);                              \
-      store(scores + j, weight * kept);                                                                       \
+                                    float* d_beta, int64_t width, uint32_t first, Dropout dropout) {          \
+    if (dropout.threshold) {                                                                                  \
+      norm_row_backward_of<true>(gradient, sum, gamma, statistics, d_residual, d_x, d_gamma, d_beta, width,   \
+                                 first, dropout);                                                             \
+    } else {                                                                                                  \
+      norm_row_backward_of<false>(gradient, sum, gamma, statistics, d_residual, d_x, d_gamma, d_beta, width,  \
+                                  first, dropout);                                                            \
     }                                                                                                         \
   }                                                                                                           \
-  VECTORISED float dot_row(const T* a, const T* b, int64_t width) {                                           \
-    float total = 0.0f;                                                                                       \
-    _Pragma("omp simd reduction(+ : total)")                                                                  \
-    for (int64_t i = 0; i < width; i++) total += load(a + i) * load(b + i);                                   \
-    return total;                                                                                             \
-  }
+  VECTORISED void softmax_row(T* scores, const float* mask, float* buffer, float* statistics, int64_t width,  \
+                              float scale, uint32_t first, Dropout dropout) {                                 \
+    if (dropout.threshold) {                                                                                  \
+      softmax_row_of<true>(scores, mask, buffer, statistics, width, scale, first, dropout);                   \
+    } else {                                                                                                  \
+      softmax_row_of<false>(scores, mask, buffer, statistics, width, scale, first, dropout);                  \
+    }                                                                                                         \
+  }                                                                                                           \
+  VECTORISED void softmax_row_backward(T* scores, T* gradient, const float* mask, const float* statistics,    \
+                                       int64_t width, float scale, float delta, uint32_t first,               \
+                                       Dropout dropout) {                                                     \
+    if (dropout.threshold) {                                                                                  \
+      softmax_row_backward_of<true>(scores, gradient, mask, statistics, width, scale, delta, first, dropout); \
+    } else {                                                                                                  \
+      softmax_row_backward_of<false>(scores, gradient, mask, statistics, width, scale, delta, first, dropout);\
+    }                                                                                                         \
+  }                                                                                                           \
+  VECTORISED float dot_row(const T* a, const T* b, int64_t width) { return dot_row_of(a, b, width); }
 
-DEFINE_SOFTMAX_ROWS(float)
-DEFINE_SOFTMAX_ROWS(uint16_t)
+VERSIONS(float)
+VERSIONS(uint16_t)
 
 // Part `part` of [batch, tokens, parts · hidden] as one matrix per row of the batch and head, without copying.
 Tensor head(const Tensor& x, int64_t parts, int64_t part, int64_t index, int64_t heads) {
@@ -306,16 +359,17 @@ const char* spanwise_norm(const Tensor* x, const Tensor* residual, const Tensor*
     const auto f32 = in.options().dtype(at::kFloat);
     Tensor out = at::empty(in.sizes(), f32), sum = at::empty(in.sizes(), f32);
     Tensor statistics = at::empty({rows, 2}, f32);
+    const std::vector<float> zeros(added.defined() ? 0 : width);
     const auto dropout = dropout_of(seed, probability);
     by_type(in, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
       at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; row++) {
           const int64_t at = row * width;
-          norm_row(data<T>(in) + at, added.defined() ? data<float>(added) + at : nullptr, data<float>(*gamma),
-                   data<float>(*beta), data<float>(sum) + at, data<float>(out) + at,
+          norm_row(data<T>(in) + at, added.defined() ? data<float>(added) + at : zeros.data(),
+                   data<float>(*gamma), data<float>(*beta), data<float>(sum) + at, data<float>(out) + at,
                    data<float>(statistics) + 2 * row, width, static_cast<uint32_t>(at), dropout,
-                   probability > 0, static_cast<float>(epsilon));
+                   static_cast<float>(epsilon));
         }
       });
     });
@@ -340,13 +394,14 @@ const char* spanwise_norm_backward(const Tensor* gradient, const Tensor* sum, co
     by_type(d_x, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
       at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
+        std::vector<float> unused(has_residual ? 0 : width);
         float* sums = data<float>(partial) + at::get_thread_num() * 2 * width;
         for (int64_t row = begin; row < end; row++) {
           const int64_t at = row * width;
           norm_row_backward(data<float>(incoming) + at, data<float>(*sum) + at, data<float>(*gamma),
                             data<float>(*statistics) + 2 * row,
-                            has_residual ? data<float>(d_residual) + at : nullptr, data<T>(d_x) + at, sums,
-                            sums + width, width, static_cast<uint32_t>(at), dropout, probability > 0);
+                            has_residual ? data<float>(d_residual) + at : unused.data(), data<T>(d_x) + at, sums,
+                            sums + width, width, static_cast<uint32_t>(at), dropout);
         }
       });
     });
@@ -404,7 +459,7 @@ const char* spanwise_attention(const Tensor* qkv, const Tensor* mask, int64_t he
             const auto first = static_cast<uint32_t>((index * tokens + row) * tokens);
             softmax_row(data<T>(scores) + row * tokens, data<float>(masks) + index / heads * tokens,
                         buffer.data(), data<float>(statistics) + 2 * (index * tokens + row), tokens, scale,
-                        first, dropout, probability > 0);
+                        first, dropout);
           }
           Tensor attended = head(out, 1, 0, index, heads);
           multiply(scores, head(*qkv, 3, 2, index, heads), attended);
@@ -444,9 +499,9 @@ const char* spanwise_attention_backward(const Tensor* gradient, const Tensor* qk
             const auto first = static_cast<uint32_t>((index * tokens + row) * tokens);
             const float delta = dot_row(data<T>(incoming) + at, data<T>(*out) + at, size);
             softmax_row_backward(data<T>(scores) + row * tokens, data<T>(d_scores) + row * tokens,
-                                 data<float>(masks) + index / heads * tokens, tokens, scale,
-                                 data<float>(*statistics) + 2 * (index * tokens + row), delta, first, dropout,
-                                 probability > 0);
+                                 data<float>(masks) + index / heads * tokens,
+                                 data<float>(*statistics) + 2 * (index * tokens + row), tokens, scale, delta,
+                                 first, dropout);
           }
           Tensor dq = head(d_qkv, 3, 0, index, heads), dk = head(d_qkv, 3, 1, index, heads);
           Tensor dv = head(d_qkv, 3, 2, index, heads);
