@@ -6,6 +6,7 @@
 mod bench;
 mod ci;
 mod code;
+mod doctor;
 mod pipeline;
 mod pipeline_file;
 mod plan;
@@ -69,6 +70,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Say what this machine has and what `device = "auto"` would choose
+    Doctor,
     /// Time training and evaluation against PyTorch with transformers
     Bench(bench::Bench),
     /// Run what continuous integration runs
@@ -131,6 +134,7 @@ fn run(task: Task) -> Result<()> {
         Task::Status { file } => pipeline::status(&file.file, &file.overrides),
         Task::Setup { cuda } => setup::run(cuda),
         Task::Test { arguments } => test::run(&arguments),
+        Task::Doctor => doctor::run(),
         Task::Bench(bench) => bench::run(&bench),
         Task::Ci => ci::run(),
     }

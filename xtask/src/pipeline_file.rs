@@ -365,8 +365,8 @@ mod tests {
                 .starts_with("p.toml:8: windows.stride is 900; allowed is 1 to 321")
         );
         assert!(
-            error("[train]\nprecision = \"fp16\"\n", &[])
-                .starts_with("p.toml:8: train.precision is fp16")
+            error("[train]\nprecision = \"fp8\"\n", &[])
+                .contains("unknown variant `fp8`, expected one of `fp32`, `bf16`, `fp16`")
         );
         let device = parse_with(&format!("device = \"gpu\"\n{MINIMAL}"), &[])
             .unwrap_err()

@@ -100,7 +100,7 @@ fn existing() -> Result<Option<PathBuf>> {
 
 /// The release of a libtorch directory, without its build tag: a wheel's `version.py` or an archive's
 /// `build-version`.
-fn version(directory: &Path) -> Option<String> {
+pub fn version(directory: &Path) -> Option<String> {
     let text = fs_err::read_to_string(directory.join("version.py"))
         .or_else(|_| fs_err::read_to_string(directory.join("build-version")))
         .ok()?;

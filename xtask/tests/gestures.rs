@@ -224,8 +224,8 @@ fn mistakes_end_with_code_2_and_say_what_to_do() {
     };
     check(&["--set", "train.epoch=3"], "unknown field `epoch`");
     check(
-        &["--set", "train.precision=fp16"],
-        "train.precision is fp16; allowed is fp32 or bf16",
+        &["--set", "train.precision=fp8"],
+        "unknown variant `fp8`, expected one of `fp32`, `bf16`, `fp16`",
     );
     check(
         &["--set", "data.test=[\"data/none.json\"]"],

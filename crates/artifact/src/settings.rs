@@ -189,7 +189,8 @@ pub struct TrainSettings {
     pub epochs: usize,
     /// Questions per optimizer step.
     pub batch_size: usize,
-    /// Questions per forward pass; the gradients of a batch are accumulated. Default: `batch_size`.
+    /// Questions per forward pass; the gradients of a batch are accumulated. Counts windows of full length:
+    /// of shorter ones, more go together. Default: `batch_size`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch_size: Option<usize>,
     /// Peak learning rate.
@@ -204,6 +205,9 @@ pub struct TrainSettings {
     pub max_grad_norm: f64,
     /// Number format of matrix products.
     pub precision: Precision,
+    /// Keep the activations of one layer at a time and compute the others again when their gradients are
+    /// due: less memory for a third more time, and the same result.
+    pub checkpoint_activations: bool,
     /// Measure dev loss and exact match every so many steps, besides every epoch's end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evaluate_every: Option<usize>,
@@ -221,13 +225,14 @@ impl Default for TrainSettings {
             weight_decay: 0.01,
             max_grad_norm: 1.0,
             precision: Precision::Fp32,
+            checkpoint_activations: false,
             evaluate_every: None,
         }
     }
 }
 
 impl TrainSettings {
-    /// Questions per forward pass.
+    /// Questions of full length per forward pass.
     pub fn micro_batch_size(&self) -> usize {
         self.micro_batch_size.unwrap_or(self.batch_size)
     }
@@ -274,12 +279,6 @@ impl TrainSettings {
             "more than 0",
         );
         checks.require(
-            self.precision != Precision::Fp16,
-            "precision",
-            "fp16",
-            "fp32 or bf16: fp16 needs loss scaling, which this version does not have",
-        );
-        checks.require(
             self.evaluate_every != Some(0),
             "evaluate_every",
             0,
@@ -309,7 +308,7 @@ pub enum Precision {
     Fp32,
     /// bfloat16 matrix products.
     Bf16,
-    /// 16-bit floats.
+    /// Matrix products in 16-bit floats, training with a scaled loss.
     Fp16,
 }
 
@@ -317,7 +316,7 @@ pub enum Precision {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PredictSettings {
-    /// Windows per forward pass.
+    /// Windows of full length per forward pass; of shorter ones, more go together.
     pub batch_size: usize,
     /// Number format of matrix products. Default: as in training.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -342,12 +341,6 @@ impl PredictSettings {
             "batch_size",
             self.batch_size,
             "1 or more windows",
-        );
-        checks.require(
-            self.precision != Some(Precision::Fp16),
-            "precision",
-            "fp16",
-            "fp32 or bf16, as in training",
         );
         checks.1
     }
@@ -485,13 +478,6 @@ mod tests {
                 ..Default::default()
             },
             "train.micro_batch_size",
-        );
-        check(
-            TrainSettings {
-                precision: Precision::Fp16,
-                ..Default::default()
-            },
-            "train.precision",
         );
     }
 }

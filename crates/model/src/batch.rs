@@ -92,6 +92,29 @@ fn row(file: &WindowFile, layout: &Layout, window: &Window) -> (Vec<u32>, Vec<u3
     (ids, types)
 }
 
+/// Cuts windows, sorted by length, into runs for one forward pass each: as many as fit into `tokens` tokens
+/// with each padded to the run's longest, and at least one.
+pub fn within_budget<'a>(
+    file: &WindowFile,
+    layout: &Layout,
+    windows: &'a [Window],
+    tokens: usize,
+) -> Vec<&'a [Window]> {
+    let mut runs = Vec::new();
+    let mut rest = windows;
+    while !rest.is_empty() {
+        let mut longest = 0;
+        let fits = rest.iter().enumerate().take_while(|(index, window)| {
+            longest = longest.max(input_length(file, layout, window));
+            (index + 1) * longest <= tokens
+        });
+        let (run, others) = rest.split_at(fits.count().max(1));
+        runs.push(run);
+        rest = others;
+    }
+    runs
+}
+
 /// Length in tokens of a window's input.
 pub fn input_length(file: &WindowFile, layout: &Layout, window: &Window) -> usize {
     layout.template.specials() + file.question_tokens(window.question).len() + window.tokens.len()

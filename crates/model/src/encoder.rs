@@ -157,17 +157,35 @@ impl SpanModel {
 
     /// Start and end logits of a batch. Dropout is active on a device that records gradients.
     pub fn forward(&self, batch: &Batch, precision: Precision) -> SpanLogits {
-        let mut hidden = self.embeddings.forward(&batch.ids, &batch.token_types);
-        if let Some(projection) = &self.projection {
-            hidden = ops::to_f32(linear(projection, hidden, precision));
+        let hidden = self
+            .passes()
+            .into_iter()
+            .fold(self.embed(batch, precision), |hidden, layer| {
+                layer.forward(hidden, &batch.mask, precision)
+            });
+        self.logits(hidden)
+    }
+
+    /// What the first layer reads, `[batch, tokens, hidden]`, f32.
+    pub fn embed(&self, batch: &Batch, precision: Precision) -> Tensor<3> {
+        let embedded = self.embeddings.forward(&batch.ids, &batch.token_types);
+        match &self.projection {
+            Some(projection) => ops::to_f32(linear(projection, embedded, precision)),
+            None => embedded,
         }
-        for group in self.layers.chunks(self.sharing.layers_per_group) {
-            for _ in 0..self.sharing.passes {
-                for layer in group {
-                    hidden = layer.forward(hidden, &batch.mask, precision);
-                }
-            }
-        }
+    }
+
+    /// The layers in the order they run, a shared one as often as it does.
+    pub fn passes(&self) -> Vec<&Layer> {
+        let groups = self.layers.chunks(self.sharing.layers_per_group);
+        groups
+            .flat_map(|group| std::iter::repeat_n(group, self.sharing.passes))
+            .flatten()
+            .collect()
+    }
+
+    /// Start and end logits of what the last layer wrote, `[batch, tokens, hidden]`, f32.
+    pub fn logits(&self, hidden: Tensor<3>) -> SpanLogits {
         let [rows, tokens, _] = hidden.dims();
         // The head is tiny and its output is what is compared: always f32.
         let logits = linear(&self.span_head, hidden, Precision::F32);
@@ -200,7 +218,7 @@ impl Embeddings {
 
 impl Layer {
     /// `hidden`: `[batch, tokens, hidden]`, f32, as is the output; `mask`: `[batch, tokens]`.
-    fn forward(&self, hidden: Tensor<3>, mask: &Tensor<2>, precision: Precision) -> Tensor<3> {
+    pub fn forward(&self, hidden: Tensor<3>, mask: &Tensor<2>, precision: Precision) -> Tensor<3> {
         let attended = ops::attention(
             self.project(hidden.clone(), precision),
             mask.clone(),

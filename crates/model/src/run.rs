@@ -19,13 +19,18 @@ pub fn open_device(job: &Job) -> Result<Device> {
 }
 
 /// The precision of matrix products as the operations know it.
-pub fn precision(setting: settings::Precision) -> Result<Precision> {
+pub fn precision(setting: settings::Precision, device: &Device) -> Precision {
     match setting {
-        settings::Precision::Fp32 => Ok(Precision::F32),
-        settings::Precision::Bf16 => Ok(Precision::Bf16),
-        settings::Precision::Fp16 => Err(UserError::new("precision = \"fp16\" is not supported")
-            .hint("use \"fp32\" or \"bf16\"")
-            .into()),
+        settings::Precision::Fp32 => Precision::F32,
+        settings::Precision::Bf16 => Precision::Bf16,
+        settings::Precision::Fp16 => {
+            if device::is_cpu(device) {
+                tracing::warn!(
+                    "fp16 is far slower than fp32 on a CPU; bf16 is the fast format there"
+                );
+            }
+            Precision::F16
+        }
     }
 }
 

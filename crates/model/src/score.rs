@@ -6,12 +6,12 @@ use spanwise_artifact::scores::Scores;
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_ops::Precision;
 
-use crate::batch::{Batch, input_length};
+use crate::batch::{Batch, input_length, within_budget};
 use crate::encoder::SpanModel;
 
-/// Batches sorted together by length, so that little is padded. Bounds what is held in memory, and how
-/// seldom progress shows.
-const BATCHES_SORTED_TOGETHER: usize = 8;
+/// Forward passes sorted together by length, so that little is padded. Bounds what is held in memory, and
+/// how seldom progress shows.
+const PASSES_SORTED_TOGETHER: usize = 8;
 
 /// How windows go through the model.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +24,8 @@ pub struct Scorer<'a> {
     pub layout: &'a Layout,
     /// Of matrix products.
     pub precision: Precision,
-    /// Windows per forward pass.
-    pub batch_size: usize,
+    /// Tokens per forward pass, padding included; a window longer than that goes alone.
+    pub tokens_per_pass: usize,
 }
 
 /// The logits of one window's paragraph tokens, raw.
@@ -66,11 +66,12 @@ impl Scorer<'_> {
             let group = self.group(file, next);
             next += group.len();
             let logits = self.logits(file, &group, &mut loss)?;
-            for question in group.chunk_by(|a, b| a.1.question == b.1.question) {
-                let index = question[0].1.question;
+            let scored: Vec<_> = group.iter().zip(&logits).collect();
+            for question in scored.chunk_by(|a, b| a.0.question == b.0.question) {
+                let index = question[0].0.question;
                 let mut scores = Scores::none(file.paragraph_characters(index));
-                for (place, window) in question {
-                    merge(&mut scores, file, window, &logits[*place]);
+                for (window, logits) in question {
+                    merge(&mut scores, file, window, logits);
                 }
                 each(index, scores, question.len())?;
             }
@@ -78,19 +79,21 @@ impl Scorer<'_> {
         Ok(loss)
     }
 
-    /// The windows from `first` on that are sorted together, whole questions only, with their places.
-    fn group(&self, file: &WindowFile, first: usize) -> Vec<(usize, Window)> {
-        let wanted = self.batch_size * BATCHES_SORTED_TOGETHER;
-        let mut group: Vec<(usize, Window)> = Vec::with_capacity(wanted);
+    /// The windows from `first` on that are sorted together, whole questions only.
+    fn group(&self, file: &WindowFile, first: usize) -> Vec<Window> {
+        let wanted = self.tokens_per_pass * PASSES_SORTED_TOGETHER;
+        let mut tokens = 0;
+        let mut group: Vec<Window> = Vec::new();
         for index in first..file.windows() {
             let window = file.window(index);
             let starts_question = group
                 .last()
-                .is_some_and(|(_, last)| last.question != window.question);
-            if group.len() >= wanted && starts_question {
+                .is_some_and(|last| last.question != window.question);
+            if tokens >= wanted && starts_question {
                 break;
             }
-            group.push((group.len(), window));
+            tokens += input_length(file, self.layout, &window);
+            group.push(window);
         }
         group
     }
@@ -99,19 +102,19 @@ impl Scorer<'_> {
     fn logits(
         &self,
         file: &WindowFile,
-        group: &[(usize, Window)],
+        group: &[Window],
         loss: &mut MeanLoss,
     ) -> Result<Vec<WindowLogits>> {
-        let mut by_length: Vec<&(usize, Window)> = group.iter().collect();
-        by_length
-            .sort_by_key(|(_, window)| std::cmp::Reverse(input_length(file, self.layout, window)));
+        let mut order: Vec<usize> = (0..group.len()).collect();
+        order.sort_by_key(|&place| input_length(file, self.layout, &group[place]));
+        let by_length: Vec<Window> = order.iter().map(|&place| group[place].clone()).collect();
+        let mut places = order.into_iter();
         let mut logits: Vec<Option<WindowLogits>> = group.iter().map(|_| None).collect();
-        for chunk in by_length.chunks(self.batch_size) {
-            let windows: Vec<Window> = chunk.iter().map(|(_, window)| window.clone()).collect();
-            let batch = Batch::from_windows(file, self.layout, &windows, self.device);
+        for windows in within_budget(file, self.layout, &by_length, self.tokens_per_pass) {
+            let batch = Batch::from_windows(file, self.layout, windows, self.device);
             let output = self.model.forward(&batch, self.precision);
             let (starts, ends) = (rows(output.start)?, rows(output.end)?);
-            for (row, (place, window)) in chunk.iter().enumerate() {
+            for (row, (window, place)) in windows.iter().zip(&mut places).enumerate() {
                 let length = input_length(file, self.layout, window);
                 let first = self
                     .layout
@@ -124,7 +127,7 @@ impl Scorer<'_> {
                     loss.windows += 1;
                 }
                 let tokens = first..first + window.tokens.len();
-                logits[*place] = Some(WindowLogits {
+                logits[place] = Some(WindowLogits {
                     start: starts[row][tokens.clone()].to_vec(),
                     end: ends[row][tokens].to_vec(),
                 });
@@ -132,7 +135,7 @@ impl Scorer<'_> {
         }
         Ok(logits
             .into_iter()
-            .map(|logits| logits.expect("every window is in one batch"))
+            .map(|logits| logits.expect("every window is in one pass"))
             .collect())
     }
 }

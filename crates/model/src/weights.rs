@@ -265,6 +265,8 @@ impl ModuleMapper for Loader<'_> {
             }
             Ok(None) => {
                 self.missing.push(name);
+                // Drawn here and now: when first used, dropout would have drawn before.
+                param.val();
                 param
             }
             Err(problem) => {

@@ -39,6 +39,40 @@ pub fn has_kernels(device: &Device) -> bool {
     libtorch::is_cpu(device)
 }
 
+/// Whether it is a processor's cores that compute.
+pub fn is_cpu(device: &Device) -> bool {
+    *device == Device::flex() || libtorch::is_cpu(device)
+}
+
+/// What computing here comes down to, by name, for people to read.
+pub fn facts() -> Vec<(&'static str, String)> {
+    let mut facts = vec![(
+        "bf16 on CPU",
+        if has_bf16() {
+            "in hardware"
+        } else {
+            "emulated, slower than fp32"
+        }
+        .to_owned(),
+    )];
+    facts.extend(libtorch::facts());
+    facts.push((
+        "device = \"auto\"",
+        open("auto").map_or_else(|error| error.message, |open| open.name),
+    ));
+    facts
+}
+
+/// Whether the processor multiplies bfloat16 itself.
+fn has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("bf16");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
+}
+
 fn flex() -> OpenDevice {
     OpenDevice {
         device: Device::flex(),
@@ -117,6 +151,18 @@ mod libtorch {
         }
     }
 
+    pub(super) fn facts() -> Vec<(&'static str, String)> {
+        let cuda = match (tch::utils::has_cuda(), tch::Cuda::device_count()) {
+            (false, _) => "not in this libtorch".to_owned(),
+            (true, 0) => "no device".to_owned(),
+            (true, count) => format!("{count} device(s)"),
+        };
+        vec![
+            ("libtorch threads", tch::get_num_threads().to_string()),
+            ("CUDA", cuda),
+        ]
+    }
+
     pub(super) fn is_cpu(device: &Device) -> bool {
         // Compares what is computed on and not whether gradients are recorded.
         *device == Device::libtorch()
@@ -165,6 +211,10 @@ mod libtorch {
 
     pub(super) fn is_cpu(_: &Device) -> bool {
         false
+    }
+
+    pub(super) fn facts() -> Vec<(&'static str, String)> {
+        vec![("libtorch", "not in this build".to_owned())]
     }
 
     pub(super) fn best() -> Option<OpenDevice> {

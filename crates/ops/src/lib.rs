@@ -25,6 +25,9 @@ pub enum Precision {
     F32,
     /// bfloat16.
     Bf16,
+    /// 16-bit floats. Small gradients vanish in it, so that the loss has to be scaled up. Fast on GPUs; far
+    /// slower than f32 on CPUs.
+    F16,
 }
 
 impl Precision {
@@ -32,6 +35,7 @@ impl Precision {
         match self {
             Precision::F32 => FloatDType::F32,
             Precision::Bf16 => FloatDType::BF16,
+            Precision::F16 => FloatDType::F16,
         }
     }
 }
@@ -53,9 +57,14 @@ fn to_precision<const D: usize>(x: Tensor<D>, precision: Precision) -> Tensor<D>
     }
 }
 
-/// Whether kernels take the place of compositions for this tensor.
+/// Whether kernels take the place of compositions for this tensor. They know f32 and bf16.
 fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
-    device::has_kernels(&x.device())
+    x.dtype() != DType::F16 && device::has_kernels(&x.device())
+}
+
+/// Whether kernels multiply in this precision.
+fn has_product<const D: usize>(x: &Tensor<D>, precision: Precision) -> bool {
+    precision != Precision::F16 && has_kernels(x)
 }
 
 /// `kernel!(name(tensors…; others…))`: the kernel's result as a tensor.
@@ -82,7 +91,7 @@ macro_rules! kernel {
 /// - x: `[batch, tokens, inputs]`, weight: `[inputs, outputs]`, bias: `[outputs]`
 /// - output: `[batch, tokens, outputs]`
 pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, precision: Precision) -> Tensor<3> {
-    if has_kernels(&x) {
+    if has_product(&x, precision) {
         kernel!(kernel_linear(x, weight, bias; precision))
     } else {
         compose::linear(x, weight, bias, precision)
@@ -97,7 +106,8 @@ pub fn linear_activated(
     precision: Precision,
     activation: Activation,
 ) -> Tensor<3> {
-    if activation == Activation::Gelu && has_kernels(&x) && !x.device().is_autodiff() {
+    let recorded = x.device().is_autodiff();
+    if activation == Activation::Gelu && !recorded && has_product(&x, precision) {
         kernel!(kernel_linear_gelu(x, weight, bias; precision))
     } else {
         activate(linear(x, weight, bias, precision), activation)

@@ -94,7 +94,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         let logits = model.forward(&batch, precision);
         let loss = span_loss(logits, batch.mask.clone(), target(0), target(5)).mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        let updated = optimizer.step(model.clone(), gradients, 3e-5)?;
+        let updated = optimizer.step(model.clone(), gradients, 3e-5, 1.0)?;
         model = updated.0;
         loss.try_into_scalar::<f32>()
             .map_err(|error| anyhow!("{error:?}"))

@@ -27,8 +27,8 @@ fn predict(job: &Job, draft: &mut Draft) -> Result<()> {
         model: &model,
         device: &device,
         layout: &layout,
-        precision: run::precision(settings.precision.unwrap_or(Precision::Fp32))?,
-        batch_size: settings.batch_size,
+        precision: run::precision(settings.precision.unwrap_or(Precision::Fp32), &device),
+        tokens_per_pass: settings.batch_size * layout.max_length,
     };
     for split in [Split::Dev, Split::Test] {
         let Some(file) = WindowFile::open(job.input("windows")?, split)? else {

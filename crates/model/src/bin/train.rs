@@ -42,7 +42,7 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
         settings: &settings,
         seed,
         device: &device,
-        precision: run::precision(settings.precision)?,
+        precision: run::precision(settings.precision, &device),
         layout: &layout,
         train: &train,
         dev: dev.as_ref().zip(dev_questions.as_ref()),

@@ -21,8 +21,11 @@ pub enum Record {
         loss: f64,
         /// Used for the step.
         learning_rate: f64,
-        /// Global norm of the gradients before clipping.
+        /// Global norm of the gradients before clipping; null where they overflowed and no step was taken.
         gradient_norm: f64,
+        /// Factor on the loss in the backward pass, with precision fp16.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        loss_scale: Option<f64>,
         /// Real tokens (padding not counted) trained on per second.
         tokens_per_second: f64,
     },

@@ -4,8 +4,10 @@ pub mod epoch;
 pub mod export;
 pub mod log;
 pub mod optimizer;
+pub mod scaler;
 pub mod schedule;
 
+mod backward;
 mod placement;
 
 use std::time::Instant;
@@ -22,12 +24,14 @@ use spanwise_artifact::{Characters, UserError};
 use spanwise_ops as ops;
 use spanwise_ops::Precision;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, within_budget};
 use crate::encoder::{SpanLogits, SpanModel};
 use crate::score::{Scorer, answer_in};
+use backward::Backward;
 use epoch::mix;
 use log::{Evaluation, Record, TrainingLog};
 use optimizer::AdamW;
+use scaler::LossScaler;
 
 /// Longest dev answer considered while training, in characters. Only measures progress.
 const DEV_ANSWER_LENGTH: usize = 40;
@@ -66,6 +70,7 @@ impl Run<'_> {
         self.evaluate(&model, 2 * settings.micro_batch_size())?;
 
         let mut optimizer = AdamW::new(settings.weight_decay, settings.max_grad_norm);
+        let mut scaler = LossScaler::new(self.precision);
         let mut progress = Progress::new("train", total);
         let mut step = 0;
         for epoch in 0..settings.epochs {
@@ -79,12 +84,13 @@ impl Run<'_> {
             ) {
                 let began = Instant::now();
                 let learning_rate = schedule::learning_rate(settings, step, total);
-                self.device.seed(mix(self.seed, step as u64));
-                let (loss, gradients, tokens) = self.gradients(&model, &batch)?;
+                let seed = mix(self.seed, step as u64);
+                let scale = scaler.scale();
+                let (loss, gradients, tokens) = self.gradients(&model, &batch, seed, scale)?;
                 let gradient_norm;
-                (model, gradient_norm) = optimizer.step(model, gradients, learning_rate)?;
+                (model, gradient_norm) = optimizer.step(model, gradients, learning_rate, scale)?;
                 ensure!(
-                    gradient_norm.is_finite(),
+                    scaler.update(!gradient_norm.is_finite()),
                     UserError::new(format!(
                         "training diverged at step {step}: the gradient norm is {gradient_norm}"
                     ))
@@ -99,6 +105,7 @@ impl Run<'_> {
                     loss,
                     learning_rate,
                     gradient_norm,
+                    loss_scale: scaler.is_dynamic().then_some(scale),
                     tokens_per_second,
                 })?;
                 progress.note(format!("loss {loss:.3}, {tokens_per_second:.0} tokens/s"));
@@ -120,32 +127,54 @@ impl Run<'_> {
         Ok(model)
     }
 
-    /// Mean loss of a batch, its gradients, and the number of real tokens. The batch goes through the
-    /// model in micro-batches; each counts by its share of questions, so the split changes nothing.
+    /// Mean loss of a batch, the gradients of that loss times `scale`, and the number of real tokens. The
+    /// batch goes through the model in micro-batches; each counts by its share of questions, so the split
+    /// changes nothing. `seed` decides what dropout drops.
     pub fn gradients(
         &self,
         model: &SpanModel,
         batch: &[Window],
+        seed: u64,
+        scale: f64,
     ) -> Result<(f64, GradientsParams, usize)> {
-        let mut accumulator = GradientsAccumulator::new();
+        let mut gradients = GradientsAccumulator::new();
         let mut losses = Vec::new();
         let mut tokens = 0;
-        for windows in batch.chunks(self.settings.micro_batch_size()) {
+        for (index, windows) in
+            within_budget(self.train, self.layout, batch, self.tokens_per_pass())
+                .into_iter()
+                .enumerate()
+        {
             let input = Batch::from_windows(self.train, self.layout, windows, self.device);
-            let logits = model.forward(&input, self.precision);
-            let (starts, ends) = self.targets(windows);
-            let loss = span_loss(logits, input.mask, starts, ends)
-                .sum()
-                .div_scalar(batch.len() as f64);
             tokens += input.tokens;
-            losses.push(loss.clone().inner());
-            accumulator.accumulate(model, GradientsParams::from_grads(loss.backward(), model));
+            let loss = |logits| {
+                let (starts, ends) = self.targets(windows);
+                span_loss(logits, input.mask.clone(), starts, ends)
+                    .sum()
+                    .mul_scalar(scale / batch.len() as f64)
+            };
+            let backward = Backward {
+                model,
+                batch: &input,
+                precision: self.precision,
+                seed: mix(seed, index as u64),
+            };
+            losses.push(if self.settings.checkpoint_activations {
+                backward.recomputing_activations(loss, &mut gradients)
+            } else {
+                backward.keeping_activations(loss, &mut gradients)
+            });
         }
         let loss = Tensor::cat(losses, 0)
             .sum()
             .try_into_scalar::<f32>()
             .map_err(|error| anyhow!("{error:?}"))?;
-        Ok((f64::from(loss), accumulator.grads(), tokens))
+        Ok((f64::from(loss) / scale, gradients.grads(), tokens))
+    }
+
+    /// What a forward pass holds: `micro_batch_size` windows of full length, or more that are shorter.
+    fn tokens_per_pass(&self) -> usize {
+        self.settings.micro_batch_size() * self.layout.max_length
     }
 
     /// Input positions of the answers' first and last tokens, `[batch]` each.
@@ -194,13 +223,13 @@ impl Run<'_> {
         };
         let model = model.valid();
         let device = self.device.clone().without_autodiff();
-        let batch_size = 2 * self.settings.micro_batch_size();
         let scorer = Scorer {
             model: &model,
             device: &device,
             layout: self.layout,
             precision: self.precision,
-            batch_size,
+            // Without activations to keep, twice as many fit.
+            tokens_per_pass: 2 * self.tokens_per_pass(),
         };
         let mut exact = 0;
         let loss = scorer.score(dev, questions, |index, scores, _| {

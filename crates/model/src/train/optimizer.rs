@@ -27,7 +27,8 @@ impl AdamW {
         }
     }
 
-    /// Takes a step with gradients scaled down to the largest norm allowed; returns the norm before.
+    /// Takes a step with gradients divided by `loss_scale` and scaled down to the largest norm allowed;
+    /// returns the norm between the two.
     ///
     /// A step whose gradients are not finite is not taken. Reference: `torch.nn.utils.clip_grad_norm_` and
     /// `torch.optim.AdamW`.
@@ -36,6 +37,7 @@ impl AdamW {
         model: M,
         gradients: GradientsParams,
         learning_rate: f64,
+        loss_scale: f64,
     ) -> Result<(M, f64)> {
         let mut collector = Collector {
             path: Vec::new(),
@@ -49,9 +51,9 @@ impl AdamW {
             .iter()
             .map(|(_, slot)| slot.gradient.clone())
             .collect();
-        let norm = optimizer::global_norm(&gradients);
+        let norm = optimizer::global_norm(&gradients).div_scalar(loss_scale);
         drop(gradients);
-        let divisor = ((norm.clone() + 1e-6) / self.max_grad_norm).clamp_min(1.0);
+        let clip = ((norm.clone() + 1e-6) / self.max_grad_norm).clamp_min(1.0);
         let norm = norm
             .try_into_scalar::<f32>()
             .map_err(|error| anyhow!("{error:?}"))?;
@@ -65,6 +67,7 @@ impl AdamW {
         }
 
         self.steps += 1;
+        let divisor = clip.mul_scalar(loss_scale);
         let (spared, decayed): (Vec<_>, Vec<_>) =
             slots.into_iter().partition(|(path, _)| is_spared(path));
         let mut updated = BTreeMap::new();

@@ -196,7 +196,7 @@ fn optimizer_steps_equal_pytorch() -> Result<()> {
                 .map_err(|error| anyhow::anyhow!("{error:?}"))?;
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             let norm;
-            (model, norm) = optimizer.step(model, gradients, learning_rate)?;
+            (model, norm) = optimizer.step(model, gradients, learning_rate, 1.0)?;
             assert!(
                 (f64::from(found_loss) - expected_loss).abs() < 1e-4,
                 "{name}: {found_loss}, not {expected_loss}"

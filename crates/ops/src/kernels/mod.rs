@@ -300,6 +300,7 @@ impl Linear {
         match self.0 {
             Precision::F32 => Kind::Float,
             Precision::Bf16 => Kind::BFloat16,
+            Precision::F16 => Kind::Half,
         }
     }
 

@@ -1,0 +1,62 @@
+//! `cargo xtask doctor`: what this machine has, for people and for bug reports.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::programs::Programs;
+use crate::{setup, workspace};
+
+/// Prints what the machine has, then what the programs make of it.
+pub fn run() -> Result<()> {
+    fact(
+        "system",
+        &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+    );
+    let threads = std::thread::available_parallelism().map_or(0, usize::from);
+    fact("processor threads", &threads.to_string());
+    fact(
+        "rustc",
+        &first_line("rustc", &["--version"]).unwrap_or_else(|| "not found".to_owned()),
+    );
+    fact(
+        "python3",
+        &first_line("python3", &["--version"]).unwrap_or_else(|| {
+            "not found: the demo's checkpoint and `setup` come through pip".to_owned()
+        }),
+    );
+    let gpu = [
+        "--query-gpu=name,memory.total,compute_cap,driver_version",
+        "--format=csv,noheader",
+    ];
+    fact(
+        "NVIDIA GPU",
+        &first_line("nvidia-smi", &gpu).unwrap_or_else(|| "none".to_owned()),
+    );
+    fact("libtorch", &libtorch());
+    let programs = Programs::build()?;
+    workspace::check(&mut Command::new(programs.path("doctor")))
+}
+
+fn fact(name: &str, fact: &str) {
+    println!("{name:<18} {fact}");
+}
+
+/// What is set up.
+fn libtorch() -> String {
+    let directory = workspace::libtorch();
+    if !workspace::has_libtorch() {
+        return "not set up: `cargo xtask setup` brings it".to_owned();
+    }
+    let version = setup::version(&directory).unwrap_or_else(|| "of unknown version".to_owned());
+    let cuda = directory.join("lib/libtorch_cuda.so").exists();
+    format!("{version}, {}", if cuda { "with CUDA" } else { "CPU only" })
+}
+
+/// The first line a program prints; `None` where it is missing or fails.
+fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().next()?.trim().to_owned();
+    output.status.success().then_some(line)
+}
