@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 use burn::module::Module;
-use burn::optim::GradientsParams;
+use burn::optim::GradientsAccumulator;
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use clap::{Parser, ValueEnum};
 use serde_json::json;
@@ -15,6 +15,8 @@ use spanwise_artifact::program;
 use spanwise_model::batch::Batch;
 use spanwise_model::config::EncoderConfig;
 use spanwise_model::encoder::SpanModel;
+use spanwise_model::train::backward::Backward;
+use spanwise_model::train::memory::TrainingMemory;
 use spanwise_model::train::optimizer::AdamW;
 use spanwise_model::train::span_loss;
 use spanwise_model::weights;
@@ -35,6 +37,9 @@ struct Arguments {
     /// Number format of matrix products
     #[arg(long, default_value = "fp32")]
     precision: Format,
+    /// Compute activations again in place of keeping them
+    #[arg(long)]
+    checkpoint_activations: bool,
     #[arg(long, default_value = "auto")]
     device: String,
     /// Timed runs, after two that are not
@@ -64,7 +69,6 @@ fn run(arguments: &Arguments) -> Result<()> {
     if !path.exists() {
         weights::save(&SpanModel::new(&config, &device).valid(), &config, &path)?;
     }
-    let (mut model, _) = weights::load(&arguments.checkpoint, &device)?;
     let precision = match arguments.precision {
         Format::Fp32 => Precision::F32,
         Format::Bf16 => Precision::Bf16,
@@ -83,6 +87,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         Batch::from_rows(&rows, 0, device)
     };
 
+    let memory_before = resident_bytes("VmRSS");
+    let (mut model, _) = weights::load(&arguments.checkpoint, &device)?;
     let mut optimizer = AdamW::new(0.01, 1.0);
     let batch = input(&device);
     let target = |offset: i64| -> Tensor<1, Int> {
@@ -91,14 +97,28 @@ fn run(arguments: &Arguments) -> Result<()> {
         Tensor::from_data(positions.as_slice(), &device)
     };
     let train_step_s = median(arguments.repeats, || {
-        let logits = model.forward(&batch, precision);
-        let loss = span_loss(logits, batch.mask.clone(), target(0), target(5)).mean();
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        let updated = optimizer.step(model.clone(), gradients, 3e-5, 1.0)?;
+        let mut gradients = GradientsAccumulator::new();
+        let backward = Backward {
+            model: &model,
+            batch: &batch,
+            precision,
+            seed: 0,
+        };
+        let loss = |logits| span_loss(logits, batch.mask.clone(), target(0), target(5)).mean();
+        let loss = backward.run(arguments.checkpoint_activations, loss, &mut gradients);
+        let updated = optimizer.step(model.clone(), gradients.grads(), 3e-5, 1.0)?;
         model = updated.0;
         loss.try_into_scalar::<f32>()
             .map_err(|error| anyhow!("{error:?}"))
     })?;
+    let train_bytes = resident_bytes("VmHWM").saturating_sub(memory_before);
+    let computed = TrainingMemory::of(
+        &config,
+        arguments.batch,
+        arguments.length,
+        precision,
+        arguments.checkpoint_activations,
+    );
 
     let model = model.valid();
     let batch = input(&open.device);
@@ -120,12 +140,22 @@ fn run(arguments: &Arguments) -> Result<()> {
     let figures = json!({
         "device": open.name,
         "train_step_s": train_step_s,
+        "train_peak_bytes": train_bytes,
+        "train_peak_bytes_computed": computed.total(),
         "eval_step_s": eval_step_s,
         "eval_gflops": forward_operations(&config, arguments) / eval_step_s / 1e9,
         "matmul_gflops": 2.0 * (side as f64).powi(3) / product_s / 1e9,
     });
     println!("{figures}");
     Ok(())
+}
+
+/// A figure of this process's memory, in bytes; 0 where the system does not say.
+fn resident_bytes(key: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(key));
+    let kibibytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0) * 1024
 }
 
 /// Multiplications and additions in the matrix products of one forward pass.

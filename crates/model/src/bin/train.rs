@@ -10,8 +10,10 @@ use spanwise_artifact::windows::WindowFile;
 use spanwise_artifact::{Draft, Job, Split, Stage, program};
 use spanwise_model::config::EncoderConfig;
 use spanwise_model::train::log::TrainingLog;
+use spanwise_model::train::memory::TrainingMemory;
 use spanwise_model::train::{Run, export};
 use spanwise_model::{run, weights};
+use spanwise_ops::device::has_kernels;
 
 fn main() -> ExitCode {
     program::main(Stage::Train, train)
@@ -38,11 +40,20 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
             initialised.join(", ")
         );
     }
+    let precision = run::precision(settings.precision, &device);
+    let memory = TrainingMemory::of(
+        &config,
+        settings.micro_batch_size(),
+        layout.max_length,
+        precision,
+        settings.checkpoint_activations,
+    );
+    tracing::info!("memory: {}", memory.describe(has_kernels(&device)));
     let run = Run {
         settings: &settings,
         seed,
         device: &device,
-        precision: run::precision(settings.precision, &device),
+        precision,
         layout: &layout,
         train: &train,
         dev: dev.as_ref().zip(dev_questions.as_ref()),

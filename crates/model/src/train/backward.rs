@@ -23,8 +23,21 @@ pub struct Backward<'a> {
 }
 
 impl Backward<'_> {
-    /// Keeps all activations. Adds to `gradients` and gives the loss, one element.
-    pub fn keeping_activations(
+    /// Adds to `gradients` and gives the loss, one element.
+    pub fn run(
+        &self,
+        recomputes: bool,
+        loss: impl FnOnce(SpanLogits) -> Tensor<1>,
+        gradients: &mut GradientsAccumulator<SpanModel>,
+    ) -> Tensor<1> {
+        if recomputes {
+            self.recomputing_activations(loss, gradients)
+        } else {
+            self.keeping_activations(loss, gradients)
+        }
+    }
+
+    fn keeping_activations(
         &self,
         loss: impl FnOnce(SpanLogits) -> Tensor<1>,
         gradients: &mut GradientsAccumulator<SpanModel>,
@@ -39,7 +52,7 @@ impl Backward<'_> {
     }
 
     /// Keeps what stands between layers, and computes each layer again for its gradients (Chen et al., 2016).
-    pub fn recomputing_activations(
+    fn recomputing_activations(
         &self,
         loss: impl FnOnce(SpanLogits) -> Tensor<1>,
         gradients: &mut GradientsAccumulator<SpanModel>,

@@ -1,13 +1,14 @@
 //! Fine-tuning on spans: the whole loop on one screen.
 
+pub mod backward;
 pub mod epoch;
 pub mod export;
 pub mod log;
+pub mod memory;
 pub mod optimizer;
 pub mod scaler;
 pub mod schedule;
 
-mod backward;
 mod placement;
 
 use std::time::Instant;
@@ -159,11 +160,8 @@ impl Run<'_> {
                 precision: self.precision,
                 seed: mix(seed, index as u64),
             };
-            losses.push(if self.settings.checkpoint_activations {
-                backward.recomputing_activations(loss, &mut gradients)
-            } else {
-                backward.keeping_activations(loss, &mut gradients)
-            });
+            let recomputes = self.settings.checkpoint_activations;
+            losses.push(backward.run(recomputes, loss, &mut gradients));
         }
         let loss = Tensor::cat(losses, 0)
             .sum()
