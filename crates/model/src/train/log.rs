@@ -55,10 +55,10 @@ pub struct TrainingLog {
 }
 
 impl TrainingLog {
-    /// Starts an empty log.
-    pub fn create(path: &Path) -> Result<Self> {
+    /// Goes on with a log, or starts an empty one.
+    pub fn open(path: &Path) -> Result<Self> {
         Ok(Self {
-            file: File::create(path)?,
+            file: File::options().create(true).append(true).open(path)?,
             last_evaluation: None,
         })
     }

@@ -8,6 +8,7 @@ pub mod memory;
 pub mod optimizer;
 pub mod scaler;
 pub mod schedule;
+pub mod state;
 
 mod placement;
 
@@ -31,8 +32,7 @@ use crate::score::{Scorer, answer_in};
 use backward::Backward;
 use epoch::mix;
 use log::{Evaluation, Record, TrainingLog};
-use optimizer::AdamW;
-use scaler::LossScaler;
+use state::Training;
 
 /// Longest dev answer considered while training, in characters. Only measures progress.
 const DEV_ANSWER_LENGTH: usize = 40;
@@ -56,76 +56,98 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Fine-tunes `model`.
-    pub fn train(&self, mut model: SpanModel, log: &mut TrainingLog) -> Result<SpanModel> {
+    /// Takes a run, from its beginning or from where it was interrupted, to its end. `after_step` sees it
+    /// after every step.
+    pub fn train(
+        &self,
+        training: &mut Training,
+        log: &mut TrainingLog,
+        mut after_step: impl FnMut(&Training) -> Result<()>,
+    ) -> Result<()> {
         let settings = self.settings;
         let questions = epoch::trainable(self.train, self.layout);
         ensure!(
             !questions.is_empty(),
             UserError::new("no training question has an answer that fits a window")
         );
-        let total = settings.epochs * questions.len().div_ceil(settings.batch_size);
+        let steps_per_epoch = questions.len().div_ceil(settings.batch_size);
+        let total = settings.epochs * steps_per_epoch;
         tracing::info!("{} questions to learn from, {total} steps", questions.len());
 
         // A broken dev path should fail now and not after an epoch.
-        self.evaluate(&model, 2 * settings.micro_batch_size())?;
+        self.evaluate(&training.model, 2 * settings.micro_batch_size())?;
 
-        let mut optimizer = AdamW::new(settings.weight_decay, settings.max_grad_norm);
-        let mut scaler = LossScaler::new(self.precision);
         let mut progress = Progress::new("train", total);
-        let mut step = 0;
-        for epoch in 0..settings.epochs {
-            for batch in epoch::batches(
+        progress.advance(training.step);
+        while training.step < total {
+            let epoch = training.step / steps_per_epoch;
+            let batches = epoch::batches(
                 self.train,
                 self.layout,
                 &questions,
                 settings.batch_size,
                 self.seed,
                 epoch,
-            ) {
-                let began = Instant::now();
-                let learning_rate = schedule::learning_rate(settings, step, total);
-                let seed = mix(self.seed, step as u64);
-                let scale = scaler.scale();
-                let (loss, gradients, tokens) = self.gradients(&model, &batch, seed, scale)?;
-                let gradient_norm;
-                (model, gradient_norm) = optimizer.step(model, gradients, learning_rate, scale)?;
-                ensure!(
-                    scaler.update(!gradient_norm.is_finite()),
-                    UserError::new(format!(
-                        "training diverged at step {step}: the gradient norm is {gradient_norm}"
-                    ))
-                    .hint("lower train.learning_rate or raise train.warmup")
-                );
-                step += 1;
-
-                let tokens_per_second = tokens as f64 / began.elapsed().as_secs_f64();
-                log.push(Record::Step {
-                    step,
-                    epoch: epoch + 1,
-                    loss,
-                    learning_rate,
-                    gradient_norm,
-                    loss_scale: scaler.is_dynamic().then_some(scale),
-                    tokens_per_second,
-                })?;
-                progress.note(format!("loss {loss:.3}, {tokens_per_second:.0} tokens/s"));
+            );
+            for batch in &batches[training.step % steps_per_epoch..] {
+                let note = self.step(training, batch, epoch, total, log)?;
+                progress.note(note);
                 progress.advance(1);
-                if settings
+                let step = training.step;
+                let every = settings
                     .evaluate_every
-                    .is_some_and(|every| step % every == 0)
-                {
-                    self.log_evaluation(&model, step, epoch, log)?;
+                    .is_some_and(|every| step.is_multiple_of(every));
+                if every || step.is_multiple_of(steps_per_epoch) {
+                    self.log_evaluation(&training.model, step, epoch, log)?;
                 }
-            }
-            if settings
-                .evaluate_every
-                .is_none_or(|every| step % every != 0)
-            {
-                self.log_evaluation(&model, step, epoch, log)?;
+                after_step(training)?;
             }
         }
-        Ok(model)
+        Ok(())
+    }
+
+    /// One optimizer step, on one batch. Gives a note on it for people.
+    fn step(
+        &self,
+        training: &mut Training,
+        batch: &[Window],
+        epoch: usize,
+        total: usize,
+        log: &mut TrainingLog,
+    ) -> Result<String> {
+        let Training {
+            model,
+            optimizer,
+            scaler,
+            step,
+        } = training;
+        let began = Instant::now();
+        let learning_rate = schedule::learning_rate(self.settings, *step, total);
+        let seed = mix(self.seed, *step as u64);
+        let scale = scaler.scale();
+        let (loss, gradients, tokens) = self.gradients(model, batch, seed, scale)?;
+        let (updated, gradient_norm) =
+            optimizer.step(model.clone(), gradients, learning_rate, scale)?;
+        ensure!(
+            scaler.update(!gradient_norm.is_finite()),
+            UserError::new(format!(
+                "training diverged at step {step}: the gradient norm is {gradient_norm}"
+            ))
+            .hint("lower train.learning_rate or raise train.warmup")
+        );
+        *model = updated;
+        *step += 1;
+        let tokens_per_second = tokens as f64 / began.elapsed().as_secs_f64();
+        log.push(Record::Step {
+            step: *step,
+            epoch: epoch + 1,
+            loss,
+            learning_rate,
+            gradient_norm,
+            loss_scale: scaler.is_dynamic().then_some(scale),
+            tokens_per_second,
+        })?;
+        Ok(format!("loss {loss:.3}, {tokens_per_second:.0} tokens/s"))
     }
 
     /// Mean loss of a batch, the gradients of that loss times `scale`, and the number of real tokens. The

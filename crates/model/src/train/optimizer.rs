@@ -1,12 +1,20 @@
 //! AdamW with weight decay that spares biases and layer norms, and clipping by global norm.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use spanwise_ops::optimizer::{self, Slot};
+
+/// Names of the two moments in a saved state, behind their parameter's path.
+const MOMENTS: [&str; 2] = ["first", "second"];
+
+/// Key of the number of steps in a saved state's metadata.
+const STEPS: &str = "steps";
 
 /// The optimizer of one training run. Its state belongs to parameters by their path in the model.
 pub struct AdamW {
@@ -25,6 +33,61 @@ impl AdamW {
             steps: 0,
             moments: BTreeMap::new(),
         }
+    }
+
+    /// Writes the state: moments to a safetensors file, the number of steps into its metadata.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut arrays = BTreeMap::new();
+        for (parameter, moments) in &self.moments {
+            for (name, moment) in MOMENTS.iter().zip(moments) {
+                let values = moment
+                    .clone()
+                    .into_data()
+                    .try_into_vec::<f32>()
+                    .map_err(|error| anyhow!("{error:?}"))?;
+                arrays.insert(format!("{parameter}.{name}"), values);
+            }
+        }
+        let views = arrays
+            .iter()
+            .map(|(name, values)| {
+                let bytes = bytemuck::cast_slice(values);
+                Ok((
+                    name,
+                    TensorView::new(Dtype::F32, vec![values.len()], bytes)?,
+                ))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let metadata = [(STEPS.to_owned(), self.steps.to_string())].into();
+        safetensors::serialize_to_file(views, Some(metadata), path)
+            .with_context(|| format!("write {}", path.display()))
+    }
+
+    /// Takes up the state that [`AdamW::save`] wrote. `device` does not record gradients.
+    pub fn restore(&mut self, path: &Path, device: &Device) -> Result<()> {
+        let bytes = fs_err::read(path)?;
+        let read = || -> Result<_> {
+            let (_, metadata) = SafeTensors::read_metadata(&bytes)?;
+            let steps = metadata.metadata().as_ref().and_then(|all| all.get(STEPS));
+            let steps = steps.context("the number of steps is missing")?.parse()?;
+            let arrays = SafeTensors::deserialize(&bytes)?;
+            let mut moments = BTreeMap::new();
+            for name in arrays.names() {
+                let Some(parameter) = name.strip_suffix(&format!(".{}", MOMENTS[0])) else {
+                    continue;
+                };
+                let tensor = |moment: &str| -> Result<Tensor<1>> {
+                    let view = arrays.tensor(&format!("{parameter}.{moment}"))?;
+                    let values: Vec<f32> = bytemuck::pod_collect_to_vec(view.data());
+                    Ok(Tensor::from_data(values.as_slice(), device))
+                };
+                let both = [tensor(MOMENTS[0])?, tensor(MOMENTS[1])?];
+                moments.insert(parameter.to_owned(), both);
+            }
+            Ok((steps, moments))
+        };
+        (self.steps, self.moments) = read().with_context(|| format!("read {}", path.display()))?;
+        Ok(())
     }
 
     /// Takes a step with gradients divided by `loss_scale` and scaled down to the largest norm allowed;

@@ -17,6 +17,7 @@ use spanwise_model::encoder::SpanModel;
 use spanwise_model::score::Scorer;
 use spanwise_model::train::log::TrainingLog;
 use spanwise_model::train::optimizer::AdamW;
+use spanwise_model::train::state::{SavedState, Training};
 use spanwise_model::train::{Run, epoch};
 use spanwise_ops::Precision;
 
@@ -129,15 +130,18 @@ fn files() -> Result<Files> {
     })
 }
 
-fn model(dropout: f64, device: &Device) -> Result<SpanModel> {
-    let directory = tempfile::tempdir()?;
-    let path = directory.path().join("config.json");
-    let config = serde_json::json!({
+fn config_document(dropout: f64) -> serde_json::Value {
+    serde_json::json!({
         "model_type": "bert", "vocab_size": 80, "hidden_size": 32, "num_hidden_layers": 2,
         "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 32, "initializer_range": 0.1,
         "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout,
-    });
-    jsonl::write_document(&path, &config)?;
+    })
+}
+
+fn model(dropout: f64, device: &Device) -> Result<SpanModel> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("config.json");
+    jsonl::write_document(&path, &config_document(dropout))?;
     device.seed(3);
     let model = SpanModel::new(&EncoderConfig::read(&path)?, device);
     // Parameters are drawn when first used, which must not be between seeding and dropout.
@@ -177,8 +181,12 @@ fn train(
         dev: Some((&files.dev, &files.dev_questions)),
     };
     let path = files.directory.path().join("training.jsonl");
-    run.train(model(0.1, &device)?, &mut TrainingLog::create(&path)?)?;
-    jsonl::read(&path)?.collect()
+    let mut training = Training::new(model(0.1, &device)?, settings, precision);
+    let mut log = TrainingLog::open(&path)?;
+    run.train(&mut training, &mut log, |_| Ok(()))?;
+    let records = jsonl::read(&path)?.collect();
+    std::fs::remove_file(&path)?;
+    records
 }
 
 fn numbers(records: &[serde_json::Value], key: &str) -> Vec<f64> {
@@ -218,6 +226,86 @@ fn training_learns_and_repeats_itself() -> Result<()> {
 
         let again = numbers(&train(&files, &device, &settings, Precision::F32)?, "loss");
         assert_eq!(losses, again, "{name}: the same seed gives the same run");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_interrupted_run_goes_on_as_if_nothing_had_happened() -> Result<()> {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let files = files()?;
+    let settings = settings();
+    let layout = layout();
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        let run = Run {
+            settings: &settings,
+            seed: 7,
+            device: &device,
+            precision: Precision::F32,
+            layout: &layout,
+            train: &files.train,
+            dev: Some((&files.dev, &files.dev_questions)),
+        };
+        let directory = tempfile::tempdir()?;
+        let config = directory.path().join("config.json");
+        jsonl::write_document(&config, &config_document(0.1))?;
+        let log = |name: &str| directory.path().join(name);
+        let state = |identity: u64| {
+            SavedState::new(directory.path().join("state"), serde_json::json!(identity))
+        };
+        let begin = || {
+            anyhow::Ok(Training::new(
+                model(0.1, &device)?,
+                &settings,
+                Precision::F32,
+            ))
+        };
+
+        let mut whole = begin()?;
+        run.train(&mut whole, &mut TrainingLog::open(&log("whole"))?, |_| {
+            Ok(())
+        })?;
+
+        // Saved amid the third epoch, interrupted three steps later.
+        let mut first = begin()?;
+        let interrupted = run.train(
+            &mut first,
+            &mut TrainingLog::open(&log("first"))?,
+            |training| {
+                if training.step == 19 {
+                    state(1).save(training, &config, &log("first"))?;
+                }
+                anyhow::ensure!(training.step < 22, "the power went out");
+                Ok(())
+            },
+        );
+        assert!(interrupted.is_err());
+
+        let mut second = begin()?;
+        assert!(
+            !state(2).restore(&mut second, &log("second"), &device)?,
+            "{name}: the state of another run"
+        );
+        assert!(state(1).restore(&mut second, &log("second"), &device)?);
+        assert_eq!(second.step, 19);
+        run.train(&mut second, &mut TrainingLog::open(&log("second"))?, |_| {
+            Ok(())
+        })?;
+        assert_eq!(
+            parameters(&whole.model),
+            parameters(&second.model),
+            "{name}"
+        );
+        let losses = |name: &str| -> Result<Vec<f64>> {
+            let records: Vec<serde_json::Value> =
+                jsonl::read(&log(name))?.collect::<Result<_>>()?;
+            Ok(numbers(&records, "loss"))
+        };
+        assert_eq!(losses("whole")?, losses("second")?, "{name}");
+
+        state(1).remove()?;
+        assert!(!state(1).restore(&mut second, &log("second"), &device)?);
     }
     Ok(())
 }
