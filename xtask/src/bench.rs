@@ -27,6 +27,9 @@ pub struct Bench {
     /// Times that both sides take turns
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Let the peer compile its model first (torch.compile)
+    #[arg(long)]
+    compile: bool,
     /// Only cases whose name contains this
     #[arg(long, default_value = "")]
     only: String,
@@ -90,6 +93,9 @@ pub fn run(bench: &Bench) -> Result<()> {
             command.arg(&peer).arg("speed");
             if case.bf16 {
                 command.arg("--bf16");
+            }
+            if bench.compile {
+                command.arg("--compile");
             }
             let peers = measure(&mut command, case)?;
             ratios[0].push(ours.train / peers.train);

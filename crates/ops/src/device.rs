@@ -184,8 +184,13 @@ mod libtorch {
     }
 
     /// Keeps the C allocator from giving freed memory back to the kernel. Every step allocates the same
-    /// large tensors again; fetching them from the kernel each time costs page faults and zeroing.
+    /// large tensors again; fetching them from the kernel each time costs page faults and zeroing. Settings
+    /// of the user's own (`MALLOC_…`) are left alone.
     fn keep_freed_memory() {
+        let is_set = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("MALLOC_");
+        if std::env::vars_os().any(|(name, _)| is_set(&name)) {
+            return;
+        }
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         {
             const TOP_PAD_BYTES: libc::c_int = 256 << 20;
