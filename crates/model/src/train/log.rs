@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use fs_err::File;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A line of `training.jsonl`.
 #[derive(Debug, Clone, Serialize)]
@@ -34,7 +34,7 @@ pub enum Record {
 }
 
 /// How good the model is on dev.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Steps done.
     pub step: usize,
@@ -57,9 +57,12 @@ pub struct TrainingLog {
 impl TrainingLog {
     /// Goes on with a log, or starts an empty one.
     pub fn open(path: &Path) -> Result<Self> {
+        let file = File::options().create(true).append(true).open(path)?;
+        let text = fs_err::read_to_string(path)?;
+        let mut lines = text.lines().rev();
         Ok(Self {
-            file: File::options().create(true).append(true).open(path)?,
-            last_evaluation: None,
+            file,
+            last_evaluation: lines.find_map(|line| serde_json::from_str(line).ok()),
         })
     }
 

@@ -77,8 +77,7 @@ impl Run<'_> {
         // A broken dev path should fail now and not after an epoch.
         self.evaluate(&training.model, 2 * settings.micro_batch_size())?;
 
-        let mut progress = Progress::new("train", total);
-        progress.advance(training.step);
+        let mut progress = Progress::new("train", total - training.step);
         while training.step < total {
             let epoch = training.step / steps_per_epoch;
             let batches = epoch::batches(
