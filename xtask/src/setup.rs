@@ -41,6 +41,7 @@ pub fn run(cuda: bool) -> Result<()> {
     let replaces = workspace::has_libtorch();
     if let Some(found) = existing()? {
         eprintln!("using the libtorch {VERSION} in {}", found.display());
+        remove(&destination)?;
         relink(&found, &destination)?;
     } else if cuda || has_gpu() {
         install_cuda(&destination)?;
@@ -145,6 +146,7 @@ fn install_cuda(destination: &Path) -> Result<()> {
         "pip installed torch, but {} has no lib",
         torch.display()
     );
+    remove(destination)?;
     relink(&torch, destination)
 }
 
@@ -192,20 +194,19 @@ fn install_cpu(destination: &Path) -> Result<()> {
     for entry in fs_err::read_dir(&root)? {
         let entry = entry?;
         let target = parent.join(entry.file_name());
-        if target
-            .symlink_metadata()
-            .is_ok_and(|metadata| metadata.is_symlink())
-        {
-            fs_err::remove_file(&target)?;
-        } else if target.exists() {
-            fs_err::remove_dir_all(&target)?;
-        }
+        remove(&target)?;
         fs_err::rename(entry.path(), target)?;
     }
-    eprintln!(
-        "libtorch {VERSION} is set up in {}",
-        workspace::display(destination)
-    );
+    Ok(())
+}
+
+/// Removes a directory, or a link to one, if there is any.
+fn remove(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => fs_err::remove_dir_all(path)?,
+        Ok(_) => fs_err::remove_file(path)?,
+        Err(_) => {}
+    }
     Ok(())
 }
 
