@@ -1,21 +1,45 @@
 //! What the tests of the model share.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 use spanwise_model::batch::Batch;
 use spanwise_ops::device;
 
-/// Every backend that this build has: flex, and libtorch where it is set up.
-pub fn devices() -> Vec<(&'static str, Device)> {
-    let names: &[&str] = if device::HAS_LIBTORCH {
-        &["flex", "cpu"]
+/// A backend has one random generator for all threads, and tests run in several.
+static GENERATOR: Mutex<()> = Mutex::new(());
+
+/// Devices with their names, held by one test at a time: whatever another test draws in between,
+/// be it the parameters of a model, would change what this one draws.
+pub struct Devices {
+    left: std::vec::IntoIter<&'static str>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Iterator for Devices {
+    type Item = (&'static str, Device);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let name = self.left.next()?;
+        Some((name, device::open(name).expect("the build has it").device))
+    }
+}
+
+/// Every backend that this build has: flex, and libtorch where it is set up. Waits for the test
+/// that has them.
+pub fn devices() -> Devices {
+    let names = if device::HAS_LIBTORCH {
+        vec!["flex", "cpu"]
     } else {
-        &["flex"]
+        vec!["flex"]
     };
-    let open = |name: &&'static str| (*name, device::open(name).expect("the build has it").device);
-    names.iter().map(open).collect()
+    Devices {
+        left: names.into_iter(),
+        // A test that failed leaves the generator as usable as it was.
+        _alone: GENERATOR.lock().unwrap_or_else(PoisonError::into_inner),
+    }
 }
 
 /// Kinds of encoders that transformers has saved a tiny one of.

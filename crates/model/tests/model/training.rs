@@ -1,8 +1,6 @@
 //! The training loop and prediction on a task small enough for a test: the answer is the run of tokens
 //! with high ids.
 
-use std::sync::{Mutex, PoisonError};
-
 use anyhow::Result;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -158,9 +156,6 @@ fn settings() -> TrainSettings {
     }
 }
 
-/// A backend has one random generator for all threads, and tests run in several.
-static GENERATOR: Mutex<()> = Mutex::new(());
-
 /// Trains and gives the log's records.
 fn train(
     files: &Files,
@@ -168,7 +163,6 @@ fn train(
     settings: &TrainSettings,
     precision: Precision,
 ) -> Result<Vec<serde_json::Value>> {
-    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let device = device.clone().autodiff();
     let layout = layout();
     let run = Run {
@@ -232,7 +226,6 @@ fn training_learns_and_repeats_itself() -> Result<()> {
 
 #[test]
 fn an_interrupted_run_goes_on_as_if_nothing_had_happened() -> Result<()> {
-    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let files = files()?;
     let settings = settings();
     let layout = layout();
@@ -369,7 +362,6 @@ fn gradients(
     precision: Precision,
     scale: f64,
 ) -> Result<(f64, Vec<f32>)> {
-    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let layout = layout();
     let run = Run {
         settings: &settings,
@@ -505,7 +497,6 @@ fn parameters(model: &SpanModel) -> Vec<f32> {
 
 #[test]
 fn a_step_that_overflowed_is_not_taken() -> Result<()> {
-    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let files = files()?;
     let layout = layout();
     let settings = settings();
