@@ -19,17 +19,31 @@ pub fn package(stage: Stage) -> &'static str {
         Stage::Checkpoint => "spanwise-checkpoint",
         Stage::Data => "spanwise-data",
         Stage::Windows => "spanwise-windows",
-        Stage::Train | Stage::Predict => "spanwise-model",
+        Stage::Pretrain | Stage::Train | Stage::Predict => "spanwise-model",
         Stage::Ensemble => "spanwise-ensemble",
         Stage::Answers => "spanwise-answers",
     }
 }
 
-/// Sources that a stage does not run although they lie in its package: those of the other stage there.
+/// Sources that a stage does not run although they lie in its package: those of the other stages there.
 fn foreign(stage: Stage) -> &'static [&'static str] {
     match stage {
-        Stage::Train => &["crates/model/src/bin/predict.rs"],
-        Stage::Predict => &["crates/model/src/bin/train.rs", "crates/model/src/train/"],
+        Stage::Pretrain => &[
+            "crates/model/src/bin/predict.rs",
+            "crates/model/src/bin/train.rs",
+            "crates/model/src/train/objective.rs",
+        ],
+        Stage::Train => &[
+            "crates/model/src/bin/predict.rs",
+            "crates/model/src/bin/pretrain.rs",
+            "crates/model/src/pretrain.rs",
+        ],
+        Stage::Predict => &[
+            "crates/model/src/bin/pretrain.rs",
+            "crates/model/src/bin/train.rs",
+            "crates/model/src/pretrain.rs",
+            "crates/model/src/train/",
+        ],
         _ => &[],
     }
 }

@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod code;
 mod doctor;
+mod experiment;
 mod pipeline;
 mod pipeline_file;
 mod plan;
@@ -44,7 +45,7 @@ enum Task {
     },
     /// Run one stage of a pipeline; everything before it must be fresh
     Stage {
-        /// checkpoint, data, windows, train, predict, ensemble or answers
+        /// checkpoint, data, windows, pretrain, train, predict, ensemble or answers
         #[arg(value_parser = stage)]
         name: Stage,
         #[command(flatten)]
@@ -72,6 +73,10 @@ enum Task {
     },
     /// Say what this machine has and what `device = "auto"` would choose
     Doctor,
+    /// Run the rungs of the ladder and compare each with the one below
+    Ladder(experiment::Ladder),
+    /// Run a pipeline with and without changes and compare the answers
+    Compare(experiment::Compare),
     /// Time training and evaluation against PyTorch with transformers
     Bench(bench::Bench),
     /// Run what continuous integration runs
@@ -135,6 +140,8 @@ fn run(task: Task) -> Result<()> {
         Task::Setup { cuda } => setup::run(cuda),
         Task::Test { arguments } => test::run(&arguments),
         Task::Doctor => doctor::run(),
+        Task::Ladder(ladder) => experiment::ladder(&ladder),
+        Task::Compare(compare) => experiment::compare(&compare),
         Task::Bench(bench) => bench::run(&bench),
         Task::Ci => ci::run(),
     }

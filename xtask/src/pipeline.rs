@@ -15,47 +15,36 @@ use crate::{Scope, setup, workspace};
 /// Files of the answers stage that stand at the top of a run.
 const RESULTS: [&str; 3] = ["submission.csv", "metrics.json", "answers.jsonl"];
 
-/// Brings a pipeline up to date.
+/// Brings a pipeline up to date and says what came out.
 pub fn run(file: &Path, overrides: &[String], scope: &Scope) -> Result<()> {
     let pipeline = pipeline_file::read(file, overrides)?;
     if scope.dry_run {
         println!("{}", pipeline.resolved);
     }
-    let plan = Plan::new(&pipeline)?;
-    let mut runner = Runner {
-        pipeline: &pipeline,
-        scope,
-        artifacts: vec![None; plan.nodes.len()],
-        plan,
-        programs: None,
-    };
-    for index in 0..runner.plan.nodes.len() {
-        runner.bring_up_to_date(index)?;
-    }
+    let runner = Runner::run(&pipeline, scope)?;
     if !scope.dry_run && scope.only.is_none() {
         runner.publish()?;
+        runner.say_results()?;
     }
     Ok(())
+}
+
+/// Brings a pipeline up to date; gives the artifacts of its stages, that of `answers` last.
+pub fn complete(pipeline: &Pipeline) -> Result<Vec<PathBuf>> {
+    let scope = Scope::default();
+    let runner = Runner::run(pipeline, &scope)?;
+    runner.publish()?;
+    Ok(runner.artifacts.into_iter().flatten().collect())
 }
 
 /// Says of every stage whether it is fresh.
 pub fn status(file: &Path, overrides: &[String]) -> Result<()> {
     let pipeline = pipeline_file::read(file, overrides)?;
-    let plan = Plan::new(&pipeline)?;
     let scope = Scope {
         dry_run: true,
         ..Scope::default()
     };
-    let mut runner = Runner {
-        pipeline: &pipeline,
-        scope: &scope,
-        artifacts: vec![None; plan.nodes.len()],
-        plan,
-        programs: None,
-    };
-    for index in 0..runner.plan.nodes.len() {
-        runner.bring_up_to_date(index)?;
-    }
+    Runner::run(&pipeline, &scope)?;
     Ok(())
 }
 
@@ -68,7 +57,23 @@ struct Runner<'a> {
     programs: Option<Programs>,
 }
 
-impl Runner<'_> {
+impl<'a> Runner<'a> {
+    /// Runs what is stale and in scope.
+    fn run(pipeline: &'a Pipeline, scope: &'a Scope) -> Result<Self> {
+        let plan = Plan::new(pipeline)?;
+        let mut runner = Self {
+            pipeline,
+            scope,
+            artifacts: vec![None; plan.nodes.len()],
+            plan,
+            programs: None,
+        };
+        for index in 0..runner.plan.nodes.len() {
+            runner.bring_up_to_date(index)?;
+        }
+        Ok(runner)
+    }
+
     /// Runs node `index` if it is stale and in scope, and says what happens to it.
     fn bring_up_to_date(&mut self, index: usize) -> Result<()> {
         let node = &self.plan.nodes[index];
@@ -163,7 +168,7 @@ impl Runner<'_> {
         Ok(self.programs.as_ref().expect("built above"))
     }
 
-    /// Puts the results at the top of the run's folder and says what they are.
+    /// Puts the results at the top of the run's folder.
     fn publish(&self) -> Result<()> {
         let run = &self.plan.run;
         fs_err::write(run.join("pipeline.toml"), &self.pipeline.resolved)?;
@@ -176,6 +181,12 @@ impl Runner<'_> {
                 fs_err::remove_file(link)?;
             }
         }
+        Ok(())
+    }
+
+    /// Says how good the answers are and where to find more.
+    fn say_results(&self) -> Result<()> {
+        let run = &self.plan.run;
         let metrics: Value = jsonl::read_document(&run.join("metrics.json"))?;
         let shown = |file: &str| workspace::display(&run.join(file));
         println!();

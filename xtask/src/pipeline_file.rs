@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use spanwise_artifact::UserError;
 use spanwise_artifact::settings::{
     AnswersSettings, CheckpointSettings, DataSettings, EnsembleMethod, EnsembleSettings,
-    PredictSettings, Problem, TrainSettings, WindowsSettings,
+    PredictSettings, PretrainSettings, Problem, TrainSettings, WindowsSettings,
 };
 use toml::{Table, Value};
 
@@ -26,6 +26,8 @@ struct PipelineFile {
     data: DataSettings,
     #[serde(default)]
     windows: WindowsSettings,
+    #[serde(default)]
+    pretrain: PretrainSettings,
     #[serde(default)]
     train: TrainSettings,
     #[serde(default)]
@@ -64,6 +66,8 @@ struct MemberTable {
     #[serde(skip_serializing_if = "Table::is_empty")]
     windows: Table,
     #[serde(skip_serializing_if = "Table::is_empty")]
+    pretrain: Table,
+    #[serde(skip_serializing_if = "Table::is_empty")]
     train: Table,
 }
 
@@ -74,6 +78,8 @@ pub struct Pipeline {
     pub name: String,
     /// The file as the user named it.
     pub file: String,
+    /// Of pre-training, which members share.
+    pub seed: u64,
     /// Where training and prediction compute.
     pub device: String,
     /// Input files and what to do with wrong records.
@@ -97,10 +103,22 @@ pub struct Member {
     pub checkpoint: CheckpointSettings,
     /// How text is cut.
     pub windows: WindowsSettings,
+    /// How it goes on with pre-training, where it does.
+    pub pretrain: Option<PretrainSettings>,
     /// How it is fine-tuned.
     pub train: TrainSettings,
     /// How it is applied.
     pub predict: PredictSettings,
+}
+
+impl Pipeline {
+    /// Adds `by` to every seed, for a repetition.
+    pub fn shift_seeds(&mut self, by: u64) {
+        self.seed += by;
+        for member in &mut self.members {
+            member.seed += by;
+        }
+    }
 }
 
 /// Reads and validates a pipeline file, with `--set key=value` overrides applied.
@@ -142,6 +160,7 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         let mut table: Table = toml::from_str(source.text)?;
         for assignment in source.overrides {
             set(&mut table, assignment)?;
+            set_for_all_members(&mut table, assignment);
             file = table.clone().try_into().map_err(|error: toml::de::Error| {
                 UserError::new(format!("--set {assignment}: {}", error.message()))
             })?;
@@ -162,6 +181,7 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
     for member in &members {
         problems.extend(member.checkpoint.problems());
         problems.extend(member.windows.problems());
+        problems.extend(member.pretrain.iter().flat_map(PretrainSettings::problems));
         problems.extend(member.train.problems());
     }
     if let Some(problem) = problems.first() {
@@ -179,11 +199,13 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         name: name.to_owned(),
         file: source.file.to_owned(),
         resolved: toml::to_string(&file)?,
+        seed: file.seed,
         device: file.device,
         data: file.data,
         members,
         ensemble: EnsembleSettings {
             method: file.ensemble.method,
+            max_answer_length: file.answers.max_answer_length,
         },
         answers: file.answers,
     })
@@ -261,6 +283,24 @@ fn set(table: &mut Table, assignment: &str) -> Result<()> {
     Ok(())
 }
 
+/// Takes what was just set out of the members' own settings, which would go before it: what is said on the command
+/// line holds for all.
+fn set_for_all_members(table: &mut Table, assignment: &str) {
+    let key = assignment.split('=').next().unwrap_or_default().trim();
+    let Some((section, key)) = key.split_once('.') else {
+        return;
+    };
+    let members = table
+        .get_mut("ensemble")
+        .and_then(|ensemble| ensemble.get_mut("members"))
+        .and_then(Value::as_array_mut);
+    for member in members.into_iter().flatten() {
+        if let Some(section) = member.get_mut(section).and_then(Value::as_table_mut) {
+            section.remove(key);
+        }
+    }
+}
+
 fn members(file: &PipelineFile) -> Result<Vec<Member>> {
     let single = [MemberTable::default()];
     let tables = if file.ensemble.members.is_empty() {
@@ -273,10 +313,13 @@ fn members(file: &PipelineFile) -> Result<Vec<Member>> {
         let train = overlay(&file.train, &table.train, &place("train"))?;
         let mut predict = file.predict.clone();
         predict.precision.get_or_insert(train.precision);
+        let mut pretrain = overlay(&file.pretrain, &table.pretrain, &place("pretrain"))?;
+        pretrain.precision.get_or_insert(train.precision);
         Ok(Member {
             seed: table.seed.unwrap_or(file.seed),
             checkpoint: overlay(&file.checkpoint, &table.checkpoint, &place("checkpoint"))?,
             windows: overlay(&file.windows, &table.windows, &place("windows"))?,
+            pretrain: (pretrain.epochs > 0).then_some(pretrain),
             train,
             predict,
         })
@@ -423,6 +466,13 @@ mod tests {
             .map(|member| (member.seed, member.train.epochs))
             .collect();
         assert_eq!(found, [(1, 2), (42, 4)]);
+        let pipeline = parse_with(&text, &["train.epochs=7", "seed=5"]).unwrap();
+        let found: Vec<_> = pipeline
+            .members
+            .iter()
+            .map(|member| (member.seed, member.train.epochs))
+            .collect();
+        assert_eq!(found, [(1, 7), (5, 7)], "the command line holds for all");
         let wrong = error("[[ensemble.members]]\ntrain.epoch = 4\n", &[]);
         assert!(
             wrong.starts_with("ensemble.members, number 1, train: unknown field `epoch`"),

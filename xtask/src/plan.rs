@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use spanwise_artifact::fingerprint::Recipe;
 use spanwise_artifact::questions::Split;
+use spanwise_artifact::settings::EnsembleSettings;
 use spanwise_artifact::{Input, Manifest, Stage, UserError, windows};
 
 use crate::code::Code;
@@ -221,8 +222,14 @@ fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
         let first = nodes.len();
         for (stage, settings, reads) in member_stages(member, first)? {
             let name = stage.name();
-            let computes = matches!(stage, Stage::Train | Stage::Predict);
             let number = index + 1;
+            // Members differ in the seed of their training only: they share what comes before.
+            let seed = match stage {
+                Stage::Pretrain => Some(pipeline.seed),
+                Stage::Train => Some(member.seed),
+                _ => None,
+            };
+            let computes = seed.is_some() || stage == Stage::Predict;
             nodes.push(Node {
                 stage,
                 label: if several {
@@ -236,7 +243,7 @@ fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
                     name.into()
                 },
                 settings,
-                seed: (stage == Stage::Train).then_some(member.seed),
+                seed,
                 device: computes.then(|| pipeline.device.clone()),
                 reads,
             });
@@ -249,11 +256,15 @@ fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
         });
     }
     let ensemble = nodes.len();
-    nodes.push(shared(
-        Stage::Ensemble,
-        json!(pipeline.ensemble),
-        predictions,
-    ));
+    let settings = if several {
+        let dev_questions = [Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
+        predictions.push(node("data", DATA, Some(dev_questions.into())));
+        pipeline.ensemble.clone()
+    } else {
+        // A single member passes unchanged, whatever the settings are.
+        EnsembleSettings::default()
+    };
+    nodes.push(shared(Stage::Ensemble, json!(settings), predictions));
     let evaluated = [Split::Dev, Split::Test];
     let questions = evaluated
         .into_iter()
@@ -324,8 +335,8 @@ fn data(pipeline: &Pipeline) -> Result<Node> {
 }
 
 /// A member's stages, of which the first becomes node `first`, with what each really depends on.
-fn member_stages(member: &Member, first: usize) -> Result<[(Stage, Value, Vec<Read>); 4]> {
-    let [checkpoint, windows, train] = [first, first + 1, first + 2];
+fn member_stages(member: &Member, first: usize) -> Result<Vec<(Stage, Value, Vec<Read>)>> {
+    let [checkpoint, windows] = [first, first + 1];
     let mut source = Vec::new();
     if let Some(path) = checkpoint_directory(&member.checkpoint.source) {
         if !path.is_dir() {
@@ -343,17 +354,17 @@ fn member_stages(member: &Member, first: usize) -> Result<[(Stage, Value, Vec<Re
             files: None,
         });
     }
-    let dev_questions = vec![Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
-    let windows_of = |splits: [Split; 2]| {
-        let files = splits.map(windows::file_name);
-        Some(
-            [windows::LAYOUT_FILE.to_owned()]
-                .into_iter()
-                .chain(files)
-                .collect(),
+    let windows_of = |splits: &[Split]| {
+        let layout = windows::LAYOUT_FILE.to_owned();
+        let files = splits.iter().copied().map(windows::file_name);
+        node(
+            "windows",
+            windows,
+            Some(std::iter::once(layout).chain(files).collect()),
         )
     };
-    Ok([
+    let tokenizer = vec!["tokenizer.json".to_owned()];
+    let mut stages = vec![
         (Stage::Checkpoint, json!(member.checkpoint), source),
         (
             Stage::Windows,
@@ -361,32 +372,44 @@ fn member_stages(member: &Member, first: usize) -> Result<[(Stage, Value, Vec<Re
             // Other weights with the same tokenizer leave the windows fresh.
             vec![
                 node("data", DATA, None),
-                node(
-                    "checkpoint",
-                    checkpoint,
-                    Some(vec!["tokenizer.json".to_owned()]),
-                ),
+                node("checkpoint", checkpoint, Some(tokenizer)),
             ],
         ),
-        (
-            Stage::Train,
-            json!(member.train),
-            // A new test file leaves the model fresh.
+    ];
+    // What training starts from.
+    let mut start = checkpoint;
+    if let Some(pretrain) = &member.pretrain {
+        start = first + stages.len();
+        stages.push((
+            Stage::Pretrain,
+            json!(pretrain),
             vec![
                 node("checkpoint", checkpoint, None),
-                node("windows", windows, windows_of([Split::Train, Split::Dev])),
-                node("data", DATA, Some(dev_questions)),
+                windows_of(&pretrain.splits),
             ],
-        ),
-        (
-            Stage::Predict,
-            json!(member.predict),
-            vec![
-                node("train", train, None),
-                node("windows", windows, windows_of([Split::Dev, Split::Test])),
-            ],
-        ),
-    ])
+        ));
+    }
+    let train = first + stages.len();
+    let dev_questions = vec![Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
+    stages.push((
+        Stage::Train,
+        json!(member.train),
+        // A new test file leaves the model fresh.
+        vec![
+            node("checkpoint", start, None),
+            windows_of(&[Split::Train, Split::Dev]),
+            node("data", DATA, Some(dev_questions)),
+        ],
+    ));
+    stages.push((
+        Stage::Predict,
+        json!(member.predict),
+        vec![
+            node("train", train, None),
+            windows_of(&[Split::Dev, Split::Test]),
+        ],
+    ));
+    Ok(stages)
 }
 
 /// Points `link` at `target`, replacing what it pointed at.

@@ -32,7 +32,7 @@ fn benches(criterion: &mut Criterion) {
             ..Default::default()
         };
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
-            bencher.iter(|| decode(black_box(scores.view()), &paragraph, &settings));
+            bencher.iter(|| decode(black_box(scores.view()), None, &paragraph, &settings));
         });
     }
     group.finish();

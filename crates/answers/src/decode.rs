@@ -18,16 +18,18 @@ pub struct Candidate {
     pub score: Option<f32>,
 }
 
-/// A question's answer and the candidates behind it, best first.
+/// A question's candidates, best first; the first is the answer. `ranked`: spans that the ensemble has ranked by more
+/// than their scores, which joint decoding then follows.
 ///
 /// Joint decoding always answers: where no character is a candidate (a paragraph whose characters the
 /// tokenizer all drops), it falls back to the whole paragraph. Independent decoding answers nothing where
 /// the best end lies before the best start.
 pub fn decode(
     scores: ScoresView,
+    ranked: Option<Vec<Span>>,
     paragraph: &str,
     settings: &AnswersSettings,
-) -> (String, Vec<Candidate>) {
+) -> Vec<Candidate> {
     let characters = Characters::new(paragraph);
     let candidate = |span: Span| Candidate {
         text: characters
@@ -40,28 +42,63 @@ pub fn decode(
     };
     match settings.decoding {
         Decoding::Joint => {
-            let spans = scores.best_spans(settings.max_answer_length, settings.n_best);
+            let longest = settings.max_answer_length;
+            let spans = match ranked {
+                Some(mut ranked) => {
+                    ranked.retain(|span| span.range().len() <= longest);
+                    ranked
+                }
+                None if settings.pool_duplicates => scores.best_spans(longest, POOL),
+                None => scores.best_spans(longest, settings.n_best),
+            };
             let mut candidates: Vec<Candidate> = spans.into_iter().map(candidate).collect();
+            if settings.pool_duplicates {
+                candidates = pool(candidates);
+            }
+            candidates.truncate(settings.n_best);
             if candidates.is_empty() {
-                let whole = Candidate {
+                candidates.push(Candidate {
                     text: paragraph.to_owned(),
                     start: 0,
                     end: characters.len(),
                     score: None,
-                };
-                candidates.push(whole);
+                });
             }
-            (candidates[0].text.clone(), candidates)
+            candidates
         }
         Decoding::Independent => match (best(scores.start), best(scores.end)) {
             (Some(start), Some(end)) if start <= end => {
                 let score = scores.start[start] + scores.end[end];
-                let candidate = candidate(Span { start, end, score });
-                (candidate.text.clone(), vec![candidate])
+                vec![candidate(Span { start, end, score })]
             }
-            _ => (String::new(), Vec::new()),
+            _ => Vec::new(),
         },
     }
+}
+
+/// Best spans among which duplicates are pooled. Those further down have next to no share in a softmax.
+const POOL: usize = 50;
+
+/// One candidate a text, where its best is, with the logarithm of the sum of the exponentials of all its scores: under
+/// a softmax, the probabilities of all its places add up.
+fn pool(candidates: Vec<Candidate>) -> Vec<Candidate> {
+    let mut pooled: Vec<Candidate> = Vec::new();
+    for candidate in candidates {
+        match pooled.iter_mut().find(|other| other.text == candidate.text) {
+            Some(other) => {
+                other.score = other.score.zip(candidate.score).map(|(a, b)| {
+                    let (larger, smaller) = (a.max(b), a.min(b));
+                    larger + (smaller - larger).exp().ln_1p()
+                });
+            }
+            None => pooled.push(candidate),
+        }
+    }
+    pooled.sort_by(|a, b| {
+        let score = |candidate: &Candidate| candidate.score.unwrap_or(f32::NEG_INFINITY);
+        score(b).total_cmp(&score(a))
+    });
+    pooled
 }
 
 /// Index of the first largest score that is one.
@@ -83,8 +120,12 @@ mod tests {
             decoding,
             max_answer_length: 3,
             n_best: 2,
+            ..Default::default()
         };
-        decode(ScoresView { start, end }, "𠮷a 國b", &settings).0
+        let candidates = decode(ScoresView { start, end }, None, "𠮷a 國b", &settings);
+        candidates
+            .first()
+            .map_or(String::new(), |best| best.text.clone())
     }
 
     #[test]
@@ -132,7 +173,7 @@ mod tests {
             start: &[1.0, 2.0, NONE, 0.0, 0.0],
             end: &[0.0, 0.0, NONE, 5.0, 4.0],
         };
-        let (_, candidates) = decode(scores, "𠮷a 國b", &settings);
+        let candidates = decode(scores, None, "𠮷a 國b", &settings);
         let found: Vec<_> = candidates
             .iter()
             .map(|c| (&*c.text, c.start, c.end, c.score))
@@ -141,5 +182,44 @@ mod tests {
             found,
             [("a 國", 1, 4, Some(7.0)), ("𠮷a 國", 0, 4, Some(6.0))]
         );
+    }
+
+    #[test]
+    fn the_places_of_one_text_add_up() {
+        let settings = AnswersSettings {
+            max_answer_length: 1,
+            n_best: 2,
+            pool_duplicates: true,
+            ..Default::default()
+        };
+        let scores = ScoresView {
+            start: &[1.0, 1.5, 1.0, 0.0],
+            end: &[0.0; 4],
+        };
+        let found = decode(scores, None, "甲乙甲丙", &settings);
+        assert_eq!((&*found[0].text, found[0].start), ("甲", 0));
+        assert!((found[0].score.unwrap() - (1.0 + 2f32.ln())).abs() < 1e-6);
+        assert_eq!((&*found[1].text, found[1].score), ("乙", Some(1.5)));
+    }
+
+    #[test]
+    fn joint_decoding_follows_the_ensembles_ranking() {
+        let scores = ScoresView {
+            start: &[9.0, 0.0],
+            end: &[9.0, 0.0],
+        };
+        let span = |start, end| Span {
+            start,
+            end,
+            score: 2.0,
+        };
+        let settings = AnswersSettings {
+            max_answer_length: 1,
+            ..Default::default()
+        };
+        let ranked = Some(vec![span(0, 1), span(1, 1)]);
+        let found = decode(scores, ranked, "甲乙", &settings);
+        assert_eq!(found.len(), 1, "the cap holds for it too");
+        assert_eq!((&*found[0].text, found[0].score), ("乙", Some(2.0)));
     }
 }

@@ -1,9 +1,11 @@
 //! From character scores to strings, and how good they are.
 //!
 //! - [`decode`]: scores → ranked answers, sliced from the paragraph
+//! - [`rules`]: small repairs of an answer's ends
 //! - [`metrics`]: the three rulers; only this crate knows them
 
 #![warn(missing_docs)]
 
 pub mod decode;
 pub mod metrics;
+pub mod rules;

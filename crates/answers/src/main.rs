@@ -1,17 +1,19 @@
 //! The answers stage: scores → `answers.jsonl`, `submission.csv`, `metrics.json`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use spanwise_answers::decode::{Candidate, decode};
-use spanwise_answers::metrics::Metrics;
+use spanwise_answers::metrics::{Marks, Metrics};
+use spanwise_answers::rules::{self, Effect, Rule};
 use spanwise_artifact::questions::Questions;
-use spanwise_artifact::scores::ScoreFile;
+use spanwise_artifact::scores::{ScoreFile, Span, candidates_file};
 use spanwise_artifact::settings::AnswersSettings;
-use spanwise_artifact::{Draft, Job, Split, Stage, jsonl, program};
+use spanwise_artifact::{Characters, Draft, Job, Split, Stage, jsonl, program};
 
 fn main() -> ExitCode {
     program::main(Stage::Answers, run)
@@ -26,26 +28,47 @@ struct Answered {
     answer: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     references: Vec<String>,
+    /// Where there are references.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    marks: Option<Marks>,
     candidates: Vec<Candidate>,
+}
+
+/// What `metrics.json` says of a labelled split.
+#[derive(Debug, Serialize)]
+struct Measured {
+    #[serde(flatten)]
+    metrics: Metrics,
+    /// What the repairs do to the split's answers.
+    rules: BTreeMap<Rule, Effect>,
 }
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: AnswersSettings = job.settings()?;
     let mut all = Vec::new();
-    let mut metrics = BTreeMap::new();
+    let mut measured = BTreeMap::new();
+    let mut applied = Vec::new();
     for split in [Split::Dev, Split::Test] {
-        let Some(answered) = answer_split(job, split, &settings)? else {
+        let Some(mut decoded) = DecodedSplit::read(job, split, &settings)? else {
             continue;
         };
-        let references = |answered: &Answered| answered.references.len();
-        if answered.iter().any(|answered| references(answered) > 0) {
-            let pairs = answered.iter().map(|answered| {
-                (
-                    answered.answer.as_str(),
-                    answered.references.iter().map(String::as_str).collect(),
-                )
-            });
-            metrics.insert(split.name(), Metrics::measure(pairs));
+        let effects = decoded.effects(&settings);
+        if split == Split::Dev {
+            // Nothing is fitted on test, whether or not its answers are known.
+            let use_it = |(rule, effect): (&Rule, &Effect)| effect.applied.then_some(*rule);
+            applied = effects.iter().filter_map(use_it).collect();
+        }
+        decoded.repair(&applied);
+        let answered = decoded.answered(split);
+        if answered.iter().any(|answered| answered.marks.is_some()) {
+            let marked = answered
+                .iter()
+                .map(|answered| (answered.answer.as_str(), answered.marks));
+            let measures = Measured {
+                metrics: Metrics::measure(marked),
+                rules: effects,
+            };
+            measured.insert(split.name(), measures);
         }
         if split == Split::Test {
             write_submission(&draft.file("submission.csv"), &answered)?;
@@ -61,7 +84,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         );
         all.extend(answered);
     }
-    for (split, metrics) in &metrics {
+    for (split, Measured { metrics, rules }) in &measured {
         tracing::info!(
             "{split}: exact match {:.3} (standard error {:.3}), CMRC F1 {:.3}, on {} questions",
             metrics.task_exact_match,
@@ -69,51 +92,128 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
             metrics.cmrc_f1,
             metrics.questions,
         );
+        for (rule, effect) in rules.iter().filter(|(_, effect)| effect.applied) {
+            let Effect {
+                changed,
+                fixed,
+                broken,
+                ..
+            } = effect;
+            tracing::info!(
+                "{split}: {rule:?} changes {changed} answers, fixes {fixed}, breaks {broken}"
+            );
+        }
     }
     jsonl::write(&draft.file("answers.jsonl"), &all)?;
-    jsonl::write_document(&draft.file("metrics.json"), &metrics)
+    jsonl::write_document(&draft.file("metrics.json"), &measured)
 }
 
-/// Answers in the order of the questions; `None` where the split does not exist.
-fn answer_split(
-    job: &Job,
-    split: Split,
-    settings: &AnswersSettings,
-) -> Result<Option<Vec<Answered>>> {
-    let Some(questions) = Questions::read(job.input("data")?, split)? else {
-        return Ok(None);
-    };
-    let Some(scores) = ScoreFile::open(job.input("ensemble")?, split)? else {
-        return Ok(None);
-    };
-    ensure!(
-        scores.questions() == questions.questions.len(),
-        "{} scored questions for the {} of the {} split",
-        scores.questions(),
-        questions.questions.len(),
-        split.name()
-    );
-    let answered = questions
-        .questions
-        .iter()
-        .enumerate()
-        .map(|(index, question)| {
-            let (answer, candidates) =
-                decode(scores.get(index), questions.paragraph(question), settings);
-            Answered {
-                split,
-                id: question.id.clone(),
-                question: question.text.clone(),
-                answer,
-                references: question
-                    .answers
-                    .iter()
-                    .map(|answer| answer.text.clone())
-                    .collect(),
-                candidates,
-            }
+/// A split's questions with their candidates.
+struct DecodedSplit {
+    questions: Questions,
+    candidates: Vec<Vec<Candidate>>,
+    /// The answers' characters, empty for none.
+    answers: Vec<Range<usize>>,
+}
+
+impl DecodedSplit {
+    /// `None` where the split does not exist.
+    fn read(job: &Job, split: Split, settings: &AnswersSettings) -> Result<Option<Self>> {
+        let Some(questions) = Questions::read(job.input("data")?, split)? else {
+            return Ok(None);
+        };
+        let directory = job.input("ensemble")?;
+        let Some(scores) = ScoreFile::open(directory, split)? else {
+            return Ok(None);
+        };
+        ensure!(
+            scores.questions() == questions.questions.len(),
+            "{} scored questions for the {} of the {} split",
+            scores.questions(),
+            questions.questions.len(),
+            split.name()
+        );
+        let ranking = directory.join(candidates_file(split));
+        let mut ranking = ranking
+            .exists()
+            .then(|| jsonl::read(&ranking))
+            .transpose()?;
+        let mut candidates = Vec::with_capacity(questions.questions.len());
+        for (index, question) in questions.questions.iter().enumerate() {
+            let ranked: Option<Vec<Span>> = match &mut ranking {
+                Some(ranking) => Some(ranking.next().context("a ranking a question")??),
+                None => None,
+            };
+            let paragraph = questions.paragraph(question);
+            candidates.push(decode(scores.get(index), ranked, paragraph, settings));
+        }
+        let range = |candidates: &Vec<Candidate>| {
+            candidates.first().map_or(0..0, |best| best.start..best.end)
+        };
+        Ok(Some(Self {
+            answers: candidates.iter().map(range).collect(),
+            questions,
+            candidates,
+        }))
+    }
+
+    /// What the repairs do to the answers that are known.
+    fn effects(&self, settings: &AnswersSettings) -> BTreeMap<Rule, Effect> {
+        let paragraphs = self.characters();
+        let known = self.questions.questions.iter().zip(&self.answers);
+        let known = known.filter(|(_, answer)| !answer.is_empty());
+        let known = known.filter_map(|(question, answer)| {
+            Some(rules::Known {
+                paragraph: &paragraphs[question.paragraph],
+                answer: answer.clone(),
+                reference: &question.answers.first()?.text,
+            })
         });
-    Ok(Some(answered.collect()))
+        rules::fit(&settings.rules, known.collect())
+    }
+
+    fn repair(&mut self, applied: &[Rule]) {
+        let paragraphs = self.characters();
+        for (question, answer) in self.questions.questions.iter().zip(&mut self.answers) {
+            if answer.start < answer.end {
+                let paragraph = &paragraphs[question.paragraph];
+                *answer = applied.iter().fold(answer.clone(), |answer, rule| {
+                    rule.repair(paragraph, answer)
+                });
+            }
+        }
+    }
+
+    fn characters(&self) -> Vec<Vec<char>> {
+        let paragraphs = self.questions.paragraphs.iter();
+        paragraphs.map(|p| p.text.chars().collect()).collect()
+    }
+
+    fn answered(self, split: Split) -> Vec<Answered> {
+        let Self {
+            questions,
+            candidates,
+            answers,
+        } = self;
+        let answered = questions.questions.iter().zip(candidates).zip(answers).map(
+            |((question, candidates), answer)| {
+                let paragraph = Characters::new(questions.paragraph(question));
+                let answer = paragraph.get(answer).unwrap_or_default();
+                let references = question.answers.iter().map(|answer| &*answer.text);
+                let references: Vec<&str> = references.collect();
+                Answered {
+                    split,
+                    id: question.id.clone(),
+                    question: question.text.clone(),
+                    answer: answer.to_owned(),
+                    marks: Marks::of(answer, &references),
+                    references: references.into_iter().map(str::to_owned).collect(),
+                    candidates,
+                }
+            },
+        );
+        answered.collect()
+    }
 }
 
 /// `ID,Answer`, quoted where a field needs it.

@@ -7,6 +7,36 @@
 
 use serde::Serialize;
 
+/// What one answer is worth on every ruler, from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Marks {
+    /// The course's ruler.
+    pub task_exact_match: f64,
+    /// Exact string against any reference.
+    pub any_reference_exact_match: f64,
+    /// CMRC's exact match.
+    pub cmrc_exact_match: f64,
+    /// CMRC's F1.
+    pub cmrc_f1: f64,
+}
+
+impl Marks {
+    /// Of an answer with these references; `None` without any.
+    pub fn of(answer: &str, references: &[&str]) -> Option<Self> {
+        let first = references.first()?;
+        let best = |ruler: fn(&str, &str) -> f64| {
+            let marks = references.iter().map(|reference| ruler(answer, reference));
+            marks.fold(0.0, f64::max)
+        };
+        Some(Self {
+            task_exact_match: task_exact_match(answer, first),
+            any_reference_exact_match: best(|answer, reference| f64::from(answer == reference)),
+            cmrc_exact_match: best(cmrc_exact_match),
+            cmrc_f1: best(cmrc_f1),
+        })
+    }
+}
+
 /// Measures of one labelled split; shares from 0 to 1.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Metrics {
@@ -27,26 +57,19 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Measures `(answer, references)` pairs; those without a reference do not count.
-    pub fn measure<'a>(answers: impl IntoIterator<Item = (&'a str, Vec<&'a str>)>) -> Self {
+    /// Measures answers with their marks; those without a reference have none and do not count.
+    pub fn measure<'a>(answers: impl IntoIterator<Item = (&'a str, Option<Marks>)>) -> Self {
         let mut sums = Metrics::default();
-        for (answer, references) in answers {
-            let Some(first) = references.first() else {
+        for (answer, marks) in answers {
+            let Some(marks) = marks else {
                 continue;
-            };
-            let best = |ruler: fn(&str, &str) -> f64| {
-                references
-                    .iter()
-                    .map(|reference| ruler(answer, reference))
-                    .fold(0.0, f64::max)
             };
             sums.questions += 1;
             sums.empty += usize::from(answer.is_empty());
-            sums.task_exact_match += task_exact_match(answer, first);
-            sums.any_reference_exact_match +=
-                best(|answer, reference| f64::from(answer == reference));
-            sums.cmrc_exact_match += best(cmrc_exact_match);
-            sums.cmrc_f1 += best(cmrc_f1);
+            sums.task_exact_match += marks.task_exact_match;
+            sums.any_reference_exact_match += marks.any_reference_exact_match;
+            sums.cmrc_exact_match += marks.cmrc_exact_match;
+            sums.cmrc_f1 += marks.cmrc_f1;
         }
         let count = sums.questions.max(1) as f64;
         let share = sums.task_exact_match / count;
@@ -163,7 +186,8 @@ mod tests {
             ("", vec!["d"]),
             ("x", vec![]),
         ];
-        let metrics = Metrics::measure(answers);
+        let marked = answers.map(|(answer, references)| (answer, Marks::of(answer, &references)));
+        let metrics = Metrics::measure(marked);
         assert_eq!((metrics.questions, metrics.empty), (3, 1));
         assert!(
             (metrics.task_exact_match - 1.0 / 3.0).abs() < 1e-12,

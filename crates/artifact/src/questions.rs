@@ -111,8 +111,72 @@ impl Questions {
         jsonl::write(&directory.join(split.paragraphs_file()), &self.paragraphs)
     }
 
+    /// Keeps `count` questions, spread evenly, and the paragraphs they are asked about.
+    pub fn keep_evenly(&mut self, count: usize) {
+        let all = self.questions.len();
+        let mut index = 0;
+        self.questions.retain(|_| {
+            // Question `index` is kept where the count to keep steps up.
+            let keep = index * count / all.max(1) != (index + 1) * count / all.max(1);
+            index += 1;
+            keep || count >= all
+        });
+        let mut places = vec![None; self.paragraphs.len()];
+        let mut kept = Vec::new();
+        for question in &mut self.questions {
+            let place = places[question.paragraph].get_or_insert_with(|| {
+                kept.push(self.paragraphs[question.paragraph].clone());
+                kept.len() - 1
+            });
+            question.paragraph = *place;
+        }
+        self.paragraphs = kept;
+    }
+
     /// The text a question is asked about.
     pub fn paragraph(&self, question: &Question) -> &str {
         &self.paragraphs[question.paragraph].text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_kept_evenly_with_their_paragraphs() {
+        let questions = || Questions {
+            paragraphs: (0..4)
+                .map(|index| Paragraph {
+                    text: format!("paragraph {index}"),
+                })
+                .collect(),
+            questions: (0..8)
+                .map(|index| Question {
+                    id: index.to_string(),
+                    paragraph: index / 2,
+                    text: String::new(),
+                    answers: Vec::new(),
+                })
+                .collect(),
+        };
+        for (count, ids) in [
+            (1, vec!["7"]),
+            (2, vec!["3", "7"]),
+            (3, vec!["2", "5", "7"]),
+        ] {
+            let mut kept = questions();
+            kept.keep_evenly(count);
+            let found: Vec<&str> = kept.questions.iter().map(|q| &*q.id).collect();
+            assert_eq!(found, ids);
+            for question in &kept.questions {
+                let paragraph = question.id.parse::<usize>().unwrap() / 2;
+                assert_eq!(kept.paragraph(question), format!("paragraph {paragraph}"));
+            }
+            assert_eq!(kept.paragraphs.len(), count);
+        }
+        let mut all = questions();
+        all.keep_evenly(100);
+        assert_eq!(all, questions());
     }
 }

@@ -4,12 +4,16 @@
 //! after the other) and `offsets` (u32, where each question begins, and the total). A score is a raw
 //! logit, comparable across the windows of one question; a character no token starts (or ends) at has
 //! minus infinity. Questions stand in the order of the data artifact.
+//!
+//! Where spans are ranked by more than the sum of two scores, `<split>.candidates.jsonl` holds a list of
+//! [`Span`]s per question, best first.
 
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use anyhow::{Result, ensure};
 use fs_err::File;
+use serde::{Deserialize, Serialize};
 
 use crate::columns::Columns;
 use crate::questions::Split;
@@ -55,14 +59,19 @@ pub struct ScoresView<'a> {
     pub end: &'a [f32],
 }
 
+/// File name of a split's ranked spans.
+pub fn candidates_file(split: Split) -> String {
+    format!("{}.candidates.jsonl", split.name())
+}
+
 /// A candidate answer.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Span {
     /// First character.
     pub start: usize,
     /// Last character, inclusive.
     pub end: usize,
-    /// Start score plus end score.
+    /// How well it answers: start score plus end score, or what the ensemble ranks by.
     pub score: f32,
 }
 
@@ -74,6 +83,39 @@ impl Span {
 }
 
 impl ScoresView<'_> {
+    /// The scores with a score for every character: where an answer cannot start, that of the last character before
+    /// it where one can, and where it cannot end, that of the first character after. So any span gets the score of
+    /// the tightest one that covers it; minus infinity only where none does.
+    pub fn covering(&self) -> Scores {
+        let mut covering = Scores {
+            start: self.start.to_vec(),
+            end: self.end.to_vec(),
+        };
+        let fill = |last: &mut f32, score: &mut f32| {
+            if *score == f32::NEG_INFINITY {
+                *score = *last;
+            }
+            *last = *score;
+        };
+        let mut last = f32::NEG_INFINITY;
+        covering
+            .start
+            .iter_mut()
+            .for_each(|score| fill(&mut last, score));
+        let mut last = f32::NEG_INFINITY;
+        covering
+            .end
+            .iter_mut()
+            .rev()
+            .for_each(|score| fill(&mut last, score));
+        covering
+    }
+
+    /// Start score plus end score of a span.
+    pub fn of(&self, start: usize, end: usize) -> f32 {
+        self.start[start] + self.end[end]
+    }
+
     /// The `count` best spans of at most `max_length` characters with `start ≤ end`, best first: exact
     /// over all pairs. Of equal scores the earlier and shorter span comes first. Empty where no
     /// character is a candidate.
@@ -258,6 +300,21 @@ mod tests {
         );
         assert_eq!(spans(&[NONE], &[NONE], 30, 5), []);
         assert_eq!(spans(&[], &[], 30, 5), []);
+    }
+
+    #[test]
+    fn a_span_that_tokens_cannot_express_scores_as_the_tightest_around_it() {
+        // Tokens: characters 0–1, 2, and 4; nothing stands for the space at 3.
+        let scores = ScoresView {
+            start: &[1.0, NONE, 2.0, NONE, 3.0],
+            end: &[NONE, 10.0, 20.0, NONE, 30.0],
+        };
+        let covering = scores.covering();
+        assert_eq!(covering.start, [1.0, 1.0, 2.0, 2.0, 3.0]);
+        assert_eq!(covering.end, [10.0, 10.0, 20.0, 30.0, 30.0]);
+        assert_eq!(covering.view().of(1, 1), scores.of(0, 1));
+        let nothing = Scores::none(2);
+        assert_eq!(nothing.view().covering(), nothing);
     }
 
     proptest! {

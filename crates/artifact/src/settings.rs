@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::questions::Split;
+
 /// A value that parses but cannot work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -32,6 +34,52 @@ impl Checks {
     }
 }
 
+impl Checks {
+    fn batches(&mut self, batch_size: usize, micro_batch_size: usize) {
+        self.require(batch_size >= 1, "batch_size", batch_size, "1 or more");
+        self.require(
+            (1..=batch_size.max(1)).contains(&micro_batch_size),
+            "micro_batch_size",
+            micro_batch_size,
+            "1 to batch_size",
+        );
+    }
+
+    fn optimizer(
+        &mut self,
+        learning_rate: f64,
+        warmup: f64,
+        weight_decay: f64,
+        max_grad_norm: f64,
+    ) {
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        self.require(
+            positive(learning_rate),
+            "learning_rate",
+            learning_rate,
+            "more than 0",
+        );
+        self.require(
+            (0.0..=1.0).contains(&warmup),
+            "warmup",
+            warmup,
+            "0 to 1, a share of all steps",
+        );
+        self.require(
+            weight_decay.is_finite() && weight_decay >= 0.0,
+            "weight_decay",
+            weight_decay,
+            "0 or more",
+        );
+        self.require(
+            positive(max_grad_norm),
+            "max_grad_norm",
+            max_grad_norm,
+            "more than 0",
+        );
+    }
+}
+
 /// `[checkpoint]`: where the pre-trained encoder comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +96,9 @@ pub struct CheckpointSettings {
     /// makes subwords, so that every answer ends where a token does.
     #[serde(default)]
     pub split_characters: bool,
+    /// Of a package: keep its own tokens of several characters, where by default every Chinese character is a token.
+    #[serde(default)]
+    pub subwords: bool,
 }
 
 fn main_branch() -> String {
@@ -70,6 +121,12 @@ impl CheckpointSettings {
             0,
             "1 or more encoder layers",
         );
+        checks.require(
+            !self.subwords || self.source.starts_with("pypi:"),
+            "subwords",
+            self.subwords,
+            "true for a package only: any other checkpoint has the tokens that it has",
+        );
         checks.1
     }
 }
@@ -84,6 +141,9 @@ pub struct DataSettings {
     pub dev: Vec<String>,
     /// Files to answer for the submission.
     pub test: Vec<String>,
+    /// Learn from so many of the training questions only, spread evenly over the files. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_questions: Option<usize>,
     /// What to do with a record whose offsets, ids or paragraph are wrong.
     pub on_bad_record: OnBadRecord,
 }
@@ -97,6 +157,12 @@ impl DataSettings {
             "train",
             "[]",
             "one or more files with answers",
+        );
+        checks.require(
+            self.train_questions != Some(0),
+            "train_questions",
+            0,
+            "1 or more questions",
         );
         checks.require(
             !self.dev.is_empty() || !self.test.is_empty(),
@@ -205,6 +271,26 @@ pub struct TrainSettings {
     pub max_grad_norm: f64,
     /// Number format of matrix products.
     pub precision: Precision,
+    /// Weight of a second loss, over all pairs of start and end together; 0: none.
+    pub joint_loss: f64,
+    /// Share of a boundary's label that goes to the tokens beside it.
+    pub soft_labels: f64,
+    /// Windows without the answer that every question brings along; start and end are then chosen among
+    /// all of a question's windows.
+    pub negative_windows: usize,
+    /// Share of question and paragraph tokens, the answer's aside, that are masked.
+    pub mask_inputs: f64,
+    /// Draws of dropout before the span head, whose losses are averaged; 0: none.
+    pub multi_sample_dropout: usize,
+    /// Weight of the disagreement of two passes that differ in dropout; 0: one pass. Costs twice the time.
+    pub r_drop: f64,
+    /// Length of an adversarial step on the word embeddings, whose loss is learned from too; 0: none. Costs
+    /// twice the time.
+    pub fgm: f64,
+    /// Factor on the learning rate from every layer to the one below it.
+    pub layer_decay: f64,
+    /// Decay of a running mean of the weights, which then replaces the last ones; 0: none.
+    pub ema: f64,
     /// Keep the activations of one layer at a time and compute the others again when their gradients are
     /// due: less memory for a third more time, and the same result.
     pub checkpoint_activations: bool,
@@ -225,6 +311,15 @@ impl Default for TrainSettings {
             weight_decay: 0.01,
             max_grad_norm: 1.0,
             precision: Precision::Fp32,
+            joint_loss: 0.0,
+            soft_labels: 0.0,
+            negative_windows: 0,
+            mask_inputs: 0.0,
+            multi_sample_dropout: 0,
+            r_drop: 0.0,
+            fgm: 0.0,
+            layer_decay: 1.0,
+            ema: 0.0,
             checkpoint_activations: false,
             evaluate_every: None,
         }
@@ -240,49 +335,131 @@ impl TrainSettings {
     /// Values out of bounds.
     pub fn problems(&self) -> Vec<Problem> {
         let mut checks = Checks("train", Vec::new());
-        let positive = |value: f64| value.is_finite() && value > 0.0;
         checks.require(self.epochs >= 1, "epochs", self.epochs, "1 or more");
-        checks.require(
-            self.batch_size >= 1,
-            "batch_size",
-            self.batch_size,
-            "1 or more questions",
-        );
-        checks.require(
-            (1..=self.batch_size.max(1)).contains(&self.micro_batch_size()),
-            "micro_batch_size",
-            self.micro_batch_size(),
-            "1 to batch_size questions",
-        );
-        checks.require(
-            positive(self.learning_rate),
-            "learning_rate",
+        checks.batches(self.batch_size, self.micro_batch_size());
+        checks.optimizer(
             self.learning_rate,
-            "more than 0",
-        );
-        checks.require(
-            (0.0..=1.0).contains(&self.warmup),
-            "warmup",
             self.warmup,
-            "0 to 1, a share of all steps",
-        );
-        checks.require(
-            self.weight_decay.is_finite() && self.weight_decay >= 0.0,
-            "weight_decay",
             self.weight_decay,
-            "0 or more",
-        );
-        checks.require(
-            positive(self.max_grad_norm),
-            "max_grad_norm",
             self.max_grad_norm,
-            "more than 0",
+        );
+        for (key, value) in [
+            ("joint_loss", self.joint_loss),
+            ("r_drop", self.r_drop),
+            ("fgm", self.fgm),
+        ] {
+            let holds = value.is_finite() && value >= 0.0;
+            checks.require(holds, key, value, "0 or more");
+        }
+        for (key, value) in [
+            ("soft_labels", self.soft_labels),
+            ("mask_inputs", self.mask_inputs),
+            ("ema", self.ema),
+        ] {
+            let holds = (0.0..1.0).contains(&value);
+            checks.require(holds, key, value, "0 or more and less than 1");
+        }
+        checks.require(
+            self.layer_decay > 0.0 && self.layer_decay <= 1.0,
+            "layer_decay",
+            self.layer_decay,
+            "more than 0, up to 1",
         );
         checks.require(
             self.evaluate_every != Some(0),
             "evaluate_every",
             0,
             "1 or more steps",
+        );
+        checks.1
+    }
+}
+
+/// `[pretrain]`: going on with masked language modelling on the task's own texts before fine-tuning. Off unless it
+/// has epochs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PretrainSettings {
+    /// Passes over the questions, each with a window of its paragraph; 0: the stage does not run.
+    pub epochs: usize,
+    /// The splits whose texts are read. No answer is.
+    pub splits: Vec<Split>,
+    /// Inputs per optimizer step.
+    pub batch_size: usize,
+    /// Inputs per forward pass, as `train.micro_batch_size`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch_size: Option<usize>,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// How the learning rate falls after warm-up.
+    pub schedule: Schedule,
+    /// Share of all steps over which the learning rate rises linearly from zero.
+    pub warmup: f64,
+    /// Decoupled weight decay; biases and layer norms are spared.
+    pub weight_decay: f64,
+    /// Gradients are scaled down to this global norm.
+    pub max_grad_norm: f64,
+    /// Share of the tokens to guess.
+    pub masked: f64,
+    /// Neighbours are masked together, up to so many; 1: every token by itself.
+    pub longest_mask: usize,
+    /// Number format of matrix products. Default: as in training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
+}
+
+impl Default for PretrainSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 0,
+            splits: Split::ALL.to_vec(),
+            batch_size: 32,
+            micro_batch_size: None,
+            learning_rate: 1e-4,
+            schedule: Schedule::Linear,
+            warmup: 0.1,
+            weight_decay: 0.01,
+            max_grad_norm: 1.0,
+            masked: 0.15,
+            longest_mask: 3,
+            precision: None,
+        }
+    }
+}
+
+impl PretrainSettings {
+    /// Inputs of full length per forward pass.
+    pub fn micro_batch_size(&self) -> usize {
+        self.micro_batch_size.unwrap_or(self.batch_size)
+    }
+
+    /// Values out of bounds.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks("pretrain", Vec::new());
+        checks.batches(self.batch_size, self.micro_batch_size());
+        checks.optimizer(
+            self.learning_rate,
+            self.warmup,
+            self.weight_decay,
+            self.max_grad_norm,
+        );
+        checks.require(
+            self.masked > 0.0 && self.masked < 1.0,
+            "masked",
+            self.masked,
+            "more than 0 and less than 1",
+        );
+        checks.require(
+            self.longest_mask >= 1,
+            "longest_mask",
+            self.longest_mask,
+            "1 or more tokens",
+        );
+        checks.require(
+            !self.splits.is_empty(),
+            "splits",
+            "[]",
+            "train, dev, test or several of them",
         );
         checks.1
     }
@@ -347,20 +524,37 @@ impl PredictSettings {
 }
 
 /// `[ensemble]` as the stage sees it: how members' scores become one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EnsembleSettings {
     /// The rule.
     pub method: EnsembleMethod,
+    /// Longest answer in characters where members' answers are compared.
+    pub max_answer_length: usize,
+}
+
+impl Default for EnsembleSettings {
+    fn default() -> Self {
+        Self {
+            method: EnsembleMethod::default(),
+            max_answer_length: AnswersSettings::default().max_answer_length,
+        }
+    }
 }
 
 /// How members' scores become one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EnsembleMethod {
-    /// The mean of the raw scores of every character.
+    /// The mean of the raw scores.
     #[default]
     Mean,
+    /// The mean of scores divided by a temperature a member, fitted on dev: none is surer than it may be.
+    Calibrated,
+    /// The mean with weights fitted on dev.
+    Weighted,
+    /// The span that most members find best; the mean decides ties.
+    Vote,
 }
 
 /// `[answers]`: from scores to strings.
@@ -373,6 +567,38 @@ pub struct AnswersSettings {
     pub max_answer_length: usize,
     /// Candidates kept per question in `answers.jsonl`.
     pub n_best: usize,
+    /// Pool the scores of candidates with the same text, which the paragraph has at several places; joint decoding
+    /// only.
+    pub pool_duplicates: bool,
+    /// Repairs of an answer's ends.
+    pub rules: RuleSettings,
+}
+
+/// `[answers.rules]`: repairs of an answer's ends, each off, on, or on where it fixes more dev answers than it breaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuleSettings {
+    /// Punctuation at either end goes.
+    pub punctuation: RuleSwitch,
+    /// A bracket without its partner takes it in, or goes.
+    pub brackets: RuleSwitch,
+    /// A title that fills its 《》 takes them in.
+    pub titles: RuleSwitch,
+    /// A number takes in the unit behind it.
+    pub units: RuleSwitch,
+}
+
+/// Whether a rule is applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleSwitch {
+    /// Never.
+    #[default]
+    Off,
+    /// Always.
+    On,
+    /// Where it fixes more dev answers than it breaks.
+    Fit,
 }
 
 impl Default for AnswersSettings {
@@ -381,6 +607,8 @@ impl Default for AnswersSettings {
             decoding: Decoding::Joint,
             max_answer_length: 30,
             n_best: 5,
+            pool_duplicates: false,
+            rules: RuleSettings::default(),
         }
     }
 }
@@ -423,6 +651,7 @@ mod tests {
     fn defaults_are_within_their_own_bounds() {
         assert_eq!(WindowsSettings::default().problems(), []);
         assert_eq!(TrainSettings::default().problems(), []);
+        assert_eq!(PretrainSettings::default().problems(), []);
         assert_eq!(PredictSettings::default().problems(), []);
         assert_eq!(AnswersSettings::default().problems(), []);
     }

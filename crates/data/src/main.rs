@@ -31,7 +31,10 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
             let bytes = read(name, job.input(&format!("{}.{index}", split.name()))?)?;
             checker.add(name, layout::parse(name, &bytes)?)?;
         }
-        let (questions, left_out) = checker.finish()?;
+        let (mut questions, left_out) = checker.finish()?;
+        if let (Split::Train, Some(count)) = (split, settings.train_questions) {
+            questions.keep_evenly(count);
+        }
         tracing::info!(
             "{}: {} questions on {} paragraphs{}",
             split.name(),

@@ -1,8 +1,13 @@
 //! Windows put together into one rectangular model input.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use spanwise_artifact::windows::{Layout, Special, Window, WindowFile};
 use spanwise_ops::MASKED;
+
+/// Ids and token types of one row, of the same length.
+pub type Row = (Vec<u32>, Vec<u32>);
 
 /// One model input: rows padded to the longest of them.
 #[derive(Debug, Clone)]
@@ -19,7 +24,7 @@ pub struct Batch {
 
 impl Batch {
     /// Rows of `(ids, token types)`, padded at the end.
-    pub fn from_rows(rows: &[(Vec<u32>, Vec<u32>)], padding_id: u32, device: &Device) -> Self {
+    pub fn from_rows(rows: &[Row], padding_id: u32, device: &Device) -> Self {
         let width = rows.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0);
         let shape = [rows.len(), width];
         let mut ids = vec![i64::from(padding_id); rows.len() * width];
@@ -41,6 +46,17 @@ impl Batch {
         }
     }
 
+    /// Every row twice: all of them, then all of them again.
+    pub fn twice(&self) -> Self {
+        let integers = |x: &Tensor<2, Int>| Tensor::cat(vec![x.clone(), x.clone()], 0);
+        Self {
+            ids: integers(&self.ids),
+            token_types: integers(&self.token_types),
+            mask: Tensor::cat(vec![self.mask.clone(), self.mask.clone()], 0),
+            tokens: 2 * self.tokens,
+        }
+    }
+
     /// The inputs of `windows`: the tokenizer's pair template around question and paragraph tokens.
     pub fn from_windows(
         file: &WindowFile,
@@ -56,8 +72,8 @@ impl Batch {
     }
 }
 
-/// Ids and token types of one window's input.
-fn row(file: &WindowFile, layout: &Layout, window: &Window) -> (Vec<u32>, Vec<u32>) {
+/// One window's input: the pair template around question and paragraph tokens.
+pub fn row(file: &WindowFile, layout: &Layout, window: &Window) -> Row {
     let template = &layout.template;
     let question = file.question_tokens(window.question);
     let paragraph = &file.paragraph_tokens(window.question)[window.tokens.clone()];
@@ -92,27 +108,40 @@ fn row(file: &WindowFile, layout: &Layout, window: &Window) -> (Vec<u32>, Vec<u3
     (ids, types)
 }
 
-/// Cuts windows, sorted by length, into runs for one forward pass each: as many as fit into `tokens` tokens
-/// with each padded to the run's longest, and at least one.
-pub fn within_budget<'a>(
-    file: &WindowFile,
-    layout: &Layout,
-    windows: &'a [Window],
+/// Cuts items, sorted by length, into runs for one forward pass each: as many as fit into `tokens` tokens
+/// with each row padded to the run's longest, and at least one. `size`: an item's rows, and its longest row's
+/// length in tokens.
+pub fn within_budget<T>(
+    items: &[T],
+    size: impl Fn(&T) -> (usize, usize),
     tokens: usize,
-) -> Vec<&'a [Window]> {
+) -> Vec<&[T]> {
     let mut runs = Vec::new();
-    let mut rest = windows;
+    let mut rest = items;
     while !rest.is_empty() {
-        let mut longest = 0;
-        let fits = rest.iter().enumerate().take_while(|(index, window)| {
-            longest = longest.max(input_length(file, layout, window));
-            (index + 1) * longest <= tokens
+        let (mut rows, mut longest) = (0, 0);
+        let fits = rest.iter().take_while(|item| {
+            let (more, length) = size(item);
+            rows += more;
+            longest = longest.max(length);
+            rows * longest <= tokens
         });
         let (run, others) = rest.split_at(fits.count().max(1));
         runs.push(run);
         rest = others;
     }
     runs
+}
+
+/// Where a window's input has its question and its paragraph.
+pub fn text(file: &WindowFile, layout: &Layout, window: &Window) -> [Range<usize>; 2] {
+    let template = &layout.template;
+    let question = file.question_tokens(window.question).len();
+    [
+        (template.before.len(), question),
+        (template.paragraph_start(question), window.tokens.len()),
+    ]
+    .map(|(start, length)| start..start + length)
 }
 
 /// Length in tokens of a window's input.

@@ -1,9 +1,9 @@
-//! The encoder and its span head: BERT and its relatives, one encoder that a configuration shapes.
+//! The encoder and its heads: BERT and its relatives, one encoder that a configuration shapes.
 //!
-//! Reference: transformers' `modeling_bert.BertForQuestionAnswering` and its namesakes for ELECTRA, RoBERTa
-//! and ALBERT. Burn's layers serve as containers of parameters; what is computed with them is said here.
+//! Reference: transformers' `modeling_bert.BertForQuestionAnswering`, `BertForMaskedLM` and their namesakes
+//! for ELECTRA, RoBERTa and ALBERT. Burn's layers serve as containers of parameters; what is computed with them is said here.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::{
     Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
 };
@@ -13,20 +13,85 @@ use spanwise_ops::{self as ops, Activation, Precision};
 use crate::batch::Batch;
 use crate::config::EncoderConfig;
 
-/// An encoder that scores every token as the start and as the end of the answer.
+/// Token ids to one vector a token.
 #[derive(Module, Debug)]
-pub struct SpanModel {
+pub struct Encoder {
     /// Ids to vectors.
     pub embeddings: Embeddings,
     /// From the embeddings' width to the layers', where they differ.
     pub projection: Option<Linear>,
-    /// The encoder's layers with parameters of their own, first to last.
+    /// The layers with parameters of their own, first to last.
     pub layers: Vec<Layer>,
-    /// Vector → (start logit, end logit).
-    pub span_head: Linear,
     /// How the layers are run through.
     #[module(skip)]
     sharing: Sharing,
+}
+
+/// An encoder that scores every token as the start and as the end of the answer.
+#[derive(Module, Debug)]
+pub struct SpanModel {
+    /// Tokens to vectors.
+    pub encoder: Encoder,
+    /// Vector → (start logit, end logit).
+    pub span_head: Linear,
+}
+
+/// An encoder that guesses masked tokens: what it is pre-trained as.
+#[derive(Module, Debug)]
+pub struct MaskedModel {
+    /// Tokens to vectors.
+    pub encoder: Encoder,
+    /// Vector → vector that the word embeddings are compared with.
+    pub transform: Linear,
+    /// Over the transformed vector.
+    pub norm: LayerNorm,
+    /// Of every word of the vocabulary.
+    pub bias: Param<Tensor<1>>,
+    epsilon: f64,
+    #[module(skip)]
+    activation: Activation,
+}
+
+/// A model that is trained: an encoder, and a head on it.
+pub trait Encodes: Module {
+    /// A model with random parameters. They are drawn when first used, from the device's generator.
+    fn new(config: &EncoderConfig, device: &Device) -> Self;
+
+    /// The encoder.
+    fn encoder(&self) -> &Encoder;
+}
+
+impl Encodes for SpanModel {
+    fn new(config: &EncoderConfig, device: &Device) -> Self {
+        let maker = Maker::new(config, device);
+        Self {
+            encoder: maker.encoder(),
+            span_head: maker.linear(config.hidden_size, 2),
+        }
+    }
+
+    fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+}
+
+impl Encodes for MaskedModel {
+    fn new(config: &EncoderConfig, device: &Device) -> Self {
+        let maker = Maker::new(config, device);
+        let width = config.embedding_size();
+        Self {
+            encoder: maker.encoder(),
+            transform: maker.linear(config.hidden_size, width),
+            norm: maker.norm(width),
+            bias: Initializer::Zeros.init([config.vocab_size], device),
+            epsilon: config.layer_norm_eps,
+            activation: config.activation(),
+        }
+    }
+
+    fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
 }
 
 /// Layers in groups: every group runs `passes` times in a row before the next one does. Unless layers
@@ -91,79 +156,102 @@ pub struct SpanLogits {
     pub end: Tensor<2>,
 }
 
-impl SpanModel {
-    /// A model with random parameters. They are drawn when first used, from the device's generator.
-    pub fn new(config: &EncoderConfig, device: &Device) -> Self {
+/// Makes the parts of a model. Parameters are drawn when first used, from the device's generator.
+struct Maker<'a> {
+    initializer: Initializer,
+    config: &'a EncoderConfig,
+    device: &'a Device,
+}
+
+impl<'a> Maker<'a> {
+    fn new(config: &'a EncoderConfig, device: &'a Device) -> Self {
         let initializer = Initializer::Normal {
             mean: 0.0,
             std: config.initializer_range,
         };
-        let linear = |inputs, outputs| {
-            let mut layer = LinearConfig::new(inputs, outputs)
-                .with_initializer(initializer.clone())
-                .init(device);
-            layer.bias = Some(Initializer::Zeros.init([outputs], device));
-            layer
-        };
-        let embedding = |rows| {
-            EmbeddingConfig::new(rows, config.embedding_size())
-                .with_initializer(initializer.clone())
-                .init(device)
-        };
-        let norm = |width| {
-            LayerNormConfig::new(width)
-                .with_epsilon(config.layer_norm_eps)
-                .init(device)
-        };
+        Self {
+            initializer,
+            config,
+            device,
+        }
+    }
+
+    fn linear(&self, inputs: usize, outputs: usize) -> Linear {
+        let mut layer = LinearConfig::new(inputs, outputs)
+            .with_initializer(self.initializer.clone())
+            .init(self.device);
+        layer.bias = Some(Initializer::Zeros.init([outputs], self.device));
+        layer
+    }
+
+    fn embedding(&self, rows: usize) -> Embedding {
+        EmbeddingConfig::new(rows, self.config.embedding_size())
+            .with_initializer(self.initializer.clone())
+            .init(self.device)
+    }
+
+    fn norm(&self, width: usize) -> LayerNorm {
+        LayerNormConfig::new(width)
+            .with_epsilon(self.config.layer_norm_eps)
+            .init(self.device)
+    }
+
+    fn layer(&self) -> Layer {
+        let config = self.config;
         let hidden = config.hidden_size;
-        let layer = |_| Layer {
-            query: linear(hidden, hidden),
-            key: linear(hidden, hidden),
-            value: linear(hidden, hidden),
-            attention_output: linear(hidden, hidden),
-            attention_norm: norm(hidden),
-            intermediate: linear(hidden, config.intermediate_size),
-            output: linear(config.intermediate_size, hidden),
-            output_norm: norm(hidden),
+        Layer {
+            query: self.linear(hidden, hidden),
+            key: self.linear(hidden, hidden),
+            value: self.linear(hidden, hidden),
+            attention_output: self.linear(hidden, hidden),
+            attention_norm: self.norm(hidden),
+            intermediate: self.linear(hidden, config.intermediate_size),
+            output: self.linear(config.intermediate_size, hidden),
+            output_norm: self.norm(hidden),
             heads: config.num_attention_heads,
             epsilon: config.layer_norm_eps,
             attention_dropout: config.attention_probs_dropout_prob,
             dropout: config.hidden_dropout_prob,
             feed_forward_dropout: config.feed_forward_dropout(),
             activation: config.activation(),
-        };
+        }
+    }
+
+    fn encoder(&self) -> Encoder {
+        let config = self.config;
         let layers_per_group = config.inner_group_num;
-        Self {
+        let layers = config.groups() * layers_per_group;
+        Encoder {
             embeddings: Embeddings {
-                word: embedding(config.vocab_size),
-                position: embedding(config.max_position_embeddings),
-                token_type: embedding(config.type_vocab_size),
-                norm: norm(config.embedding_size()),
+                word: self.embedding(config.vocab_size),
+                position: self.embedding(config.max_position_embeddings),
+                token_type: self.embedding(config.type_vocab_size),
+                norm: self.norm(config.embedding_size()),
                 first_position: config.first_position(),
                 epsilon: config.layer_norm_eps,
                 dropout: config.hidden_dropout_prob,
             },
             projection: config
                 .projects_embeddings()
-                .then(|| linear(config.embedding_size(), hidden)),
-            layers: (0..config.groups() * layers_per_group).map(layer).collect(),
-            span_head: linear(hidden, 2),
+                .then(|| self.linear(config.embedding_size(), config.hidden_size)),
+            layers: (0..layers).map(|_| self.layer()).collect(),
             sharing: Sharing {
                 layers_per_group,
                 passes: config.num_hidden_layers / config.groups(),
             },
         }
     }
+}
 
-    /// Start and end logits of a batch. Dropout is active on a device that records gradients.
-    pub fn forward(&self, batch: &Batch, precision: Precision) -> SpanLogits {
-        let hidden = self
-            .passes()
+impl Encoder {
+    /// What the last layer writes, `[batch, tokens, hidden]`, f32. Dropout is active on a device that
+    /// records gradients.
+    pub fn forward(&self, batch: &Batch, precision: Precision) -> Tensor<3> {
+        self.passes()
             .into_iter()
             .fold(self.embed(batch, precision), |hidden, layer| {
                 layer.forward(hidden, &batch.mask, precision)
-            });
-        self.logits(hidden)
+            })
     }
 
     /// What the first layer reads, `[batch, tokens, hidden]`, f32.
@@ -183,8 +271,15 @@ impl SpanModel {
             .flatten()
             .collect()
     }
+}
 
-    /// Start and end logits of what the last layer wrote, `[batch, tokens, hidden]`, f32.
+impl SpanModel {
+    /// Start and end logits of a batch. Dropout is active on a device that records gradients.
+    pub fn forward(&self, batch: &Batch, precision: Precision) -> SpanLogits {
+        self.logits(self.encoder.forward(batch, precision))
+    }
+
+    /// Start and end logits of what the encoder wrote, `[batch, tokens, hidden]`, f32.
     pub fn logits(&self, hidden: Tensor<3>) -> SpanLogits {
         let [rows, tokens, _] = hidden.dims();
         // The head is tiny and its output is what is compared: always f32.
@@ -194,6 +289,25 @@ impl SpanModel {
             start: logit(0),
             end: logit(1),
         }
+    }
+}
+
+impl MaskedModel {
+    /// The vocabulary's logits, `[tokens, vocabulary]`, f32, of what the encoder wrote for some tokens,
+    /// `[tokens, hidden]`. The word embeddings are the output matrix too.
+    pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        let (weight, bias) = matrix(&self.transform);
+        let transformed = ops::linear_activated(
+            hidden.unsqueeze(),
+            weight,
+            bias,
+            Precision::F32,
+            self.activation,
+        );
+        let normed = norm(&self.norm, transformed, self.epsilon).squeeze_dim::<2>(0);
+        let words = self.encoder.embeddings.word.weight.val();
+        // Burn's product: few tokens are guessed, and oneDNN has no fast one with the table transposed.
+        normed.matmul(words.transpose()) + self.bias.val().unsqueeze()
     }
 }
 

@@ -1,17 +1,18 @@
-//! The encoder and its span head: weights in and out, training, prediction.
+//! The encoder and its heads: weights in and out, training, prediction.
 //!
 //! - [`config`], [`encoder`], [`weights`]: a BERT for extractive question answering
 //! - [`batch`], [`score`]: windows in, scores per paragraph character out
 //! - [`train`]: the training loop and what it is made of
+//! - [`pretrain`]: masked language modelling before it
 //!
-//! The train and predict programs share everything but [`train`], so a change there leaves the predict
-//! stage fresh.
+//! The programs share everything but these two, so a change there leaves the predict stage fresh.
 
 #![warn(missing_docs)]
 
 pub mod batch;
 pub mod config;
 pub mod encoder;
+pub mod pretrain;
 pub mod run;
 pub mod score;
 pub mod train;

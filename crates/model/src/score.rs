@@ -110,7 +110,8 @@ impl Scorer<'_> {
         let by_length: Vec<Window> = order.iter().map(|&place| group[place].clone()).collect();
         let mut places = order.into_iter();
         let mut logits: Vec<Option<WindowLogits>> = group.iter().map(|_| None).collect();
-        for windows in within_budget(file, self.layout, &by_length, self.tokens_per_pass) {
+        let size = |window: &Window| (1, input_length(file, self.layout, window));
+        for windows in within_budget(&by_length, size, self.tokens_per_pass) {
             let batch = Batch::from_windows(file, self.layout, windows, self.device);
             let output = self.model.forward(&batch, self.precision);
             let (starts, ends) = (rows(output.start)?, rows(output.end)?);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use fs_err::File;
 use memmap2::Mmap;
@@ -16,7 +16,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use spanwise_artifact::UserError;
 
 use crate::config::{EncoderConfig, Family};
-use crate::encoder::SpanModel;
+use crate::encoder::Encodes;
 
 /// Our name of an embedding table or layer norm → its name below `embeddings`.
 const EMBEDDINGS: [(&str, &str); 4] = [
@@ -46,10 +46,7 @@ const LAYER: [(&str, &str, &str); 8] = [
     ("output_norm", "output.LayerNorm", "full_layer_layer_norm"),
 ];
 
-/// Start of the span head's names. A pre-trained checkpoint may lack it.
-const HEAD: &str = "qa_outputs.";
-
-/// How the checkpoints of a configuration call the parameters of [`SpanModel`].
+/// How the checkpoints of a configuration call the parameters of a model.
 #[derive(Clone, Copy)]
 struct Names {
     family: Family,
@@ -64,7 +61,7 @@ impl Names {
         }
     }
 
-    /// A parameter's name, from its path in [`SpanModel`].
+    /// A parameter's name, from its path in a model. That of a head lacks the family's prefix.
     fn parameter(self, path: &[String]) -> String {
         let (parameter, module) = path.split_last().expect("a parameter has a name");
         let parameter = match parameter.as_str() {
@@ -75,13 +72,16 @@ impl Names {
         let module: Vec<&str> = module.iter().map(String::as_str).collect();
         let prefix = self.family.prefix();
         match module[..] {
-            ["span_head"] => format!("{HEAD}{parameter}"),
-            ["projection"] => format!("{prefix}{}.{parameter}", self.projection()),
-            ["embeddings", part] => {
+            ["span_head"] => format!("qa_outputs.{parameter}"),
+            ["transform"] => format!("{}.{parameter}", self.masked_head()[0]),
+            ["norm"] => format!("{}.{parameter}", self.masked_head()[1]),
+            [] => format!("{}.{parameter}", self.masked_head()[2]),
+            ["encoder", "projection"] => format!("{prefix}{}.{parameter}", self.projection()),
+            ["encoder", "embeddings", part] => {
                 let (_, part) = find(EMBEDDINGS, |entry| entry.0 == part);
                 format!("{prefix}embeddings.{part}.{parameter}")
             }
-            ["layers", index, part] => {
+            ["encoder", "layers", index, part] => {
                 let index = index.parse().expect("layers are numbered");
                 format!(
                     "{prefix}encoder.{}.{parameter}",
@@ -89,6 +89,26 @@ impl Names {
                 )
             }
             _ => unreachable!("the model has no part {module:?}"),
+        }
+    }
+
+    /// Of the head that guesses masked tokens: its linear layer, its layer norm, and what holds its bias.
+    fn masked_head(self) -> [&'static str; 3] {
+        match self.family {
+            Family::Bert => [
+                "cls.predictions.transform.dense",
+                "cls.predictions.transform.LayerNorm",
+                "cls.predictions",
+            ],
+            Family::Electra => [
+                "generator_predictions.dense",
+                "generator_predictions.LayerNorm",
+                "generator_lm_head",
+            ],
+            Family::Roberta | Family::XlmRoberta | Family::Camembert => {
+                ["lm_head.dense", "lm_head.layer_norm", "lm_head"]
+            }
+            Family::Albert => ["predictions.dense", "predictions.LayerNorm", "predictions"],
         }
     }
 
@@ -117,9 +137,9 @@ fn find<T: Copy, const N: usize>(table: [T; N], wanted: impl Fn(&T) -> bool) -> 
 
 /// Builds the model of a checkpoint directory's `config.json` and fills it from its `model.safetensors`.
 ///
-/// Parameters of other heads are left aside. A missing span head is drawn from `device`'s generator and
+/// Parameters of other heads are left aside. A missing head is drawn from `device`'s generator and
 /// reported in the returned names; any other missing or mis-shaped parameter is refused.
-pub fn load(directory: &Path, device: &Device) -> Result<(SpanModel, Vec<String>)> {
+pub fn load<M: Encodes>(directory: &Path, device: &Device) -> Result<(M, Vec<String>)> {
     let config = EncoderConfig::read(&directory.join("config.json"))?;
     let path = directory.join("model.safetensors");
     let file = File::open(&path)?;
@@ -140,14 +160,16 @@ pub fn load(directory: &Path, device: &Device) -> Result<(SpanModel, Vec<String>
         missing: Vec::new(),
         problems: Vec::new(),
     };
-    let model = SpanModel::new(&config, device).map(&mut loader);
+    let model = M::new(&config, device).map(&mut loader);
     let Loader {
         missing,
         mut problems,
         ..
     } = loader;
-    let (head, absent): (Vec<_>, Vec<_>) =
-        missing.into_iter().partition(|name| name.starts_with(HEAD));
+    let prefix = config.model_type.prefix();
+    let (absent, head): (Vec<_>, Vec<_>) = missing
+        .into_iter()
+        .partition(|name| name.starts_with(prefix));
     problems.extend(absent.into_iter().map(|name| format!("{name} is missing")));
     ensure!(
         problems.is_empty(),
@@ -160,7 +182,7 @@ pub fn load(directory: &Path, device: &Device) -> Result<(SpanModel, Vec<String>
 }
 
 /// Writes the parameters of a model that `config` describes, as f32 under Hugging Face's names.
-pub fn save(model: &SpanModel, config: &EncoderConfig, path: &Path) -> Result<()> {
+pub fn save<M: Encodes>(model: &M, config: &EncoderConfig, path: &Path) -> Result<()> {
     let mut collector = Collector {
         names: Names::of(config),
         path: Place::default(),

@@ -1,6 +1,6 @@
 //! The operations composed from Burn's own, on any device. What a kernel computes is defined here.
 
-use burn::tensor::{Distribution, FloatDType, Int, Tensor, activation, module};
+use burn::tensor::{Distribution, FloatDType, Tensor, activation, module};
 
 use crate::{Precision, to_f32, to_precision};
 
@@ -74,15 +74,11 @@ pub fn attention(
         .reshape([batch, tokens, hidden])
 }
 
-/// See [`crate::position_cross_entropy`].
-pub fn position_cross_entropy(
-    logits: Tensor<2>,
-    mask: Tensor<2>,
-    targets: Tensor<1, Int>,
-) -> Tensor<1> {
+/// See [`crate::cross_entropy`].
+pub fn cross_entropy(logits: Tensor<2>, mask: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
     let log_probabilities = activation::log_softmax(logits + mask, 1);
-    log_probabilities
-        .gather(1, targets.unsqueeze_dim(1))
+    (log_probabilities * target)
+        .sum_dim(1)
         .squeeze_dim::<1>(1)
         .neg()
 }

@@ -211,18 +211,14 @@ pub fn attention(
     }
 }
 
-/// Cross-entropy of one position per row against the softmax over the row's real tokens.
+/// Cross-entropy of a distribution per row against the softmax over the row's real tokens.
 ///
 /// # Shapes
 /// - logits: `[batch, tokens]`, f32
 /// - mask: `[batch, tokens]`, 0 for real tokens, [`MASKED`] for padding, which then has no say: a row's
 ///   loss does not depend on what it is batched with
-/// - targets: `[batch]`
+/// - target: `[batch, tokens]`, the share of every token, 1 together
 /// - output: `[batch]`
-pub fn position_cross_entropy(
-    logits: Tensor<2>,
-    mask: Tensor<2>,
-    targets: Tensor<1, Int>,
-) -> Tensor<1> {
-    compose::position_cross_entropy(logits, mask, targets)
+pub fn cross_entropy(logits: Tensor<2>, mask: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
+    compose::cross_entropy(logits, mask, target)
 }

@@ -55,6 +55,9 @@ pub fn template(tokenizer: &Tokenizer) -> Result<Template> {
         question_type: 0,
         paragraph_type: 0,
         padding_id: padding_id(tokenizer)?,
+        mask_id: ["[MASK]", "<mask>"]
+            .iter()
+            .find_map(|token| tokenizer.token_to_id(token)),
     };
     let mut seen = None;
     for (index, (&id, &token_type)) in encoding

@@ -8,17 +8,17 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use burn::module::Module;
 use burn::optim::GradientsAccumulator;
-use burn::tensor::{Device, Distribution, Int, Tensor};
+use burn::tensor::{Device, Distribution, Tensor};
 use clap::{Parser, ValueEnum};
 use serde_json::json;
 use spanwise_artifact::program;
 use spanwise_model::batch::Batch;
 use spanwise_model::config::EncoderConfig;
-use spanwise_model::encoder::SpanModel;
+use spanwise_model::encoder::{Encodes, SpanModel};
 use spanwise_model::train::backward::Backward;
 use spanwise_model::train::memory::TrainingMemory;
-use spanwise_model::train::optimizer::AdamW;
-use spanwise_model::train::span_loss;
+use spanwise_model::train::objective::{Example, Targets};
+use spanwise_model::train::optimizer::{AdamW, OptimizerSettings};
 use spanwise_model::weights;
 use spanwise_ops::{Precision, device};
 
@@ -88,14 +88,17 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
 
     let memory_before = resident_bytes("VmRSS");
-    let (mut model, _) = weights::load(&arguments.checkpoint, &device)?;
-    let mut optimizer = AdamW::new(0.01, 1.0);
+    let (mut model, _) = weights::load::<SpanModel>(&arguments.checkpoint, &device)?;
+    let mut optimizer = AdamW::new(OptimizerSettings::uniform(0.01, 1.0));
     let batch = input(&device);
-    let target = |offset: i64| -> Tensor<1, Int> {
-        let position = |row: usize| 40 + row as i64 * 3 + offset;
-        let positions: Vec<i64> = (0..arguments.batch).map(position).collect();
-        Tensor::from_data(positions.as_slice(), &device)
-    };
+    let examples: Vec<Example> = (0..arguments.batch)
+        .map(|row| Example {
+            start: 40 + 3 * row,
+            end: 45 + 3 * row,
+            rows: 1,
+        })
+        .collect();
+    let targets = Targets::new(&examples, 0.0, &batch.mask);
     let train_step_s = median(arguments.repeats, || {
         let mut gradients = GradientsAccumulator::new();
         let backward = Backward {
@@ -104,7 +107,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             precision,
             seed: 0,
         };
-        let loss = |logits| span_loss(logits, batch.mask.clone(), target(0), target(5)).mean();
+        let loss = |hidden| targets.boundaries(&model.logits(hidden)).mean();
         let loss = backward.run(arguments.checkpoint_activations, loss, &mut gradients);
         let updated = optimizer.step(model.clone(), gradients.grads(), 3e-5, 1.0)?;
         model = updated.0;

@@ -9,6 +9,7 @@ use spanwise_artifact::settings::{Precision, PredictSettings};
 use spanwise_artifact::windows::WindowFile;
 use spanwise_artifact::{Draft, Job, Split, Stage, program};
 use spanwise_model::config::EncoderConfig;
+use spanwise_model::encoder::SpanModel;
 use spanwise_model::score::Scorer;
 use spanwise_model::{run, weights};
 
@@ -21,7 +22,7 @@ fn predict(job: &Job, draft: &mut Draft) -> Result<()> {
     let device = run::open_device(job)?;
     let directory = job.input("train")?;
     let layout = run::read_layout(job, &EncoderConfig::read(&directory.join("config.json"))?)?;
-    let (model, missing) = weights::load(directory, &device)?;
+    let (model, missing) = weights::load::<SpanModel>(directory, &device)?;
     anyhow::ensure!(missing.is_empty(), "the trained model has no span head");
     let scorer = Scorer {
         model: &model,

@@ -1,7 +1,6 @@
 //! The train stage: windows and a checkpoint → a fine-tuned model in Hugging Face layout.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use burn::module::Module;
@@ -10,8 +9,10 @@ use spanwise_artifact::settings::TrainSettings;
 use spanwise_artifact::windows::WindowFile;
 use spanwise_artifact::{Draft, Job, Split, Stage, program};
 use spanwise_model::config::EncoderConfig;
+use spanwise_model::encoder::SpanModel;
 use spanwise_model::train::log::TrainingLog;
 use spanwise_model::train::memory::TrainingMemory;
+use spanwise_model::train::optimizer::OptimizerSettings;
 use spanwise_model::train::state::{SavedState, Training};
 use spanwise_model::train::{Run, export};
 use spanwise_model::{run, weights};
@@ -35,7 +36,7 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
     let dev_questions = Questions::read(job.input("data")?, Split::Dev)?;
 
     device.seed(seed);
-    let (model, initialised) = weights::load(checkpoint, &device)?;
+    let (model, initialised) = weights::load::<SpanModel>(checkpoint, &device)?;
     if !initialised.is_empty() {
         tracing::info!(
             "not in the checkpoint, so newly initialised: {}",
@@ -61,51 +62,25 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
         dev: dev.as_ref().zip(dev_questions.as_ref()),
     };
     let log_path = draft.log_file("training.jsonl");
-    let mut training = Training::new(model, &settings, precision);
-    let state = saved_state(job)?;
-    if state.restore(&mut training, &log_path, &device)? {
-        tracing::info!(
-            "going on after step {}, where it was interrupted",
-            training.step
-        );
-    }
+    let optimizer = OptimizerSettings {
+        weight_decay: settings.weight_decay,
+        max_grad_norm: settings.max_grad_norm,
+        layer_decay: settings.layer_decay,
+        layers: model.encoder.layers.len(),
+    };
+    let mut training = Training::new(model, optimizer, settings.ema, precision);
+    let mut state = SavedState::of(job)?;
+    state.restore(&mut training, &log_path, &device)?;
     let mut log = TrainingLog::open(&log_path)?;
-    let mut saved = Instant::now();
     run.train(&mut training, &mut log, |training| {
-        if saved.elapsed() >= SAVE_INTERVAL {
-            state.save(training, &checkpoint.join("config.json"), &log_path)?;
-            saved = Instant::now();
-        }
-        Ok(())
+        state.save_if_due(training, &checkpoint.join("config.json"), &log_path)
     })?;
     export::write(
         job,
-        &training.model.valid(),
+        &training.result().valid(),
         &config,
         log.last_evaluation(),
         draft,
     )?;
     state.remove()
-}
-
-/// What is lost at most when a run is interrupted.
-const SAVE_INTERVAL: Duration = Duration::from_secs(300);
-
-/// The state of this job's run, beside the artifact that it is to become.
-fn saved_state(job: &Job) -> Result<SavedState> {
-    let name = job
-        .output
-        .file_name()
-        .context("the output directory has no name")?;
-    let directory = format!(".state-{}", name.to_string_lossy());
-    let identity = serde_json::json!({
-        "settings": job.settings,
-        "seed": job.seed,
-        "inputs": job.input_contents()?,
-        "code": job.code,
-    });
-    Ok(SavedState::new(
-        job.output.with_file_name(directory),
-        identity,
-    ))
 }

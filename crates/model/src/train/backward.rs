@@ -6,13 +6,13 @@ use burn::tensor::{Gradients, Tensor};
 use spanwise_ops::Precision;
 
 use crate::batch::Batch;
-use crate::encoder::{SpanLogits, SpanModel};
+use crate::encoder::{Encoder, Encodes};
 use crate::train::epoch::mix;
 
 /// One pass forward and back.
-pub struct Backward<'a> {
+pub struct Backward<'a, M> {
     /// On a device that records gradients.
-    pub model: &'a SpanModel,
+    pub model: &'a M,
     /// Its input.
     pub batch: &'a Batch,
     /// Of matrix products.
@@ -22,13 +22,14 @@ pub struct Backward<'a> {
     pub seed: u64,
 }
 
-impl Backward<'_> {
-    /// Adds to `gradients` and gives the loss, one element.
+impl<M: Encodes> Backward<'_, M> {
+    /// Adds to `gradients` and gives the loss, one element. `loss` gets what the encoder wrote, `[batch, tokens,
+    /// hidden]`.
     pub fn run(
         &self,
         recomputes: bool,
-        loss: impl FnOnce(SpanLogits) -> Tensor<1>,
-        gradients: &mut GradientsAccumulator<SpanModel>,
+        loss: impl FnOnce(Tensor<3>) -> Tensor<1>,
+        gradients: &mut GradientsAccumulator<M>,
     ) -> Tensor<1> {
         if recomputes {
             self.recomputing_activations(loss, gradients)
@@ -39,14 +40,16 @@ impl Backward<'_> {
 
     fn keeping_activations(
         &self,
-        loss: impl FnOnce(SpanLogits) -> Tensor<1>,
-        gradients: &mut GradientsAccumulator<SpanModel>,
+        loss: impl FnOnce(Tensor<3>) -> Tensor<1>,
+        gradients: &mut GradientsAccumulator<M>,
     ) -> Tensor<1> {
-        let mut hidden = self.embed(self.model);
-        for pass in 0..self.model.passes().len() {
-            hidden = self.layer(self.model, pass, hidden);
+        let encoder = self.model.encoder();
+        let mut hidden = self.embed(encoder);
+        for pass in 0..encoder.passes().len() {
+            hidden = self.layer(encoder, pass, hidden);
         }
-        let loss = loss(self.model.logits(hidden));
+        self.seed_block(encoder.passes().len() + 1);
+        let loss = loss(hidden);
         self.add(loss.backward(), gradients);
         loss.inner()
     }
@@ -54,11 +57,12 @@ impl Backward<'_> {
     /// Keeps what stands between layers, and computes each layer again for its gradients (Chen et al., 2016).
     fn recomputing_activations(
         &self,
-        loss: impl FnOnce(SpanLogits) -> Tensor<1>,
-        gradients: &mut GradientsAccumulator<SpanModel>,
+        loss: impl FnOnce(Tensor<3>) -> Tensor<1>,
+        gradients: &mut GradientsAccumulator<M>,
     ) -> Tensor<1> {
         // With no parameter to learn, nothing is recorded, but dropout is still active.
-        let frozen = self.model.clone().no_grad();
+        let encoder = self.model.encoder();
+        let frozen = encoder.clone().no_grad();
         let passes = frozen.passes().len();
         let mut between = vec![self.embed(&frozen)];
         for pass in 0..passes {
@@ -68,36 +72,37 @@ impl Backward<'_> {
 
         let mut input = || between.pop().expect("one a layer").require_grad();
         let last = input();
-        let loss = loss(self.model.logits(last.clone()));
+        self.seed_block(passes + 1);
+        let loss = loss(last.clone());
         let mut found = loss.backward();
         let mut gradient = take(&last, &mut found);
         self.add(found, gradients);
         for pass in (0..passes).rev() {
             let input = input();
-            let output = self.layer(self.model, pass, input.clone());
+            let output = self.layer(encoder, pass, input.clone());
             let mut found = backward_from(output, gradient);
             gradient = take(&input, &mut found);
             self.add(found, gradients);
         }
-        self.add(backward_from(self.embed(self.model), gradient), gradients);
+        self.add(backward_from(self.embed(encoder), gradient), gradients);
         loss.inner()
     }
 
-    fn embed(&self, model: &SpanModel) -> Tensor<3> {
+    fn embed(&self, encoder: &Encoder) -> Tensor<3> {
         self.seed_block(0);
-        model.embed(self.batch, self.precision)
+        encoder.embed(self.batch, self.precision)
     }
 
-    fn layer(&self, model: &SpanModel, pass: usize, hidden: Tensor<3>) -> Tensor<3> {
+    fn layer(&self, encoder: &Encoder, pass: usize, hidden: Tensor<3>) -> Tensor<3> {
         self.seed_block(pass + 1);
-        model.passes()[pass].forward(hidden, &self.batch.mask, self.precision)
+        encoder.passes()[pass].forward(hidden, &self.batch.mask, self.precision)
     }
 
     fn seed_block(&self, block: usize) {
         self.batch.mask.device().seed(mix(self.seed, block as u64));
     }
 
-    fn add(&self, found: Gradients, gradients: &mut GradientsAccumulator<SpanModel>) {
+    fn add(&self, found: Gradients, gradients: &mut GradientsAccumulator<M>) {
         let found = GradientsParams::from_grads(found, self.model);
         gradients.accumulate(self.model, found);
     }

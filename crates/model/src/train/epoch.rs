@@ -1,4 +1,4 @@
-//! One pass over the training questions: a window drawn for each, batches of similar length.
+//! One pass over the training questions: windows drawn for each, batches of similar length.
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -12,6 +12,35 @@ use crate::train::placement;
 /// enough that batches stay random.
 const BATCHES_SORTED_TOGETHER: usize = 16;
 
+/// A question to learn from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// One that holds the answer, then those drawn from the rest of the paragraph.
+    pub windows: Vec<Window>,
+}
+
+impl Example {
+    /// Length in tokens of the longest window's input.
+    pub fn length(&self, file: &WindowFile, layout: &Layout) -> usize {
+        let lengths = self
+            .windows
+            .iter()
+            .map(|window| input_length(file, layout, window));
+        lengths.max().unwrap_or(0)
+    }
+}
+
+/// How an epoch is drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Draw {
+    /// Questions a batch.
+    pub batch_size: usize,
+    /// Windows without the answer beside the one with it.
+    pub negative_windows: usize,
+    /// Decides windows and order.
+    pub seed: u64,
+}
+
 /// Questions that can be learned from: those with an answer that fits a window.
 pub fn trainable(file: &WindowFile, layout: &Layout) -> Vec<usize> {
     let fits = |&question: &usize| {
@@ -22,48 +51,65 @@ pub fn trainable(file: &WindowFile, layout: &Layout) -> Vec<usize> {
     (0..file.questions()).filter(fits).collect()
 }
 
-/// The batches of epoch `epoch`: every question once, windows and order drawn from `seed` and `epoch`.
+/// The batches of epoch `epoch`: every question once.
 pub fn batches(
     file: &WindowFile,
     layout: &Layout,
     questions: &[usize],
-    batch_size: usize,
-    seed: u64,
+    draw: Draw,
     epoch: usize,
-) -> Vec<Vec<Window>> {
-    let mut random = StdRng::seed_from_u64(mix(seed, epoch as u64));
-    let mut windows: Vec<Window> = questions
+) -> Vec<Vec<Example>> {
+    let mut random = StdRng::seed_from_u64(mix(draw.seed, epoch as u64));
+    let mut examples: Vec<Example> = questions
         .iter()
-        .filter_map(|&question| draw(file, layout, question, &mut random))
+        .filter_map(|&question| example(file, layout, question, draw.negative_windows, &mut random))
         .collect();
-    windows.shuffle(&mut random);
-    let mut batches = Vec::with_capacity(windows.len().div_ceil(batch_size));
-    for pool in windows.chunks_mut(batch_size * BATCHES_SORTED_TOGETHER) {
-        pool.sort_by_key(|window| input_length(file, layout, window));
-        batches.extend(pool.chunks(batch_size).map(<[Window]>::to_vec));
+    examples.shuffle(&mut random);
+    by_length(
+        examples,
+        |example| example.length(file, layout),
+        draw.batch_size,
+        &mut random,
+    )
+}
+
+/// Shuffled items in batches of similar length, the batches in random order.
+pub fn by_length<T>(
+    mut items: Vec<T>,
+    length: impl Fn(&T) -> usize,
+    batch_size: usize,
+    random: &mut impl Rng,
+) -> Vec<Vec<T>> {
+    let mut batches = Vec::with_capacity(items.len().div_ceil(batch_size));
+    while !items.is_empty() {
+        let rest = items.split_off(items.len().min(batch_size * BATCHES_SORTED_TOGETHER));
+        items.sort_by_key(&length);
+        while !items.is_empty() {
+            let others = items.split_off(items.len().min(batch_size));
+            batches.push(std::mem::replace(&mut items, others));
+        }
+        items = rest;
     }
-    batches.shuffle(&mut random);
+    batches.shuffle(random);
     batches
 }
 
-fn draw(
+fn example(
     file: &WindowFile,
     layout: &Layout,
     question: usize,
+    negative_windows: usize,
     random: &mut impl Rng,
-) -> Option<Window> {
+) -> Option<Example> {
     let tokens = file.paragraph_tokens(question).len();
     let room = layout.room(file.question_tokens(question).len());
-    let range = placement::draw(
-        layout.placement,
-        tokens,
-        room,
-        file.answer(question)?,
-        random,
-    )?;
-    Some(Window {
-        question,
-        tokens: range,
+    let answer = file.answer(question)?;
+    let positive = placement::draw(layout.placement, tokens, room, answer, random)?;
+    let negatives =
+        (0..negative_windows).filter_map(|_| placement::without(tokens, room, answer, random));
+    let windows = std::iter::once(positive).chain(negatives);
+    Some(Example {
+        windows: windows.map(|tokens| Window { question, tokens }).collect(),
     })
 }
 

@@ -11,7 +11,7 @@ use spanwise_artifact::{Draft, Job, jsonl};
 use crate::config::EncoderConfig;
 use crate::encoder::SpanModel;
 use crate::train::log::Evaluation;
-use crate::weights;
+use crate::{run, weights};
 
 /// Files of the checkpoint that describe it and not the fine-tuned model.
 const REPLACED: [&str; 5] = [
@@ -19,7 +19,7 @@ const REPLACED: [&str; 5] = [
     "model.safetensors",
     "README.md",
     "origin.json",
-    Manifest::FILE,
+    "training.jsonl",
 ];
 
 /// Writes weights, configuration, tokenizer and model card.
@@ -42,13 +42,7 @@ pub fn write(
     document[dtype.unwrap_or("torch_dtype")] = "float32".into();
     jsonl::write_document(&draft.file("config.json"), &document)?;
 
-    for entry in fs_err::read_dir(checkpoint)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !REPLACED.contains(&name.as_str()) {
-            fs_err::copy(entry.path(), draft.file(&name))?;
-        }
-    }
+    run::copy_checkpoint(checkpoint, draft, &REPLACED)?;
     let card = card(job, checkpoint, evaluation)?;
     fs_err::write(draft.log_file("README.md"), card)?;
     Ok(())

@@ -112,7 +112,7 @@ mod tests {
     use spanwise_ops::device;
 
     use super::*;
-    use crate::encoder::SpanModel;
+    use crate::encoder::{Encodes, SpanModel};
 
     #[test]
     fn parameters_are_those_of_the_model() {

@@ -1,10 +1,14 @@
-//! Fine-tuning on spans: the whole loop on one screen.
+//! Fine-tuning on spans: the loop, and one batch's gradients.
 
+mod adversary;
 pub mod backward;
 pub mod epoch;
 pub mod export;
 pub mod log;
+pub mod mask;
+pub mod mean;
 pub mod memory;
+pub mod objective;
 pub mod optimizer;
 pub mod scaler;
 pub mod schedule;
@@ -17,21 +21,23 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, ensure};
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use spanwise_artifact::progress::Progress;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::settings::TrainSettings;
-use spanwise_artifact::windows::{Layout, Window, WindowFile};
+use spanwise_artifact::windows::{Layout, WindowFile};
 use spanwise_artifact::{Characters, UserError};
-use spanwise_ops as ops;
 use spanwise_ops::Precision;
 
-use crate::batch::{Batch, within_budget};
-use crate::encoder::{SpanLogits, SpanModel};
+use crate::batch::{self, Batch, within_budget};
+use crate::encoder::SpanModel;
 use crate::score::{Scorer, answer_in};
 use backward::Backward;
-use epoch::mix;
+use epoch::{Draw, Example, mix};
 use log::{Evaluation, Record, TrainingLog};
+use objective::Targets;
 use state::Training;
 
 /// Longest dev answer considered while training, in characters. Only measures progress.
@@ -60,15 +66,19 @@ impl Run<'_> {
     /// after every step.
     pub fn train(
         &self,
-        training: &mut Training,
+        training: &mut Training<SpanModel>,
         log: &mut TrainingLog,
-        mut after_step: impl FnMut(&Training) -> Result<()>,
+        mut after_step: impl FnMut(&Training<SpanModel>) -> Result<()>,
     ) -> Result<()> {
         let settings = self.settings;
         let questions = epoch::trainable(self.train, self.layout);
         ensure!(
             !questions.is_empty(),
             UserError::new("no training question has an answer that fits a window")
+        );
+        ensure!(
+            self.mask_id().is_some() || settings.mask_inputs == 0.0,
+            UserError::new("train.mask_inputs needs a masking token, and the tokenizer has none")
         );
         let steps_per_epoch = questions.len().div_ceil(settings.batch_size);
         let total = settings.epochs * steps_per_epoch;
@@ -80,14 +90,12 @@ impl Run<'_> {
         let mut progress = Progress::new("train", total - training.step);
         while training.step < total {
             let epoch = training.step / steps_per_epoch;
-            let batches = epoch::batches(
-                self.train,
-                self.layout,
-                &questions,
-                settings.batch_size,
-                self.seed,
-                epoch,
-            );
+            let draw = Draw {
+                batch_size: settings.batch_size,
+                negative_windows: settings.negative_windows,
+                seed: self.seed,
+            };
+            let batches = epoch::batches(self.train, self.layout, &questions, draw, epoch);
             for batch in &batches[training.step % steps_per_epoch..] {
                 let note = self.step(training, batch, epoch, total, log)?;
                 progress.note(note);
@@ -97,7 +105,7 @@ impl Run<'_> {
                     .evaluate_every
                     .is_some_and(|every| step.is_multiple_of(every));
                 if every || step.is_multiple_of(steps_per_epoch) {
-                    self.log_evaluation(&training.model, step, epoch, log)?;
+                    self.log_evaluation(training.result(), step, epoch, log)?;
                 }
                 after_step(training)?;
             }
@@ -108,42 +116,26 @@ impl Run<'_> {
     /// One optimizer step, on one batch. Gives a note on it for people.
     fn step(
         &self,
-        training: &mut Training,
-        batch: &[Window],
+        training: &mut Training<SpanModel>,
+        batch: &[Example],
         epoch: usize,
         total: usize,
         log: &mut TrainingLog,
     ) -> Result<String> {
-        let Training {
-            model,
-            optimizer,
-            scaler,
-            step,
-        } = training;
         let began = Instant::now();
-        let learning_rate = schedule::learning_rate(self.settings, *step, total);
-        let seed = mix(self.seed, *step as u64);
-        let scale = scaler.scale();
-        let (loss, gradients, tokens) = self.gradients(model, batch, seed, scale)?;
-        let (updated, gradient_norm) =
-            optimizer.step(model.clone(), gradients, learning_rate, scale)?;
-        ensure!(
-            scaler.update(!gradient_norm.is_finite()),
-            UserError::new(format!(
-                "training diverged at step {step}: the gradient norm is {gradient_norm}"
-            ))
-            .hint("lower train.learning_rate or raise train.warmup")
-        );
-        *model = updated;
-        *step += 1;
+        let learning_rate = schedule::learning_rate(self.settings, training.step, total);
+        let seed = mix(self.seed, training.step as u64);
+        let loss_scale = training.loss_scale();
+        let (loss, gradients, tokens) = self.gradients(&training.model, batch, seed, loss_scale)?;
+        let gradient_norm = training.update(gradients, learning_rate)?;
         let tokens_per_second = tokens as f64 / began.elapsed().as_secs_f64();
         log.push(Record::Step {
-            step: *step,
+            step: training.step,
             epoch: epoch + 1,
             loss,
             learning_rate,
             gradient_norm,
-            loss_scale: scaler.is_dynamic().then_some(scale),
+            loss_scale: training.scales_loss().then_some(loss_scale),
             tokens_per_second,
         })?;
         Ok(format!("loss {loss:.3}, {tokens_per_second:.0} tokens/s"))
@@ -151,38 +143,60 @@ impl Run<'_> {
 
     /// Mean loss of a batch, the gradients of that loss times `scale`, and the number of real tokens. The
     /// batch goes through the model in micro-batches; each counts by its share of questions, so the split
-    /// changes nothing. `seed` decides what dropout drops.
+    /// changes nothing. `seed` decides what dropout drops and what is masked.
     pub fn gradients(
         &self,
         model: &SpanModel,
-        batch: &[Window],
+        batch: &[Example],
         seed: u64,
         scale: f64,
     ) -> Result<(f64, GradientsParams, usize)> {
         let mut gradients = GradientsAccumulator::new();
         let mut losses = Vec::new();
         let mut tokens = 0;
-        for (index, windows) in
-            within_budget(self.train, self.layout, batch, self.tokens_per_pass())
-                .into_iter()
-                .enumerate()
+        let passes = if self.settings.r_drop > 0.0 { 2 } else { 1 };
+        let size = |example: &Example| {
+            let rows = passes * example.windows.len();
+            (rows, example.length(self.train, self.layout))
+        };
+        for (index, examples) in within_budget(batch, size, self.tokens_per_pass())
+            .into_iter()
+            .enumerate()
         {
-            let input = Batch::from_windows(self.train, self.layout, windows, self.device);
-            tokens += input.tokens;
-            let loss = |logits| {
-                let (starts, ends) = self.targets(windows);
-                span_loss(logits, input.mask.clone(), starts, ends)
-                    .sum()
-                    .mul_scalar(scale / batch.len() as f64)
+            let seed = mix(seed, index as u64);
+            let once = self.input(examples, seed);
+            tokens += once.tokens;
+            let targets = self.targets(examples, &once.mask);
+            let input = if passes == 2 {
+                once.twice()
+            } else {
+                once.clone()
             };
-            let backward = Backward {
-                model,
-                batch: &input,
-                precision: self.precision,
-                seed: mix(seed, index as u64),
+            let backward = |model: &SpanModel, gradients: &mut GradientsAccumulator<SpanModel>| {
+                let backward = Backward {
+                    model,
+                    batch: &input,
+                    precision: self.precision,
+                    seed,
+                };
+                let loss = |hidden| {
+                    objective::loss(model, &hidden, &once.mask, &targets, self.settings)
+                        .mul_scalar(scale / batch.len() as f64)
+                };
+                let recomputes = self.settings.checkpoint_activations;
+                backward.run(recomputes, loss, gradients)
             };
-            let recomputes = self.settings.checkpoint_activations;
-            losses.push(backward.run(recomputes, loss, &mut gradients));
+            if self.settings.fgm > 0.0 {
+                let mut clean = GradientsAccumulator::new();
+                losses.push(backward(model, &mut clean));
+                let clean = clean.grads();
+                if let Some(attacked) = adversary::attack(model, &clean, self.settings.fgm) {
+                    backward(&attacked, &mut gradients);
+                }
+                gradients.accumulate(model, clean);
+            } else {
+                losses.push(backward(model, &mut gradients));
+            }
         }
         let loss = Tensor::cat(losses, 0)
             .sum()
@@ -196,21 +210,55 @@ impl Run<'_> {
         self.settings.micro_batch_size() * self.layout.max_length
     }
 
-    /// Input positions of the answers' first and last tokens, `[batch]` each.
-    fn targets(&self, windows: &[Window]) -> (Tensor<1, Int>, Tensor<1, Int>) {
-        let positions = windows.iter().map(|window| {
-            let question = self.train.question_tokens(window.question).len();
-            let paragraph = self.layout.template.paragraph_start(question);
+    /// The windows of `examples` as the model reads them, some of their tokens masked.
+    fn input(&self, examples: &[Example], seed: u64) -> Batch {
+        let mut random = StdRng::seed_from_u64(seed);
+        let rows: Vec<batch::Row> = examples
+            .iter()
+            .flat_map(|example| &example.windows)
+            .map(|window| {
+                let (mut ids, types) = batch::row(self.train, self.layout, window);
+                if let Some(mask) = self.mask_id() {
+                    let texts = batch::text(self.train, self.layout, window);
+                    let answer = answer_in(self.train, window)
+                        .map(|(first, last)| texts[1].start + first..=texts[1].start + last);
+                    for text in texts {
+                        let places = mask::draw(&text, self.settings.mask_inputs, 1, &mut random);
+                        for place in places {
+                            if answer
+                                .as_ref()
+                                .is_none_or(|answer| !answer.contains(&place))
+                            {
+                                ids[place] = mask;
+                            }
+                        }
+                    }
+                }
+                (ids, types)
+            })
+            .collect();
+        Batch::from_rows(&rows, self.layout.template.padding_id, self.device)
+    }
+
+    /// The masking token, where inputs are masked.
+    fn mask_id(&self) -> Option<u32> {
+        let mask = self.layout.template.mask_id;
+        mask.filter(|_| self.settings.mask_inputs > 0.0)
+    }
+
+    fn targets(&self, examples: &[Example], mask: &Tensor<2>) -> Targets {
+        let places = examples.iter().map(|example| {
+            let window = &example.windows[0];
+            let [_, paragraph] = batch::text(self.train, self.layout, window);
             let (first, last) =
-                answer_in(self.train, window).expect("training windows contain their answer");
-            ((paragraph + first) as i64, (paragraph + last) as i64)
+                answer_in(self.train, window).expect("an example's first window has its answer");
+            objective::Example {
+                start: paragraph.start + first,
+                end: paragraph.start + last,
+                rows: example.windows.len(),
+            }
         });
-        let (starts, ends): (Vec<i64>, Vec<i64>) = positions.unzip();
-        let tensor = |values: Vec<i64>| {
-            let shape = [values.len()];
-            Tensor::from_data(TensorData::new(values, shape), self.device)
-        };
-        (tensor(starts), tensor(ends))
+        Targets::new(&places.collect::<Vec<_>>(), self.settings.soft_labels, mask)
     }
 
     fn log_evaluation(
@@ -269,19 +317,4 @@ impl Run<'_> {
             exact as f64 / questions.min(dev.questions()) as f64,
         ))
     }
-}
-
-/// Loss of every row, `[batch]`: the mean of start and end cross-entropy.
-///
-/// `mask`: `[batch, tokens]`, as in [`Batch`]; `starts` and `ends`: input positions of the answers' first
-/// and last tokens, `[batch]`.
-pub fn span_loss(
-    logits: SpanLogits,
-    mask: Tensor<2>,
-    starts: Tensor<1, Int>,
-    ends: Tensor<1, Int>,
-) -> Tensor<1> {
-    let start = ops::position_cross_entropy(logits.start, mask.clone(), starts);
-    let end = ops::position_cross_entropy(logits.end, mask, ends);
-    (start + end).div_scalar(2.0)
 }

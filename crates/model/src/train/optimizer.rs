@@ -16,20 +16,32 @@ const MOMENTS: [&str; 2] = ["first", "second"];
 /// Key of the number of steps in a saved state's metadata.
 const STEPS: &str = "steps";
 
+/// What stays the same through a run.
+#[derive(Debug, Clone, Copy)]
+pub struct OptimizerSettings {
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Largest global norm of the gradients.
+    pub max_grad_norm: f64,
+    /// Factor on the learning rate from the head to the last layer, from it to the one below, and so on down to the
+    /// embeddings (ULMFiT; Howard & Ruder, 2018).
+    pub layer_decay: f64,
+    /// Number of layers with parameters of their own.
+    pub layers: usize,
+}
+
 /// The optimizer of one training run. Its state belongs to parameters by their path in the model.
 pub struct AdamW {
-    weight_decay: f64,
-    max_grad_norm: f64,
+    settings: OptimizerSettings,
     steps: usize,
     moments: BTreeMap<String, [Tensor<1>; 2]>,
 }
 
 impl AdamW {
     /// An optimizer that has seen nothing.
-    pub fn new(weight_decay: f64, max_grad_norm: f64) -> Self {
+    pub fn new(settings: OptimizerSettings) -> Self {
         Self {
-            weight_decay,
-            max_grad_norm,
+            settings,
             steps: 0,
             moments: BTreeMap::new(),
         }
@@ -116,7 +128,7 @@ impl AdamW {
             .collect();
         let norm = optimizer::global_norm(&gradients).div_scalar(loss_scale);
         drop(gradients);
-        let clip = ((norm.clone() + 1e-6) / self.max_grad_norm).clamp_min(1.0);
+        let clip = ((norm.clone() + 1e-6) / self.settings.max_grad_norm).clamp_min(1.0);
         let norm = norm
             .try_into_scalar::<f32>()
             .map_err(|error| anyhow!("{error:?}"))?;
@@ -131,15 +143,23 @@ impl AdamW {
 
         self.steps += 1;
         let divisor = clip.mul_scalar(loss_scale);
-        let (spared, decayed): (Vec<_>, Vec<_>) =
-            slots.into_iter().partition(|(path, _)| is_spared(path));
+        // One call for all parameters that take the same step.
+        let mut groups: BTreeMap<(usize, bool), Vec<(String, Slot)>> = BTreeMap::new();
+        for (path, slot) in slots {
+            let group = (self.settings.depth(&path), is_spared(&path));
+            groups.entry(group).or_default().push((path, slot));
+        }
         let mut updated = BTreeMap::new();
-        for (group, weight_decay) in [(decayed, self.weight_decay), (spared, 0.0)] {
+        for ((depth, spared), group) in groups {
             let (paths, slots): (Vec<String>, Vec<Slot>) = group.into_iter().unzip();
             let settings = optimizer::AdamW {
                 step: self.steps,
-                learning_rate,
-                weight_decay,
+                learning_rate: learning_rate * self.settings.layer_decay.powi(depth as i32),
+                weight_decay: if spared {
+                    0.0
+                } else {
+                    self.settings.weight_decay
+                },
             };
             for (path, slot) in paths
                 .into_iter()
@@ -154,6 +174,30 @@ impl AdamW {
             updated,
         };
         Ok((model.map(&mut writer), f64::from(norm)))
+    }
+}
+
+impl OptimizerSettings {
+    /// One learning rate for all.
+    pub fn uniform(weight_decay: f64, max_grad_norm: f64) -> Self {
+        Self {
+            weight_decay,
+            max_grad_norm,
+            layer_decay: 1.0,
+            layers: 0,
+        }
+    }
+
+    /// How many times the learning rate of a parameter decays: not at all where all are the same.
+    fn depth(&self, path: &str) -> usize {
+        let mut parts = path.split('.');
+        if self.layer_decay == 1.0 || parts.next() != Some("encoder") {
+            return 0;
+        }
+        let layer = (parts.next() == Some("layers"))
+            .then(|| parts.next()?.parse::<usize>().ok())
+            .flatten();
+        layer.map_or(self.layers + 1, |layer| self.layers - layer)
     }
 }
 

@@ -31,6 +31,34 @@ pub fn draw(
     Some(start..(start + room).min(tokens))
 }
 
+/// Least length in tokens of a window without the answer: shorter ones teach nothing.
+const SHORTEST_WITHOUT: usize = 16;
+
+/// Draws a window of at most `room` tokens from what stands before or after the answer `first..=last`; `None`
+/// where neither is long enough.
+pub fn without(
+    tokens: usize,
+    room: usize,
+    (first, last): (usize, usize),
+    random: &mut impl Rng,
+) -> Option<Range<usize>> {
+    let sides = [0..first, last + 1..tokens].map(|side| {
+        if side.len() < SHORTEST_WITHOUT {
+            0..0
+        } else {
+            side
+        }
+    });
+    let total = sides[0].len() + sides[1].len();
+    if total == 0 {
+        return None;
+    }
+    let longer_is_likelier = usize::from(random.random_range(0..total) >= sides[0].len());
+    let side = sides[longer_is_likelier].clone();
+    let start = random.random_range(side.start..=side.end.saturating_sub(room).max(side.start));
+    Some(start..(start + room).min(side.end))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -76,6 +104,27 @@ mod tests {
         check(5, (4, 4), Some(0..5));
         check(20, (1, 8), Some(1..9));
         check(20, (1, 9), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_without_the_answer_has_none_of_it(
+            tokens in 1usize..600,
+            room in 1usize..300,
+            first in 0.0f64..1.0,
+            length in 1usize..40,
+            seed: u64,
+        ) {
+            let first = (first * tokens as f64) as usize;
+            let last = (first + length - 1).min(tokens - 1);
+            match without(tokens, room, (first, last), &mut StdRng::seed_from_u64(seed)) {
+                Some(window) => {
+                    prop_assert!(window.end <= first || window.start > last);
+                    prop_assert!(!window.is_empty() && window.len() <= room && window.end <= tokens);
+                }
+                None => prop_assert!(first < SHORTEST_WITHOUT && tokens - last - 1 < SHORTEST_WITHOUT),
+            }
+        }
     }
 
     proptest! {

@@ -1,40 +1,82 @@
 //! What a run changes as it goes, and how an interrupted run goes on where it was.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use spanwise_artifact::jsonl;
-use spanwise_artifact::settings::TrainSettings;
+use spanwise_artifact::{Job, UserError, jsonl};
 use spanwise_ops::Precision;
 
 use crate::config::EncoderConfig;
-use crate::encoder::SpanModel;
-use crate::train::optimizer::AdamW;
+use crate::encoder::Encodes;
+use crate::train::mean::RunningMean;
+use crate::train::optimizer::{AdamW, OptimizerSettings};
 use crate::train::scaler::LossScaler;
 use crate::weights;
 
 /// A run so far. Windows, order and dropout are drawn from seed and step, so this is all of it.
-pub struct Training {
+pub struct Training<M> {
     /// What is being trained.
-    pub model: SpanModel,
-    pub(super) optimizer: AdamW,
-    pub(super) scaler: LossScaler,
+    pub model: M,
     /// Steps done.
     pub step: usize,
+    optimizer: AdamW,
+    scaler: LossScaler,
+    mean: Option<RunningMean<M>>,
 }
 
-impl Training {
-    /// A run's beginning.
-    pub fn new(model: SpanModel, settings: &TrainSettings, precision: Precision) -> Self {
+impl<M: Encodes> Training<M> {
+    /// A run's beginning. `ema`: decay of the running mean of the weights, 0 for none.
+    pub fn new(model: M, settings: OptimizerSettings, ema: f64, precision: Precision) -> Self {
         Self {
+            mean: (ema > 0.0).then(|| RunningMean::new(&model, ema)),
             model,
-            optimizer: AdamW::new(settings.weight_decay, settings.max_grad_norm),
+            optimizer: AdamW::new(settings),
             scaler: LossScaler::new(precision),
             step: 0,
         }
+    }
+
+    /// What comes out of the run so far: the running mean of the weights where one is kept, else the last ones.
+    pub fn result(&self) -> &M {
+        self.mean.as_ref().map_or(&self.model, RunningMean::model)
+    }
+
+    /// The factor that the next step's loss is to be multiplied by.
+    pub fn loss_scale(&self) -> f64 {
+        self.scaler.scale()
+    }
+
+    /// Whether that factor changes.
+    pub fn scales_loss(&self) -> bool {
+        self.scaler.is_dynamic()
+    }
+
+    /// One step with the gradients of the scaled loss; gives their norm, unscaled. A step whose gradients overflow
+    /// is not taken.
+    pub fn update(&mut self, gradients: GradientsParams, learning_rate: f64) -> Result<f64> {
+        let scale = self.scaler.scale();
+        let (updated, norm) =
+            self.optimizer
+                .step(self.model.clone(), gradients, learning_rate, scale)?;
+        ensure!(
+            self.scaler.update(!norm.is_finite()),
+            UserError::new(format!(
+                "training diverged at step {}: the gradient norm is {norm}",
+                self.step
+            ))
+            .hint("lower the learning rate or raise the warm-up")
+        );
+        self.model = updated;
+        self.step += 1;
+        if let Some(mean) = &mut self.mean {
+            mean.update(&self.model, self.step);
+        }
+        Ok(norm)
     }
 }
 
@@ -43,7 +85,11 @@ pub struct SavedState {
     directory: PathBuf,
     /// What the run is made from. Another run's state is of no use.
     identity: Value,
+    saved: Instant,
 }
+
+/// What is lost at most when a run is interrupted.
+const SAVE_INTERVAL: Duration = Duration::from_secs(300);
 
 /// What is saved besides arrays and log.
 #[derive(Serialize, Deserialize)]
@@ -55,6 +101,8 @@ struct Header {
 
 const HEADER: &str = "state.json";
 const MODEL: &str = "model.safetensors";
+/// Folder of the running mean's weights.
+const MEAN: &str = "mean";
 const CONFIG: &str = "config.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const LOG: &str = "training.jsonl";
@@ -65,13 +113,49 @@ impl SavedState {
         Self {
             directory,
             identity,
+            saved: Instant::now(),
         }
+    }
+
+    /// The state of a job's run, beside the artifact that it is to become.
+    pub fn of(job: &Job) -> Result<Self> {
+        let name = job
+            .output
+            .file_name()
+            .context("the output directory has no name")?;
+        let directory = format!(".state-{}", name.to_string_lossy());
+        let identity = serde_json::json!({
+            "settings": job.settings,
+            "seed": job.seed,
+            "inputs": job.input_contents()?,
+            "code": job.code,
+        });
+        Ok(Self::new(job.output.with_file_name(directory), identity))
+    }
+
+    /// Saves where that has not been done for five minutes.
+    pub fn save_if_due<M: Encodes>(
+        &mut self,
+        training: &Training<M>,
+        config: &Path,
+        log: &Path,
+    ) -> Result<()> {
+        if self.saved.elapsed() >= SAVE_INTERVAL {
+            self.save(training, config, log)?;
+            self.saved = Instant::now();
+        }
+        Ok(())
     }
 
     /// Replaces what is saved. `config`: the model's `config.json`; `log`: the records so far.
     ///
     /// An interruption while saving may cost what is saved; it never leaves half of it.
-    pub fn save(&self, training: &Training, config: &Path, log: &Path) -> Result<()> {
+    pub fn save<M: Encodes>(
+        &self,
+        training: &Training<M>,
+        config: &Path,
+        log: &Path,
+    ) -> Result<()> {
         let parent = self.directory.parent().unwrap_or(Path::new("."));
         let new = tempfile::Builder::new()
             .prefix(".state-")
@@ -79,7 +163,13 @@ impl SavedState {
         let file = |name: &str| new.path().join(name);
         fs_err::copy(config, file(CONFIG))?;
         fs_err::copy(log, file(LOG))?;
-        weights::save(&training.model, &EncoderConfig::read(config)?, &file(MODEL))?;
+        let described = EncoderConfig::read(config)?;
+        weights::save(&training.model, &described, &file(MODEL))?;
+        if let Some(mean) = &training.mean {
+            fs_err::create_dir(file(MEAN))?;
+            fs_err::copy(config, file(MEAN).join(CONFIG))?;
+            weights::save(mean.model(), &described, &file(MEAN).join(MODEL))?;
+        }
         training.optimizer.save(&file(OPTIMIZER))?;
         let header = Header {
             identity: self.identity.clone(),
@@ -94,7 +184,12 @@ impl SavedState {
 
     /// Takes `training` to where it was saved and puts the records back into `log`; false where there is
     /// nothing saved of this run.
-    pub fn restore(&self, training: &mut Training, log: &Path, device: &Device) -> Result<bool> {
+    pub fn restore<M: Encodes>(
+        &self,
+        training: &mut Training<M>,
+        log: &Path,
+        device: &Device,
+    ) -> Result<bool> {
         let file = |name: &str| self.directory.join(name);
         if !file(HEADER).exists() {
             return Ok(false);
@@ -104,11 +199,19 @@ impl SavedState {
             return Ok(false);
         }
         (training.model, _) = weights::load(&self.directory, device)?;
+        if let Some(mean) = &mut training.mean {
+            let (model, _) = weights::load(&file(MEAN), device)?;
+            mean.restore(model);
+        }
         let plain = device.clone().without_autodiff();
         training.optimizer.restore(&file(OPTIMIZER), &plain)?;
         training.scaler = header.scaler;
         training.step = header.step;
         fs_err::copy(file(LOG), log)?;
+        tracing::info!(
+            "going on after step {}, where it was interrupted",
+            training.step
+        );
         Ok(true)
     }
 

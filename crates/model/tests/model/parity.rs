@@ -6,14 +6,15 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::Device;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use spanwise_artifact::jsonl;
 use spanwise_model::config::EncoderConfig;
-use spanwise_model::train::optimizer::AdamW;
-use spanwise_model::train::span_loss;
+use spanwise_model::encoder::SpanModel;
+use spanwise_model::train::objective::{Example, Targets};
+use spanwise_model::train::optimizer::{AdamW, OptimizerSettings};
 use spanwise_model::weights;
 use spanwise_ops::Precision;
 
@@ -43,8 +44,8 @@ struct Training {
     learning_rate: f64,
     weight_decay: f64,
     max_grad_norm: f64,
-    starts: Vec<i64>,
-    ends: Vec<i64>,
+    starts: Vec<usize>,
+    ends: Vec<usize>,
     losses: Vec<f64>,
     gradient_norms: Vec<f64>,
     after: Case,
@@ -59,11 +60,7 @@ impl Case {
     }
 
     /// Largest difference of a logit of a real token.
-    fn difference(
-        &self,
-        model: &spanwise_model::encoder::SpanModel,
-        device: &Device,
-    ) -> Result<f32> {
+    fn difference(&self, model: &SpanModel, device: &Device) -> Result<f32> {
         let logits = model.forward(&batch(&self.rows(), device), Precision::F32);
         let mut largest = 0f32;
         for (found, expected) in [
@@ -89,7 +86,7 @@ fn expected(kind: &str) -> Result<Expected> {
 /// Compares the logits of the checkpoint in `directory` with those of the tiny encoder of `kind`.
 fn check_logits(directory: &Path, kind: &str, what: &str) -> Result<()> {
     for (name, device) in devices() {
-        let (model, missing) = weights::load(directory, &device)?;
+        let (model, missing) = weights::load::<SpanModel>(directory, &device)?;
         assert!(missing.is_empty(), "{what}: {missing:?}");
         for (index, case) in expected(kind)?.cases.iter().enumerate() {
             let difference = case.difference(&model, &device)?;
@@ -159,7 +156,7 @@ fn a_missing_span_head_is_made_and_said() -> Result<()> {
     let headless = |name: &str| name.replace("qa_outputs", "classifier");
     let directory = renamed("electra", headless, &[])?;
     for (_, device) in devices() {
-        let (_, made) = weights::load(directory.path(), &device)?;
+        let (_, made) = weights::load::<SpanModel>(directory.path(), &device)?;
         assert_eq!(made, ["qa_outputs.weight", "qa_outputs.bias"]);
     }
     Ok(())
@@ -183,13 +180,18 @@ fn optimizer_steps_equal_pytorch() -> Result<()> {
         // Dropout draws from another generator than PyTorch's, so it is switched off.
         let directory = without_dropout()?;
         let device = device.autodiff();
-        let (mut model, _) = weights::load(directory.path(), &device)?;
-        let mut optimizer = AdamW::new(weight_decay, max_grad_norm);
+        let (mut model, _) = weights::load::<SpanModel>(directory.path(), &device)?;
+        let mut optimizer = AdamW::new(OptimizerSettings::uniform(weight_decay, max_grad_norm));
         for (expected_loss, expected_norm) in losses.iter().zip(&gradient_norms) {
             let input = batch(&after.rows(), &device);
-            let targets = |positions: &[i64]| Tensor::<1, Int>::from_data(positions, &device);
+            let examples = starts.iter().zip(&ends).map(|(&start, &end)| Example {
+                start,
+                end,
+                rows: 1,
+            });
+            let targets = Targets::new(&examples.collect::<Vec<_>>(), 0.0, &input.mask);
             let logits = model.forward(&input, Precision::F32);
-            let loss = span_loss(logits, input.mask, targets(&starts), targets(&ends)).mean();
+            let loss = targets.boundaries(&logits).mean();
             let found_loss = loss
                 .clone()
                 .try_into_scalar::<f32>()
@@ -245,7 +247,7 @@ fn what_is_saved_is_what_transformers_saved() -> Result<()> {
             .collect())
     };
     for kind in KINDS {
-        let (model, _) = weights::load(&tiny(kind), &device)?;
+        let (model, _) = weights::load::<SpanModel>(&tiny(kind), &device)?;
         let config = EncoderConfig::read(&tiny(kind).join("config.json"))?;
         let directory = tempfile::tempdir()?;
         let saved = directory.path().join("model.safetensors");
@@ -268,7 +270,7 @@ fn a_checkpoint_that_does_not_fit_is_refused_by_name() -> Result<()> {
     config["num_hidden_layers"] = 4.into();
     config["intermediate_size"] = 97.into();
     jsonl::write_document(&directory.path().join("config.json"), &config)?;
-    let error = weights::load(directory.path(), &device)
+    let error = weights::load::<SpanModel>(directory.path(), &device)
         .expect_err("must be refused")
         .to_string();
     for part in [
@@ -279,7 +281,7 @@ fn a_checkpoint_that_does_not_fit_is_refused_by_name() -> Result<()> {
     }
     config["model_type"] = "t5".into();
     jsonl::write_document(&directory.path().join("config.json"), &config)?;
-    let error = weights::load(directory.path(), &device)
+    let error = weights::load::<SpanModel>(directory.path(), &device)
         .expect_err("must be refused")
         .to_string();
     assert!(
@@ -313,7 +315,7 @@ fn logits_of_a_real_checkpoint_equal_the_peer() -> Result<()> {
     let peer: Peer = jsonl::read_document(&directory.join("logits.json"))
         .context("run hf_reference.py logits first")?;
     for (name, device) in devices() {
-        let (model, missing) = weights::load(directory, &device)?;
+        let (model, missing) = weights::load::<SpanModel>(directory, &device)?;
         assert!(missing.is_empty(), "{missing:?}");
         for case in &peer.cases {
             let rows = case

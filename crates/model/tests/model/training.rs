@@ -7,16 +7,19 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::Scores;
-use spanwise_artifact::settings::{Placement, TrainSettings};
+use spanwise_artifact::settings::{Placement, PretrainSettings, TrainSettings};
 use spanwise_artifact::windows::{Layout, Special, Template, WindowArrays, WindowFile};
 use spanwise_artifact::{Answer, Paragraph, Question, Split, jsonl};
 use spanwise_model::config::EncoderConfig;
-use spanwise_model::encoder::SpanModel;
+use spanwise_model::encoder::{Encodes, MaskedModel, SpanModel};
+use spanwise_model::pretrain;
 use spanwise_model::score::Scorer;
+use spanwise_model::train::Run;
+use spanwise_model::train::epoch::{self, Draw};
 use spanwise_model::train::log::TrainingLog;
-use spanwise_model::train::optimizer::AdamW;
+use spanwise_model::train::mean::RunningMean;
+use spanwise_model::train::optimizer::{AdamW, OptimizerSettings};
 use spanwise_model::train::state::{SavedState, Training};
-use spanwise_model::train::{Run, epoch};
 use spanwise_ops::Precision;
 
 use crate::support::devices;
@@ -33,6 +36,7 @@ fn layout() -> Layout {
         question_type: 0,
         paragraph_type: 1,
         padding_id: 0,
+        mask_id: Some(4),
     };
     Layout {
         max_length: 20,
@@ -156,6 +160,22 @@ fn settings() -> TrainSettings {
     }
 }
 
+/// A run before its first step.
+fn begin(
+    settings: &TrainSettings,
+    device: &Device,
+    precision: Precision,
+) -> Result<Training<SpanModel>> {
+    let model = model(0.1, device)?;
+    let optimizer = OptimizerSettings {
+        weight_decay: settings.weight_decay,
+        max_grad_norm: settings.max_grad_norm,
+        layer_decay: settings.layer_decay,
+        layers: model.encoder.layers.len(),
+    };
+    Ok(Training::new(model, optimizer, settings.ema, precision))
+}
+
 /// Trains and gives the log's records.
 fn train(
     files: &Files,
@@ -175,7 +195,7 @@ fn train(
         dev: Some((&files.dev, &files.dev_questions)),
     };
     let path = files.directory.path().join("training.jsonl");
-    let mut training = Training::new(model(0.1, &device)?, settings, precision);
+    let mut training = begin(settings, &device, precision)?;
     let mut log = TrainingLog::open(&path)?;
     run.train(&mut training, &mut log, |_| Ok(()))?;
     let records = jsonl::read(&path)?.collect();
@@ -247,13 +267,7 @@ fn an_interrupted_run_goes_on_as_if_nothing_had_happened() -> Result<()> {
         let state = |identity: u64| {
             SavedState::new(directory.path().join("state"), serde_json::json!(identity))
         };
-        let begin = || {
-            anyhow::Ok(Training::new(
-                model(0.1, &device)?,
-                &settings,
-                Precision::F32,
-            ))
-        };
+        let begin = || begin(&settings, &device, Precision::F32);
 
         let mut whole = begin()?;
         run.train(&mut whole, &mut TrainingLog::open(&log("whole"))?, |_| {
@@ -353,6 +367,14 @@ fn flatten(model: &SpanModel, gradients: &GradientsParams) -> Vec<f32> {
     flat.1
 }
 
+fn draw(batch_size: usize, seed: u64) -> Draw {
+    Draw {
+        batch_size,
+        negative_windows: 0,
+        seed,
+    }
+}
+
 /// Loss and gradients of the first batch, of 13 questions.
 fn gradients(
     files: &Files,
@@ -373,7 +395,7 @@ fn gradients(
         dev: None,
     };
     let questions = epoch::trainable(&files.train, &layout);
-    let batch = epoch::batches(&files.train, &layout, &questions, 13, 7, 0).remove(0);
+    let batch = epoch::batches(&files.train, &layout, &questions, draw(13, 7), 0).remove(0);
     let (loss, gradients, _) = run.gradients(model, &batch, 11, scale)?;
     Ok((loss, flatten(model, &gradients)))
 }
@@ -482,7 +504,7 @@ fn a_scaled_loss_gives_scaled_gradients_until_they_overflow() -> Result<()> {
 }
 
 /// All parameters, flattened.
-fn parameters(model: &SpanModel) -> Vec<f32> {
+fn parameters<M: Module>(model: &M) -> Vec<f32> {
     struct Flat(Vec<f32>);
     impl ModuleVisitor for Flat {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -513,11 +535,11 @@ fn a_step_that_overflowed_is_not_taken() -> Result<()> {
             dev: None,
         };
         let questions = epoch::trainable(&files.train, &layout);
-        let batches = epoch::batches(&files.train, &layout, &questions, 8, 7, 0);
+        let batches = epoch::batches(&files.train, &layout, &questions, draw(8, 7), 0);
         // One optimizer sees an overflow between two good steps, the other does not.
         let mut after = Vec::new();
         for scales in [&[256.0, 1e9, 256.0][..], &[256.0, 256.0]] {
-            let mut optimizer = AdamW::new(0.01, 1.0);
+            let mut optimizer = AdamW::new(OptimizerSettings::uniform(0.01, 1.0));
             let mut trained = model.clone();
             for &scale in scales {
                 let before = parameters(&trained);
@@ -541,16 +563,20 @@ fn an_epoch_has_every_question_once_and_its_answer_whole() -> Result<()> {
     let layout = layout();
     let questions = epoch::trainable(&files.train, &layout);
     assert_eq!(questions.len(), 64);
-    let draw = |seed, epoch| epoch::batches(&files.train, &layout, &questions, 10, seed, epoch);
+    let draw =
+        |seed, epoch| epoch::batches(&files.train, &layout, &questions, draw(10, seed), epoch);
     let batches = draw(1, 0);
     let mut seen: Vec<usize> = batches
         .iter()
         .flatten()
-        .map(|window| window.question)
+        .map(|example| example.windows[0].question)
         .collect();
     seen.sort_unstable();
     assert_eq!(seen, questions);
-    for window in batches.iter().flatten() {
+    for example in batches.iter().flatten() {
+        let [window] = &example.windows[..] else {
+            panic!("one window without being asked for more");
+        };
         let (first, last) = files.train.answer(window.question).expect("trainable");
         assert!(window.tokens.contains(&first) && window.tokens.contains(&last));
     }
@@ -605,6 +631,259 @@ fn scores_do_not_depend_on_batching() -> Result<()> {
                 );
             }
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_way_to_train_learns() -> Result<()> {
+    let files = files()?;
+    let ways: [(&str, fn(&mut TrainSettings)); 9] = [
+        ("joint_loss", |settings| settings.joint_loss = 0.5),
+        ("soft_labels", |settings| settings.soft_labels = 0.1),
+        ("negative_windows", |settings| settings.negative_windows = 2),
+        ("mask_inputs", |settings| settings.mask_inputs = 0.1),
+        ("multi_sample_dropout", |settings| {
+            settings.multi_sample_dropout = 3;
+        }),
+        ("r_drop", |settings| settings.r_drop = 1.0),
+        ("fgm", |settings| settings.fgm = 0.1),
+        ("layer_decay", |settings| settings.layer_decay = 0.9),
+        ("ema", |settings| settings.ema = 0.9),
+    ];
+    for (name, device) in devices() {
+        let plain = train(&files, &device, &settings(), Precision::F32)?;
+        for (way, set) in &ways {
+            let mut settings = settings();
+            set(&mut settings);
+            assert_eq!(settings.problems(), []);
+            let records = train(&files, &device, &settings, Precision::F32)?;
+            let exact = numbers(&records, "dev_exact_match");
+            assert!(exact.last() > Some(&0.6), "{name}, {way}: {exact:?}");
+            assert_ne!(
+                numbers(&records, "dev_loss"),
+                numbers(&plain, "dev_loss"),
+                "{name}: {way} changes nothing"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn micro_batches_add_up_however_the_loss_is_made() -> Result<()> {
+    let files = files()?;
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        let model = model(0.0, &device)?;
+        let gradients = |micro_batch_size| {
+            let settings = TrainSettings {
+                batch_size: 13,
+                micro_batch_size,
+                joint_loss: 0.5,
+                soft_labels: 0.1,
+                negative_windows: 1,
+                r_drop: 1.0,
+                ..settings()
+            };
+            gradients(&files, &model, &device, settings, Precision::F32, 1.0)
+        };
+        let (loss, whole) = gradients(Some(13))?;
+        for size in [1, 5] {
+            let (split_loss, split) = gradients(Some(size))?;
+            assert!(
+                (loss - split_loss).abs() < 1e-5,
+                "{name}: {loss}, {split_loss}"
+            );
+            assert!(largest_difference(&whole, &split) < 1e-5, "{name}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn an_adversarial_step_raises_the_loss() -> Result<()> {
+    let files = files()?;
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        let model = model(0.0, &device)?;
+        let gradients = |fgm| {
+            let settings = TrainSettings { fgm, ..settings() };
+            gradients(&files, &model, &device, settings, Precision::F32, 1.0)
+        };
+        let (loss, clean) = gradients(0.0)?;
+        let (same_loss, far) = gradients(0.5)?;
+        assert_eq!(
+            loss, same_loss,
+            "{name}: the loss that is logged is the clean one"
+        );
+        // A step of no length doubles the gradients; a longer one leads where they differ.
+        let (_, doubled) = gradients(1e-6)?;
+        let twice: Vec<f32> = clean.iter().map(|gradient| 2.0 * gradient).collect();
+        assert!(largest_difference(&twice, &doubled) < 1e-4, "{name}");
+        assert!(largest_difference(&twice, &far) > 1e-3, "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn lower_layers_take_smaller_steps() -> Result<()> {
+    let files = files()?;
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        let settings = TrainSettings {
+            weight_decay: 0.0,
+            layer_decay: 0.5,
+            ..settings()
+        };
+        let mut training = begin(&settings, &device, Precision::F32)?;
+        let before = training.model.clone().valid();
+        let widths = |model: &SpanModel| {
+            [
+                parameters(&model.encoder.embeddings),
+                parameters(&model.encoder.layers[0]),
+                parameters(&model.encoder.layers[1]),
+                parameters(&model.span_head),
+            ]
+        };
+        let before = widths(&before);
+        let layout = layout();
+        let run = Run {
+            settings: &settings,
+            seed: 7,
+            device: &device,
+            precision: Precision::F32,
+            layout: &layout,
+            train: &files.train,
+            dev: None,
+        };
+        let questions = epoch::trainable(&files.train, &layout);
+        let batch = epoch::batches(&files.train, &layout, &questions, draw(8, 7), 0).remove(0);
+        let (_, gradients, _) = run.gradients(&training.model, &batch, 11, 1.0)?;
+        training.update(gradients, 1e-2)?;
+        // Adam's first step has the learning rate's length in every parameter that has a gradient.
+        let after = widths(&training.model);
+        let steps: Vec<f32> = before
+            .iter()
+            .zip(&after)
+            .map(|(a, b)| largest_difference(a, b))
+            .collect();
+        for (step, expected) in steps.iter().zip([0.125, 0.25, 0.5, 1.0]) {
+            let expected = expected * 1e-2;
+            assert!(
+                (step - expected).abs() < 1e-3 * expected,
+                "{name}: {steps:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_running_mean_is_one() -> Result<()> {
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        let first = model(0.0, &device)?;
+        let mut mean = RunningMean::new(&first, 0.25);
+        let start = parameters(mean.model());
+        assert_eq!(start, parameters(&first), "{name}");
+        device.seed(4);
+        let config = config_document(0.0);
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("config.json");
+        jsonl::write_document(&path, &config)?;
+        let second = SpanModel::new(&EncoderConfig::read(&path)?, &device);
+        let end = parameters(&second);
+        // After many steps the decay is what was asked for; after one it is 2/11.
+        for (step, decay) in [(1, 2.0f32 / 11.0), (1000, 0.25)] {
+            let before = parameters(mean.model());
+            mean.update(&second, step);
+            let expected: Vec<f32> = before
+                .iter()
+                .zip(&end)
+                .map(|(a, b)| decay * a + (1.0 - decay) * b)
+                .collect();
+            let found = parameters(mean.model());
+            assert!(largest_difference(&found, &expected) < 1e-6, "{name}");
+        }
+        assert_eq!(start, parameters(&first), "{name}: the mean is a copy");
+    }
+    Ok(())
+}
+
+#[test]
+fn pre_training_learns_the_texts_and_goes_on_after_an_interruption() -> Result<()> {
+    let files = files()?;
+    let settings = PretrainSettings {
+        epochs: 12,
+        batch_size: 16,
+        learning_rate: 5e-3,
+        ..Default::default()
+    };
+    let layout = layout();
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        let texts = [
+            WindowFile::open(files.directory.path(), Split::Train)?.expect("written"),
+            WindowFile::open(files.directory.path(), Split::Dev)?.expect("written"),
+        ];
+        let run = pretrain::Run {
+            settings: &settings,
+            seed: 7,
+            device: &device,
+            precision: Precision::F32,
+            layout: &layout,
+            files: &texts,
+        };
+        let directory = tempfile::tempdir()?;
+        let config = directory.path().join("config.json");
+        jsonl::write_document(&config, &config_document(0.1))?;
+        let begin = || -> Result<Training<MaskedModel>> {
+            device.seed(3);
+            let model = MaskedModel::new(&EncoderConfig::read(&config)?, &device);
+            parameters(&model);
+            let optimizer = OptimizerSettings::uniform(0.01, 1.0);
+            Ok(Training::new(model, optimizer, 0.0, Precision::F32))
+        };
+        let log = |name: &str| directory.path().join(name);
+        let mut whole = begin()?;
+        run.train(&mut whole, &mut TrainingLog::open(&log("whole"))?, |_| {
+            Ok(())
+        })?;
+        let records: Vec<serde_json::Value> = jsonl::read(&log("whole"))?.collect::<Result<_>>()?;
+        let losses = numbers(&records, "loss");
+        assert_eq!(losses.len(), 12 * (64 + 24usize).div_ceil(16));
+        let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+        // Where the answer is, ids are from 60 on; elsewhere they are below. Half of the guesses gain by knowing.
+        assert!(
+            mean(&losses[losses.len() - 6..]) < mean(&losses[..3]) - 0.3,
+            "{name}: {losses:?}"
+        );
+
+        let state = || SavedState::new(directory.path().join("state"), serde_json::json!(1));
+        let mut first = begin()?;
+        let interrupted = run.train(
+            &mut first,
+            &mut TrainingLog::open(&log("first"))?,
+            |training| {
+                if training.step == 10 {
+                    state().save(training, &config, &log("first"))?;
+                }
+                anyhow::ensure!(training.step < 12, "the power went out");
+                Ok(())
+            },
+        );
+        assert!(interrupted.is_err());
+        let mut second = begin()?;
+        assert!(state().restore(&mut second, &log("second"), &device)?);
+        run.train(&mut second, &mut TrainingLog::open(&log("second"))?, |_| {
+            Ok(())
+        })?;
+        assert_eq!(
+            parameters(&whole.model),
+            parameters(&second.model),
+            "{name}"
+        );
     }
     Ok(())
 }

@@ -1,0 +1,137 @@
+//! What members and their combinations are worth on dev.
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use spanwise_artifact::Characters;
+use spanwise_artifact::questions::{Question, Questions};
+use spanwise_artifact::scores::{ScoresView, Span};
+use spanwise_artifact::settings::{EnsembleMethod, EnsembleSettings};
+
+use crate::combine::{Members, equal, votes, weighted};
+use crate::fit::{self, Known};
+
+/// Parts of dev: what is fitted is measured on the part it was not fitted on.
+const FOLDS: usize = 5;
+
+/// `report.json`. Shares of dev questions answered with exactly a reference answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Dev questions.
+    pub questions: usize,
+    /// Of every member alone.
+    pub members: Vec<f64>,
+    /// Their mean.
+    pub mean_member: f64,
+    /// The mean of scores.
+    pub mean: f64,
+    /// The mean of calibrated scores; temperatures fitted on four fifths of dev, measured on the fifth.
+    pub calibrated: f64,
+    /// Fitted weights, measured likewise.
+    pub weighted: f64,
+    /// Majority vote.
+    pub vote: f64,
+    /// What the method in use gains over the mean member.
+    pub gain: f64,
+    /// What the members' scores are multiplied by, fitted on all of dev; none for a vote.
+    pub weights: Option<Vec<f64>>,
+}
+
+/// Every member's weight under `method`; `None` where it has no weights.
+pub fn weights(
+    method: EnsembleMethod,
+    members: &Members,
+    dev: Option<&Questions>,
+) -> Result<Option<Vec<f64>>> {
+    let fitted = |fit: fn(&[&Known]) -> Vec<f64>| -> Result<Option<Vec<f64>>> {
+        let known = known(members, dev.context("fitting weights takes dev questions")?);
+        let known: Vec<&Known> = known.iter().flatten().collect();
+        Ok(Some(fit(&known)))
+    };
+    match method {
+        EnsembleMethod::Mean => Ok(Some(equal(members.count()))),
+        EnsembleMethod::Calibrated => fitted(fit::calibrated),
+        EnsembleMethod::Weighted => fitted(fit::weighted),
+        EnsembleMethod::Vote => Ok(None),
+    }
+}
+
+/// Dev questions with their scores; `None` for one without a known answer.
+fn known<'a>(members: &'a Members, dev: &Questions) -> Vec<Option<Known<'a>>> {
+    let of = |(index, question): (usize, &Question)| {
+        let answer = question.answers.first()?.range();
+        Some(Known {
+            members: members.get(index),
+            start: answer.start,
+            end: answer.end - 1,
+        })
+    };
+    dev.questions.iter().enumerate().map(of).collect()
+}
+
+/// Measures members and all methods on dev. `weights`: of the method in use.
+pub fn measure(
+    members: &Members,
+    dev: &Questions,
+    settings: &EnsembleSettings,
+    weights: Option<Vec<f64>>,
+) -> Report {
+    let longest = settings.max_answer_length;
+    let best = |scores: ScoresView| scores.best_spans(longest, 1).pop();
+    let exact = |answer: &dyn Fn(usize) -> Option<Span>| {
+        let right = dev
+            .questions
+            .iter()
+            .enumerate()
+            .filter(|(index, question)| {
+                let paragraph = Characters::new(dev.paragraph(question));
+                let answer = answer(*index).and_then(|span| paragraph.get(span.range()));
+                answer
+                    .is_some_and(|answer| question.answers.iter().any(|known| known.text == answer))
+            });
+        right.count() as f64 / dev.questions.len().max(1) as f64
+    };
+    let combined = |weights: &dyn Fn(usize) -> Vec<f64>| {
+        exact(&|index| best(weighted(&members.get(index), &weights(index)).view()))
+    };
+    let known = known(members, dev);
+    // Questions about one paragraph belong together: they share what is hard about it.
+    let fold = |index: usize| dev.questions[index].paragraph % FOLDS;
+    let cross_validated = |fit: fn(&[&Known]) -> Vec<f64>| {
+        let fitted: Vec<Vec<f64>> = (0..FOLDS)
+            .map(|left_out| {
+                let rest = known.iter().enumerate();
+                let rest = rest.filter(|(index, _)| fold(*index) != left_out);
+                fit(&rest
+                    .filter_map(|(_, known)| known.as_ref())
+                    .collect::<Vec<_>>())
+            })
+            .collect();
+        combined(&|index| match &fitted[fold(index)] {
+            none if none.is_empty() => equal(members.count()),
+            weights => weights.clone(),
+        })
+    };
+    let single: Vec<f64> = (0..members.count())
+        .map(|member| exact(&|index| best(members.get(index)[member])))
+        .collect();
+    let mean_member = single.iter().sum::<f64>() / single.len() as f64;
+    let mut report = Report {
+        questions: dev.questions.len(),
+        members: single,
+        mean_member,
+        mean: combined(&|_| equal(members.count())),
+        calibrated: cross_validated(fit::calibrated),
+        weighted: cross_validated(fit::weighted),
+        vote: exact(&|index| votes(&members.get(index), longest).first().copied()),
+        gain: 0.0,
+        weights,
+    };
+    let used = match settings.method {
+        EnsembleMethod::Mean => report.mean,
+        EnsembleMethod::Calibrated => report.calibrated,
+        EnsembleMethod::Weighted => report.weighted,
+        EnsembleMethod::Vote => report.vote,
+    };
+    report.gain = used - mean_member;
+    report
+}

@@ -1,0 +1,368 @@
+//! Comparing pipelines with one another, question by question: the ladder, and changes to one pipeline.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use spanwise_artifact::{Manifest, Split, UserError, jsonl};
+
+use crate::{pipeline, pipeline_file, workspace};
+
+/// Added to every seed of a pipeline from one repetition to the next; more than a pipeline has members.
+const SEED_STEP: u64 = 100;
+
+/// Half the width of a 95 % confidence interval, in standard errors.
+const CONFIDENCE: f64 = 1.96;
+
+#[derive(Args)]
+pub struct Ladder {
+    /// The rungs, lowest first
+    #[arg(default_values = ["pipelines/simple.toml", "pipelines/medium.toml", "pipelines/strong.toml", "pipelines/boss.toml"])]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    repetition: Repetition,
+}
+
+#[derive(Args)]
+pub struct Compare {
+    /// The pipeline file that the changes are made to
+    file: PathBuf,
+    /// A pipeline that differs by these settings, such as `--with train.fgm=1` or `--with "train.epochs=4 train.ema=0.99"`
+    #[arg(long = "with", value_name = "KEY=VALUE …", required = true)]
+    changes: Vec<String>,
+    #[command(flatten)]
+    repetition: Repetition,
+}
+
+#[derive(Args)]
+struct Repetition {
+    /// Run everything so many times, with other seeds
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Change a setting of every pipeline
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+/// One pipeline of a comparison.
+struct Contender {
+    name: String,
+    file: PathBuf,
+    overrides: Vec<String>,
+}
+
+/// What a contender is measured against.
+#[derive(Clone, Copy)]
+enum Against {
+    /// The one before it.
+    Previous,
+    /// The first.
+    First,
+}
+
+/// Runs the rungs and prints their table.
+pub fn ladder(ladder: &Ladder) -> Result<()> {
+    let contenders = ladder.files.iter().map(|file| Contender {
+        name: stem(file),
+        file: file.clone(),
+        overrides: Vec::new(),
+    });
+    let title = "ladder".to_owned();
+    run(
+        &title,
+        contenders.collect(),
+        Against::Previous,
+        &ladder.repetition,
+    )
+}
+
+/// Runs a pipeline as it is and with every change, and prints their table.
+pub fn compare(compare: &Compare) -> Result<()> {
+    let base = Contender {
+        name: stem(&compare.file),
+        file: compare.file.clone(),
+        overrides: Vec::new(),
+    };
+    let changed = compare.changes.iter().map(|change| Contender {
+        name: change.clone(),
+        file: compare.file.clone(),
+        overrides: change.split_whitespace().map(str::to_owned).collect(),
+    });
+    let contenders = std::iter::once(base).chain(changed).collect();
+    let title = format!("compare-{}", stem(&compare.file));
+    run(&title, contenders, Against::First, &compare.repetition)
+}
+
+fn stem(file: &Path) -> String {
+    file.file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+}
+
+/// A line of `answers.jsonl`, as far as it is read here.
+#[derive(Deserialize)]
+struct Answered {
+    split: Split,
+    marks: Option<Marks>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+struct Marks {
+    task_exact_match: f64,
+    any_reference_exact_match: f64,
+    cmrc_exact_match: f64,
+    cmrc_f1: f64,
+}
+
+/// A row of the table.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    /// Task exact match of every repetition.
+    repetitions: Vec<f64>,
+    task_exact_match: f64,
+    /// Half the width of the 95 % confidence interval of the mean over questions and repetitions.
+    task_exact_match_confidence: f64,
+    any_reference_exact_match: f64,
+    cmrc_exact_match: f64,
+    cmrc_f1: f64,
+    /// Task exact match gained over the pipeline it is measured against.
+    gain: Option<f64>,
+    /// Half the width of its 95 % confidence interval, paired by question.
+    gain_confidence: Option<f64>,
+    /// Probability of a difference at least as large if there were none (McNemar, 1947).
+    p: Option<f64>,
+    /// Seconds that the stages of one repetition took when they were run, on average.
+    seconds: f64,
+}
+
+fn run(
+    title: &str,
+    contenders: Vec<Contender>,
+    against: Against,
+    repetition: &Repetition,
+) -> Result<()> {
+    ensure!(repetition.seeds > 0, UserError::new("--seeds is 1 or more"));
+    // All of them are read first: a mistake in the last should not show after hours.
+    let mut pipelines = Vec::new();
+    for contender in &contenders {
+        let overrides = [&repetition.overrides[..], &contender.overrides[..]].concat();
+        for repetition in 0..repetition.seeds {
+            let mut pipeline = pipeline_file::read(&contender.file, &overrides)?;
+            let name = contender.name.replace([' ', '/', '"', '[', ']'], "_");
+            pipeline.name = format!("{title}/{name}.{repetition}");
+            pipeline.shift_seeds(repetition * SEED_STEP);
+            pipelines.push(pipeline);
+        }
+    }
+    let mut rows: Vec<Row> = Vec::new();
+    let mut marks: Vec<Vec<Vec<Marks>>> = Vec::new();
+    let mut left = pipelines.iter();
+    for contender in &contenders {
+        let mut seconds = 0.0;
+        let mut repetitions = Vec::new();
+        for _ in 0..repetition.seeds {
+            let pipeline = left.next().context("a pipeline a repetition")?;
+            eprintln!("\n── {} ──", pipeline.name);
+            let artifacts = pipeline::complete(pipeline)?;
+            seconds += wall_seconds(&artifacts)?;
+            let answers = artifacts.last().context("answers come last")?;
+            repetitions.push(read_marks(&answers.join("answers.jsonl"))?);
+        }
+        ensure!(
+            repetitions.iter().all(|marks| !marks.is_empty()),
+            UserError::new(format!("{}: no dev question has an answer", contender.name))
+        );
+        let rival = match against {
+            Against::Previous => marks.last(),
+            Against::First => marks.first(),
+        };
+        let seconds = seconds / repetition.seeds as f64;
+        rows.push(Row::new(&contender.name, &repetitions, rival, seconds)?);
+        marks.push(repetitions);
+    }
+    let table = markdown(&rows);
+    let folder = workspace::output().join("runs").join(title);
+    fs_err::write(folder.join("table.md"), &table)?;
+    jsonl::write_document(&folder.join("table.json"), &rows)?;
+    println!("\n{table}\nsaved to {}", workspace::display(&folder));
+    Ok(())
+}
+
+/// What the stages took when they were run, each artifact once.
+fn wall_seconds(artifacts: &[PathBuf]) -> Result<f64> {
+    let mut counted: Vec<&PathBuf> = Vec::new();
+    let mut seconds = 0.0;
+    for artifact in artifacts {
+        if !counted.contains(&artifact) {
+            counted.push(artifact);
+            seconds += Manifest::read(artifact)?.map_or(0.0, |manifest| manifest.wall_seconds);
+        }
+    }
+    Ok(seconds)
+}
+
+/// The marks of all dev questions with a known answer.
+fn read_marks(path: &Path) -> Result<Vec<Marks>> {
+    let mut marks = Vec::new();
+    for answered in jsonl::read::<Answered>(path)? {
+        let answered = answered?;
+        if answered.split == Split::Dev {
+            marks.extend(answered.marks);
+        }
+    }
+    Ok(marks)
+}
+
+/// Mean, and half the width of its 95 % confidence interval.
+fn mean(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let error = (squares / (count - 1.0).max(1.0) / count).sqrt();
+    (mean, CONFIDENCE * error)
+}
+
+/// Every question's mean task exact match over the repetitions.
+fn by_question(repetitions: &[Vec<Marks>]) -> Vec<f64> {
+    let question = |index: usize| {
+        let marks = repetitions
+            .iter()
+            .map(|marks| marks[index].task_exact_match);
+        marks.sum::<f64>() / repetitions.len() as f64
+    };
+    (0..repetitions[0].len()).map(question).collect()
+}
+
+impl Row {
+    fn new(
+        name: &str,
+        repetitions: &[Vec<Marks>],
+        rival: Option<&Vec<Vec<Marks>>>,
+        seconds: f64,
+    ) -> Result<Self> {
+        let average = |mark: fn(&Marks) -> f64| {
+            let all: Vec<f64> = repetitions.iter().flatten().map(mark).collect();
+            all.iter().sum::<f64>() / all.len() as f64
+        };
+        let own = by_question(repetitions);
+        let (task_exact_match, task_exact_match_confidence) = mean(&own);
+        let gains = match rival {
+            Some(rival) => {
+                let rival = by_question(rival);
+                ensure!(
+                    rival.len() == own.len(),
+                    UserError::new(format!("{name} was measured on other dev questions"))
+                );
+                let gains = own.iter().zip(rival).map(|(own, rival)| own - rival);
+                Some(gains.collect::<Vec<f64>>())
+            }
+            None => None,
+        };
+        let gain = gains.as_deref().map(mean);
+        let share = |marks: &Vec<Marks>| {
+            marks
+                .iter()
+                .map(|marks| marks.task_exact_match)
+                .sum::<f64>()
+                / marks.len() as f64
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            repetitions: repetitions.iter().map(share).collect(),
+            task_exact_match,
+            task_exact_match_confidence,
+            any_reference_exact_match: average(|marks| marks.any_reference_exact_match),
+            cmrc_exact_match: average(|marks| marks.cmrc_exact_match),
+            cmrc_f1: average(|marks| marks.cmrc_f1),
+            gain: gain.map(|(gain, _)| gain),
+            gain_confidence: gain.map(|(_, confidence)| confidence),
+            p: gains.map(|gains| mcnemar(&gains)),
+            seconds,
+        })
+    }
+}
+
+/// McNemar's test: how likely the differences are, or larger ones, if either side were as likely to be ahead. With
+/// several repetitions a question's difference is the mean of theirs, and the statistic is the same, Σd / √Σd².
+fn mcnemar(differences: &[f64]) -> f64 {
+    let sum: f64 = differences.iter().sum();
+    let squares: f64 = differences.iter().map(|d| d * d).sum();
+    if squares == 0.0 {
+        return 1.0;
+    }
+    // Both tails of the normal distribution.
+    libm::erfc(sum.abs() / (2.0 * squares).sqrt())
+}
+
+fn markdown(rows: &[Row]) -> String {
+    let mut table = String::from(
+        "| pipeline | task EM (95 %) | gain (95 %) | p | any-reference EM | CMRC EM | CMRC F1 | minutes |\n|---|---|---|---|---|---|---|---|\n",
+    );
+    for row in rows {
+        let gain = match (row.gain, row.gain_confidence) {
+            (Some(gain), Some(confidence)) => format!("{gain:+.3} ± {confidence:.3}"),
+            _ => "–".to_owned(),
+        };
+        let p = match row.p {
+            Some(p) if p < 0.001 => "< 0.001".to_owned(),
+            Some(p) => format!("{p:.3}"),
+            None => "–".to_owned(),
+        };
+        writeln!(
+            table,
+            "| {} | {:.3} ± {:.3} | {gain} | {p} | {:.3} | {:.3} | {:.3} | {:.1} |",
+            row.name,
+            row.task_exact_match,
+            row.task_exact_match_confidence,
+            row.any_reference_exact_match,
+            row.cmrc_exact_match,
+            row.cmrc_f1,
+            row.seconds / 60.0,
+        )
+        .expect("writing to a string does not fail");
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mcnemar_cases() {
+        // Ten questions gained and none lost: (10 - 0)² / 10 = 10, p = 0.00157.
+        let gained = [vec![1.0; 10], vec![0.0; 90]].concat();
+        assert!((mcnemar(&gained) - 0.001_565).abs() < 1e-5);
+        let balanced = [vec![1.0; 5], vec![-1.0; 5], vec![0.0; 90]].concat();
+        assert!((mcnemar(&balanced) - 1.0).abs() < 1e-6);
+        assert_eq!(mcnemar(&[0.0; 4]), 1.0);
+        // The same pairs seen twice are no more evidence.
+        let halves: Vec<f64> = gained.iter().map(|d| d / 2.0).collect();
+        assert!((mcnemar(&halves) - mcnemar(&gained)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_row_is_measured_against_its_rival_question_by_question() {
+        let marks = |right: &[f64]| -> Vec<Marks> {
+            let marks = |&task_exact_match: &f64| Marks {
+                task_exact_match,
+                ..Default::default()
+            };
+            right.iter().map(marks).collect()
+        };
+        let below = vec![marks(&[1.0, 0.0, 0.0, 0.0])];
+        let row = Row::new("a", &below, None, 1.0).unwrap();
+        assert_eq!((row.task_exact_match, row.gain), (0.25, None));
+        let two = vec![marks(&[1.0, 1.0, 0.0, 1.0]), marks(&[1.0, 1.0, 0.0, 0.0])];
+        let row = Row::new("b", &two, Some(&below), 1.0).unwrap();
+        assert_eq!(row.repetitions, [0.75, 0.5]);
+        assert_eq!((row.task_exact_match, row.gain), (0.625, Some(0.375)));
+        // Differences 0, 1, 0, ½: z = 1.5 / √1.25 = 1.342.
+        assert!((row.p.unwrap() - 0.1797).abs() < 1e-4);
+        assert!(Row::new("c", &[marks(&[1.0])], Some(&below), 1.0).is_err());
+        let table = markdown(&[row]);
+        assert!(table.contains("| b | 0.625 ± "), "{table}");
+    }
+}
