@@ -638,7 +638,8 @@ fn scores_do_not_depend_on_batching() -> Result<()> {
 #[test]
 fn every_way_to_train_learns() -> Result<()> {
     let files = files()?;
-    let ways: [(&str, fn(&mut TrainSettings)); 9] = [
+    type Change = fn(&mut TrainSettings);
+    let ways: [(&str, Change); 9] = [
         ("joint_loss", |settings| settings.joint_loss = 0.5),
         ("soft_labels", |settings| settings.soft_labels = 0.1),
         ("negative_windows", |settings| settings.negative_windows = 2),
