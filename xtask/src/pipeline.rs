@@ -201,6 +201,15 @@ impl<'a> Runner<'a> {
                 metrics["questions"],
             );
         }
+        let report = run.join("ensemble/report.json");
+        if report.exists() {
+            let report: Value = jsonl::read_document(&report)?;
+            println!(
+                "members      exact match on dev {:.3} on average; together {:+.3}",
+                report["mean_member"].as_f64().unwrap_or(f64::NAN),
+                report["gain"].as_f64().unwrap_or(f64::NAN),
+            );
+        }
         if run.join("submission.csv").exists() {
             println!("submission   {}", shown("submission.csv"));
         }
@@ -209,14 +218,17 @@ impl<'a> Runner<'a> {
             shown("answers.jsonl")
         );
         println!("             {}: all rulers", shown("metrics.json"));
-        let training = match self.pipeline.members.len() {
-            1 => "train/training.jsonl",
-            _ => "members/1/train/training.jsonl",
-        };
-        println!(
-            "             {}: loss, learning rate and speed of every step",
-            shown(training)
-        );
+        let train = self
+            .plan
+            .nodes
+            .iter()
+            .find(|node| node.stage == Stage::Train);
+        if let Some(train) = train {
+            println!(
+                "             {}: loss, learning rate and speed of every step",
+                workspace::display(&run.join(&train.link).join("training.jsonl"))
+            );
+        }
         Ok(())
     }
 }

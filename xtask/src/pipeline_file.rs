@@ -51,6 +51,9 @@ fn default_device() -> String {
 #[serde(default, deny_unknown_fields)]
 struct EnsembleTable {
     method: EnsembleMethod,
+    /// Train every member once a fold of train and dev together, each time without that fold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folds: Option<usize>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     members: Vec<MemberTable>,
 }
@@ -86,6 +89,8 @@ pub struct Pipeline {
     pub data: DataSettings,
     /// One for a single model.
     pub members: Vec<Member>,
+    /// Every member is trained so many times, each time without another part of train and dev together.
+    pub folds: Option<usize>,
     /// How members become one.
     pub ensemble: EnsembleSettings,
     /// From scores to strings.
@@ -170,6 +175,13 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
     let mut problems = file.data.problems();
     problems.extend(file.answers.problems());
     problems.extend(file.predict.problems());
+    if file.ensemble.folds.is_some_and(|folds| folds < 2) {
+        problems.push(Problem {
+            key: "ensemble.folds".to_owned(),
+            found: file.ensemble.folds.unwrap_or_default().to_string(),
+            allowed: "2 or more".to_owned(),
+        });
+    }
     if !known_device(&file.device) {
         let allowed = "auto, cpu, cuda, cuda:N, mps or flex".to_owned();
         problems.push(Problem {
@@ -203,6 +215,7 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         device: file.device,
         data: file.data,
         members,
+        folds: file.ensemble.folds,
         ensemble: EnsembleSettings {
             method: file.ensemble.method,
             max_answer_length: file.answers.max_answer_length,

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::{Value, json};
 use spanwise_artifact::fingerprint::Recipe;
-use spanwise_artifact::questions::Split;
-use spanwise_artifact::settings::EnsembleSettings;
+use spanwise_artifact::questions::{FOLDS_FILE, Split};
+use spanwise_artifact::settings::{DataSettings, EnsembleSettings, Fold};
 use spanwise_artifact::{Input, Manifest, Stage, UserError, windows};
 
 use crate::code::Code;
@@ -215,53 +215,48 @@ fn changes(
 }
 
 fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
-    let mut nodes = vec![data(pipeline)?];
+    let folds = pipeline.folds;
+    // With folds, everything that is measured is measured on train and dev together.
+    let all = folds.map(|count| Fold { count, index: None });
+    let mut nodes = vec![data(pipeline, all, None)?];
+    let parts: Vec<(Option<usize>, usize)> = match folds {
+        Some(count) => {
+            for index in 0..count {
+                let part = Fold {
+                    count,
+                    index: Some(index),
+                };
+                nodes.push(data(pipeline, Some(part), Some(index + 1))?);
+            }
+            (0..count).map(|index| (Some(index), 1 + index)).collect()
+        }
+        None => vec![(None, DATA)],
+    };
     let several = pipeline.members.len() > 1;
     let mut predictions = Vec::new();
     for (index, member) in pipeline.members.iter().enumerate() {
-        let first = nodes.len();
-        for (stage, settings, reads) in member_stages(member, first)? {
-            let name = stage.name();
-            let number = index + 1;
-            // Members differ in the seed of their training only: they share what comes before.
-            let seed = match stage {
-                Stage::Pretrain => Some(pipeline.seed),
-                Stage::Train => Some(member.seed),
-                _ => None,
+        for &(fold, data) in &parts {
+            let place = Place {
+                member: several.then_some(index + 1),
+                fold: fold.map(|fold| fold + 1),
             };
-            let computes = seed.is_some() || stage == Stage::Predict;
-            nodes.push(Node {
-                stage,
-                label: if several {
-                    format!("{name} {number}")
-                } else {
-                    name.to_owned()
-                },
-                link: if several {
-                    format!("members/{number}/{name}").into()
-                } else {
-                    name.into()
-                },
-                settings,
-                seed,
-                device: computes.then(|| pipeline.device.clone()),
-                reads,
-            });
+            let prediction = add_member(&mut nodes, pipeline, member, place, data)?;
+            // Zero-padded, so that roles sort in the order of members and folds.
+            let role = match fold {
+                Some(fold) => format!("member.{index:03}.fold.{fold:03}"),
+                None => format!("member.{index:03}"),
+            };
+            predictions.push(node(&role, prediction, None));
         }
-        // Zero-padded, so that roles sort in the order of members.
-        predictions.push(Read {
-            role: format!("member.{index:03}"),
-            from: From::Node(nodes.len() - 1),
-            files: None,
-        });
     }
     let ensemble = nodes.len();
-    let settings = if several {
-        let dev_questions = [Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
-        predictions.push(node("data", DATA, Some(dev_questions.into())));
+    let settings = if several || folds.is_some() {
+        let mut files = vec![Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
+        files.extend(folds.map(|_| FOLDS_FILE.to_owned()));
+        predictions.push(node("data", DATA, Some(files)));
         pipeline.ensemble.clone()
     } else {
-        // A single member passes unchanged, whatever the settings are.
+        // A single model passes unchanged, whatever the settings are.
         EnsembleSettings::default()
     };
     nodes.push(shared(Stage::Ensemble, json!(settings), predictions));
@@ -281,7 +276,69 @@ fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
     Ok(nodes)
 }
 
-/// Index of the data node.
+/// Which of several models a node belongs to; counted from 1, for people.
+#[derive(Clone, Copy)]
+struct Place {
+    member: Option<usize>,
+    fold: Option<usize>,
+}
+
+impl Place {
+    /// The stage's name with member and fold behind it.
+    fn label(self, stage: Stage) -> String {
+        let numbers: Vec<String> = [self.member, self.fold]
+            .into_iter()
+            .flatten()
+            .map(|number| number.to_string())
+            .collect();
+        format!("{stage} {}", numbers.join("."))
+            .trim_end()
+            .to_owned()
+    }
+
+    /// Its link below the run's folder.
+    fn link(self, stage: Stage) -> PathBuf {
+        let mut link = PathBuf::new();
+        if let Some(member) = self.member {
+            link.push(format!("members/{member}"));
+        }
+        if let Some(fold) = self.fold {
+            link.push(format!("folds/{fold}"));
+        }
+        link.join(stage.name())
+    }
+}
+
+/// Adds the stages of one model; gives the index of its prediction.
+fn add_member(
+    nodes: &mut Vec<Node>,
+    pipeline: &Pipeline,
+    member: &Member,
+    place: Place,
+    data: usize,
+) -> Result<usize> {
+    for (stage, settings, reads) in member_stages(member, nodes.len(), data)? {
+        // Members differ in the seed of their training only: they share what comes before.
+        let seed = match stage {
+            Stage::Pretrain => Some(pipeline.seed),
+            Stage::Train => Some(member.seed),
+            _ => None,
+        };
+        let computes = seed.is_some() || stage == Stage::Predict;
+        nodes.push(Node {
+            stage,
+            label: place.label(stage),
+            link: place.link(stage),
+            settings,
+            seed,
+            device: computes.then(|| pipeline.device.clone()),
+            reads,
+        });
+    }
+    Ok(nodes.len() - 1)
+}
+
+/// Index of the node whose questions are answered and measured.
 const DATA: usize = 0;
 
 fn node(role: &str, index: usize, files: Option<Vec<String>>) -> Read {
@@ -305,9 +362,13 @@ fn shared(stage: Stage, settings: Value, reads: Vec<Read>) -> Node {
     }
 }
 
-fn data(pipeline: &Pipeline) -> Result<Node> {
+/// The data of the whole pipeline, or of one fold.
+fn data(pipeline: &Pipeline, fold: Option<Fold>, number: Option<usize>) -> Result<Node> {
     let mut reads = Vec::new();
-    let data = &pipeline.data;
+    let data = DataSettings {
+        fold,
+        ..pipeline.data.clone()
+    };
     for (split, files) in [
         (Split::Train, &data.train),
         (Split::Dev, &data.dev),
@@ -331,11 +392,24 @@ fn data(pipeline: &Pipeline) -> Result<Node> {
             });
         }
     }
-    Ok(shared(Stage::Data, json!(data), reads))
+    let place = Place {
+        member: None,
+        fold: number,
+    };
+    Ok(Node {
+        label: place.label(Stage::Data),
+        link: place.link(Stage::Data),
+        ..shared(Stage::Data, json!(data), reads)
+    })
 }
 
-/// A member's stages, of which the first becomes node `first`, with what each really depends on.
-fn member_stages(member: &Member, first: usize) -> Result<Vec<(Stage, Value, Vec<Read>)>> {
+/// A model's stages, of which the first becomes node `first`, with what each really depends on. `data`: the node that
+/// its questions come from.
+fn member_stages(
+    member: &Member,
+    first: usize,
+    data: usize,
+) -> Result<Vec<(Stage, Value, Vec<Read>)>> {
     let [checkpoint, windows] = [first, first + 1];
     let mut source = Vec::new();
     if let Some(path) = checkpoint_directory(&member.checkpoint.source) {
@@ -371,7 +445,7 @@ fn member_stages(member: &Member, first: usize) -> Result<Vec<(Stage, Value, Vec
             json!(member.windows),
             // Other weights with the same tokenizer leave the windows fresh.
             vec![
-                node("data", DATA, None),
+                node("data", data, None),
                 node("checkpoint", checkpoint, Some(tokenizer)),
             ],
         ),
@@ -398,7 +472,7 @@ fn member_stages(member: &Member, first: usize) -> Result<Vec<(Stage, Value, Vec
         vec![
             node("checkpoint", start, None),
             windows_of(&[Split::Train, Split::Dev]),
-            node("data", DATA, Some(dev_questions)),
+            node("data", data, Some(dev_questions)),
         ],
     ));
     stages.push((

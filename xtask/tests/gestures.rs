@@ -213,6 +213,58 @@ fn only_what_changed_and_what_depends_on_it_runs_again() {
 }
 
 #[test]
+fn folds_and_pre_training_are_stages_like_any_other() {
+    let pipeline = Pipeline::new("folds-");
+    assert_eq!(pipeline.reruns(&[]), ALL);
+    assert_eq!(
+        pipeline.reruns(&["--set", "pretrain.epochs=1"]),
+        ["pretrain", "train", "predict", "ensemble", "answers"]
+    );
+    let folds = ["--set", "ensemble.folds=2"];
+    let fold = ["windows", "train", "predict"];
+    let expected = [&["data"; 3][..], &fold, &fold, &["ensemble", "answers"]];
+    assert_eq!(pipeline.reruns(&folds), expected.concat());
+    let metrics: Value = serde_json::from_str(&pipeline.result("metrics.json")).unwrap();
+    assert_eq!(
+        metrics["dev"]["questions"], 5,
+        "train and dev, each out of fold"
+    );
+    assert_eq!(pipeline.result("submission.csv").lines().count(), 2);
+    let report: Value = serde_json::from_str(&pipeline.result("ensemble/report.json")).unwrap();
+    assert_eq!(report["members"].as_array().map(Vec::len), Some(1));
+    assert!(pipeline.reruns(&folds).is_empty());
+}
+
+#[test]
+fn pipelines_are_compared_question_by_question() {
+    let pipeline = Pipeline::new("compare-");
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .arg("compare")
+        .arg(pipeline.file())
+        .args(["--with", "answers.max_answer_length=1", "--seeds", "2"])
+        .env("SPANWISE_OUTPUT", pipeline.directory.path())
+        .output()
+        .unwrap();
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{messages}");
+    let table = pipeline
+        .directory
+        .path()
+        .join("runs/compare-tiny/table.json");
+    let table: Value = serde_json::from_str(&fs::read_to_string(table).unwrap()).unwrap();
+    assert_eq!(table[0]["name"], "tiny");
+    assert_eq!(table[1]["name"], "answers.max_answer_length=1");
+    for row in table.as_array().unwrap() {
+        assert_eq!(row["repetitions"].as_array().map(Vec::len), Some(2));
+    }
+    // One character is never the answer's two.
+    assert_eq!(table[1]["task_exact_match"], 0.0);
+    assert!(table[0]["gain"].is_null() && table[1]["p"].is_number());
+    // Both trained once a seed: the other pipeline differs in its answers only.
+    assert_eq!(messages.matches("train        done").count(), 2);
+}
+
+#[test]
 fn mistakes_end_with_code_2_and_say_what_to_do() {
     let pipeline = Pipeline::new("mistakes-");
     let check = |arguments: &[&str], expected: &str| {

@@ -46,11 +46,18 @@ impl Split {
     }
 }
 
+/// Where a data artifact for cross-validation says which fold every question of its dev split belongs to: a list of
+/// numbers.
+pub const FOLDS_FILE: &str = "folds.json";
+
 /// A text that questions are asked about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paragraph {
     /// The text, as in the input.
     pub text: String,
+    /// The article it is part of, where the input says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub article: Option<String>,
 }
 
 /// A reference answer: a substring of the paragraph.
@@ -111,15 +118,12 @@ impl Questions {
         jsonl::write(&directory.join(split.paragraphs_file()), &self.paragraphs)
     }
 
-    /// Keeps `count` questions, spread evenly, and the paragraphs they are asked about.
-    pub fn keep_evenly(&mut self, count: usize) {
-        let all = self.questions.len();
+    /// Keeps the questions whose index `keep` says yes to, and the paragraphs they are asked about.
+    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         let mut index = 0;
         self.questions.retain(|_| {
-            // Question `index` is kept where the count to keep steps up.
-            let keep = index * count / all.max(1) != (index + 1) * count / all.max(1);
             index += 1;
-            keep || count >= all
+            keep(index - 1)
         });
         let mut places = vec![None; self.paragraphs.len()];
         let mut kept = Vec::new();
@@ -131,6 +135,26 @@ impl Questions {
             question.paragraph = *place;
         }
         self.paragraphs = kept;
+    }
+
+    /// Keeps `count` questions, spread evenly.
+    pub fn keep_evenly(&mut self, count: usize) {
+        let all = self.questions.len();
+        if count < all {
+            // The share kept so far steps up at the questions to keep.
+            self.retain(|index| index * count / all != (index + 1) * count / all);
+        }
+    }
+
+    /// Adds another split's questions behind these.
+    pub fn append(&mut self, other: Questions) {
+        let first = self.paragraphs.len();
+        self.paragraphs.extend(other.paragraphs);
+        self.questions
+            .extend(other.questions.into_iter().map(|question| Question {
+                paragraph: first + question.paragraph,
+                ..question
+            }));
     }
 
     /// The text a question is asked about.
@@ -149,6 +173,7 @@ mod tests {
             paragraphs: (0..4)
                 .map(|index| Paragraph {
                     text: format!("paragraph {index}"),
+                    article: None,
                 })
                 .collect(),
             questions: (0..8)
@@ -178,5 +203,27 @@ mod tests {
         let mut all = questions();
         all.keep_evenly(100);
         assert_eq!(all, questions());
+    }
+
+    #[test]
+    fn appended_questions_keep_their_paragraphs() {
+        let split = |name: &str| Questions {
+            paragraphs: vec![Paragraph {
+                text: name.to_owned(),
+                article: None,
+            }],
+            questions: vec![Question {
+                id: name.to_owned(),
+                paragraph: 0,
+                text: String::new(),
+                answers: Vec::new(),
+            }],
+        };
+        let mut both = split("a");
+        both.append(split("b"));
+        for question in &both.questions {
+            assert_eq!(both.paragraph(question), question.id);
+        }
+        assert_eq!(both.questions.len(), 2);
     }
 }

@@ -146,6 +146,20 @@ pub struct DataSettings {
     pub train_questions: Option<usize>,
     /// What to do with a record whose offsets, ids or paragraph are wrong.
     pub on_bad_record: OnBadRecord,
+    /// Train and dev together, for cross-validation; set by the runner for `ensemble.folds`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fold: Option<Fold>,
+}
+
+/// A part of train and dev together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fold {
+    /// Number of parts.
+    pub count: usize,
+    /// The part that becomes dev, the others train; without, all of it is dev.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
 }
 
 impl DataSettings {
@@ -163,6 +177,12 @@ impl DataSettings {
             "train_questions",
             0,
             "1 or more questions",
+        );
+        checks.require(
+            self.fold.is_none(),
+            "fold",
+            "set",
+            "nothing: ensemble.folds is what sets it",
         );
         checks.require(
             !self.dev.is_empty() || !self.test.is_empty(),

@@ -74,11 +74,7 @@ impl Checker {
                 }
             }
         }
-        let paragraphs = document
-            .paragraphs
-            .into_iter()
-            .map(|text| Paragraph { text });
-        self.accepted.paragraphs.extend(paragraphs);
+        self.accepted.paragraphs.extend(document.paragraphs);
         Ok(())
     }
 
@@ -96,7 +92,7 @@ impl Checker {
     fn check(
         &mut self,
         record: Record,
-        paragraphs: &[String],
+        paragraphs: &[Paragraph],
         first_paragraph: usize,
     ) -> Result<Question, String> {
         if !self.ids.insert(record.id.clone()) {
@@ -105,7 +101,7 @@ impl Checker {
         if record.question.trim().is_empty() {
             return Err("the question is empty".to_owned());
         }
-        let Some(text) = paragraphs.get(record.paragraph) else {
+        let Some(Paragraph { text, .. }) = paragraphs.get(record.paragraph) else {
             return Err(format!(
                 "paragraph {} is not among the file's {}",
                 record.paragraph,
@@ -186,7 +182,12 @@ mod tests {
 
     fn document(records: Vec<Result<Record, Malformed>>) -> Document {
         Document {
-            paragraphs: vec!["𠮷野家在臺北。".to_owned(), " ".to_owned()],
+            paragraphs: ["𠮷野家在臺北。", " "]
+                .map(|text| Paragraph {
+                    text: text.to_owned(),
+                    article: None,
+                })
+                .into(),
             records,
         }
     }

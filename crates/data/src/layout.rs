@@ -9,13 +9,13 @@ use std::fmt::Write;
 
 use serde::Deserialize;
 use serde_json::Value;
-use spanwise_artifact::UserError;
+use spanwise_artifact::{Paragraph, UserError};
 
 /// A file's content in this project's terms, not yet checked.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Document {
     /// The texts, in input order.
-    pub paragraphs: Vec<String>,
+    pub paragraphs: Vec<Paragraph>,
     /// The questions, in input order; those that lack a field or have one of the wrong type as an error.
     pub records: Vec<Result<Record, Malformed>>,
 }
@@ -121,7 +121,10 @@ fn course(name: &str, questions: &[Value], paragraphs: &[Value]) -> Result<Docum
         .iter()
         .enumerate()
         .map(|(index, text)| match text {
-            Value::String(text) => Ok(text.clone()),
+            Value::String(text) => Ok(Paragraph {
+                text: text.clone(),
+                article: None,
+            }),
             other => Err(UserError::new(format!(
                 "{name}: paragraph {index} is {other}, not a text"
             ))),
@@ -168,6 +171,8 @@ fn course_record(value: &Value) -> Result<Record, String> {
 
 #[derive(Deserialize)]
 struct SquadArticle {
+    #[serde(default)]
+    title: Option<String>,
     paragraphs: Vec<SquadParagraph>,
 }
 
@@ -198,7 +203,10 @@ fn squad(name: &str, articles: &[Value]) -> Result<Document, UserError> {
             .map_err(|error| UserError::new(format!("{name}: article {index}: {error}")))?;
         for paragraph in article.paragraphs {
             let place = document.paragraphs.len();
-            document.paragraphs.push(paragraph.context);
+            document.paragraphs.push(Paragraph {
+                text: paragraph.context,
+                article: article.title.clone(),
+            });
             for value in &paragraph.qas {
                 let index = document.records.len();
                 document
@@ -291,6 +299,7 @@ mod tests {
         let course = parse("course", course.as_bytes()).unwrap();
         let mut squad = parse("squad", squad.as_bytes()).unwrap();
         squad.records[0].as_mut().unwrap().answers[0].last = Some(3);
+        assert_eq!(squad.paragraphs[0].article.take().as_deref(), Some("t"));
         assert_eq!(course, squad);
     }
 

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use spanwise_artifact::settings::DataSettings;
+use spanwise_artifact::questions::{FOLDS_FILE, Questions};
+use spanwise_artifact::settings::{DataSettings, Fold};
 use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl, program};
 use spanwise_data::check::Checker;
-use spanwise_data::layout;
+use spanwise_data::{folds, layout};
 
 fn main() -> ExitCode {
     program::main(Stage::Data, run)
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: DataSettings = job.settings()?;
     let mut rejected = Vec::new();
-    let mut counts = BTreeMap::new();
+    let mut splits = BTreeMap::new();
     for (split, names) in [
         (Split::Train, &settings.train),
         (Split::Dev, &settings.dev),
@@ -32,32 +33,57 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
             checker.add(name, layout::parse(name, &bytes)?)?;
         }
         let (mut questions, left_out) = checker.finish()?;
+        if !left_out.is_empty() {
+            tracing::info!("{}: {} records left out", split.name(), left_out.len());
+        }
         if let (Split::Train, Some(count)) = (split, settings.train_questions) {
             questions.keep_evenly(count);
         }
+        splits.insert(split, questions);
+        rejected.extend(left_out);
+    }
+    if let Some(fold) = settings.fold {
+        cut(&mut splits, fold, draft)?;
+    }
+    let mut counts = BTreeMap::new();
+    for (split, questions) in &splits {
         tracing::info!(
-            "{}: {} questions on {} paragraphs{}",
+            "{}: {} questions on {} paragraphs",
             split.name(),
             questions.questions.len(),
             questions.paragraphs.len(),
-            if left_out.is_empty() {
-                String::new()
-            } else {
-                format!(", {} records left out", left_out.len())
-            },
         );
-        questions.write(draft.path(), split)?;
+        questions.write(draft.path(), *split)?;
+        let answered = questions.questions.iter();
+        let answered = answered.filter(|question| !question.answers.is_empty());
         let count = serde_json::json!({
             "questions": questions.questions.len(),
             "paragraphs": questions.paragraphs.len(),
-            "answered": questions.questions.iter().filter(|question| !question.answers.is_empty()).count(),
-            "rejected": left_out.len(),
+            "answered": answered.count(),
+            "rejected": rejected.iter().filter(|rejected| rejected.split == *split).count(),
         });
-        counts.insert(split, count);
-        rejected.extend(left_out);
+        counts.insert(split.name(), count);
     }
     jsonl::write_document(&draft.file("counts.json"), &counts)?;
     jsonl::write(&draft.log_file("rejected.jsonl"), &rejected)
+}
+
+/// Puts train and dev together and cuts a fold out of them, or leaves them as one dev split with every question's fold
+/// beside it.
+fn cut(splits: &mut BTreeMap<Split, Questions>, fold: Fold, draft: &Draft) -> Result<()> {
+    let mut together = splits.remove(&Split::Train).unwrap_or_default();
+    together.append(splits.remove(&Split::Dev).unwrap_or_default());
+    let assigned = folds::assign(&together, fold.count);
+    if let Some(index) = fold.index {
+        let mut train = together.clone();
+        train.retain(|question| assigned[question] != index);
+        splits.insert(Split::Train, train);
+        together.retain(|question| assigned[question] == index);
+    } else {
+        jsonl::write_document(&draft.file(FOLDS_FILE), &assigned)?;
+    }
+    splits.insert(Split::Dev, together);
+    Ok(())
 }
 
 fn read(name: &str, path: &Path) -> Result<Vec<u8>> {

@@ -82,50 +82,114 @@ pub fn votes(members: &[ScoresView], max_answer_length: usize) -> Vec<Span> {
 
 /// One split of all members.
 pub struct Members {
+    members: Vec<Member>,
+    /// Length of every question's paragraph in characters.
+    lengths: Vec<usize>,
+}
+
+/// A member's scores: of one model, or of one model a fold.
+struct Member {
     files: Vec<ScoreFile>,
+    /// Every question's file and its place there.
+    places: Vec<(usize, usize)>,
 }
 
 impl Members {
-    /// Opens a split of the members' prediction artifacts; `None` where no member has it.
-    pub fn open(members: &[&Path], split: Split) -> Result<Option<Self>> {
-        let files = members
-            .iter()
-            .map(|member| ScoreFile::open(member, split))
-            .collect::<Result<Vec<_>>>()?;
-        let files: Vec<ScoreFile> = files.into_iter().flatten().collect();
-        let Some(first) = files.first() else {
-            return Ok(None);
+    /// Opens a split of the members' prediction artifacts; `None` where no member has it. A member is one artifact,
+    /// or one a fold; `folds` says for every question which of them has it.
+    pub fn open(
+        members: &[Vec<&Path>],
+        split: Split,
+        folds: Option<&[usize]>,
+    ) -> Result<Option<Self>> {
+        let open = |artifacts: &Vec<&Path>| -> Result<Vec<ScoreFile>> {
+            let files = artifacts
+                .iter()
+                .map(|artifact| ScoreFile::open(artifact, split));
+            Ok(files
+                .collect::<Result<Vec<_>>>()?
+                .into_iter()
+                .flatten()
+                .collect())
         };
-        ensure!(
-            files.len() == members.len()
-                && files.iter().all(|file| file.lengths().eq(first.lengths())),
+        let files = members.iter().map(open).collect::<Result<Vec<_>>>()?;
+        if files.iter().all(Vec::is_empty) {
+            return Ok(None);
+        }
+        let differ = || {
             UserError::new(format!(
                 "the members have not scored the same {} questions",
                 split.name()
             ))
+        };
+        let members = files
+            .into_iter()
+            .map(|files| {
+                let questions: usize = files.iter().map(ScoreFile::questions).sum();
+                let places = match folds {
+                    Some(folds) => in_folds(folds, &files).ok_or_else(differ)?,
+                    None => (0..questions).map(|question| (0, question)).collect(),
+                };
+                ensure!(folds.is_some() || files.len() == 1, differ());
+                Ok(Member { files, places })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let lengths = |member: &Member| -> Vec<usize> {
+            let length =
+                |&(file, place): &(usize, usize)| member.files[file].get(place).start.len();
+            member.places.iter().map(length).collect()
+        };
+        let first = lengths(&members[0]);
+        ensure!(
+            members.iter().all(|member| lengths(member) == first),
+            differ()
         );
-        Ok(Some(Self { files }))
+        Ok(Some(Self {
+            members,
+            lengths: first,
+        }))
     }
 
     /// Number of members.
     pub fn count(&self) -> usize {
-        self.files.len()
+        self.members.len()
     }
 
     /// Number of questions.
     pub fn questions(&self) -> usize {
-        self.files[0].questions()
+        self.lengths.len()
     }
 
     /// Length of every question's paragraph in characters.
-    pub fn lengths(&self) -> Vec<usize> {
-        self.files[0].lengths().collect()
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
     }
 
     /// All members' scores of a question.
     pub fn get(&self, question: usize) -> Vec<ScoresView<'_>> {
-        self.files.iter().map(|file| file.get(question)).collect()
+        let views = self.members.iter().map(|member| {
+            let (file, place) = member.places[question];
+            member.files[file].get(place)
+        });
+        views.collect()
     }
+}
+
+/// The file and the place in it of every question: each fold's file has its questions in order. `None` where they are
+/// not as many as the folds say.
+fn in_folds(folds: &[usize], files: &[ScoreFile]) -> Option<Vec<(usize, usize)>> {
+    let mut next = vec![0; files.len()];
+    let mut places = Vec::with_capacity(folds.len());
+    for &fold in folds {
+        let place = next.get_mut(fold)?;
+        places.push((fold, *place));
+        *place += 1;
+    }
+    let complete = files
+        .iter()
+        .zip(&next)
+        .all(|(file, &count)| file.questions() == count);
+    complete.then_some(places)
 }
 
 #[cfg(test)]
@@ -209,24 +273,49 @@ mod tests {
         }
     }
 
+    /// A prediction artifact whose questions have these lengths; every score is `score`.
+    fn prediction(split: Split, lengths: &[usize], score: f32) -> Result<tempfile::TempDir> {
+        let directory = tempfile::tempdir()?;
+        let mut writer = ScoreWriter::create(directory.path(), split, lengths.to_vec())?;
+        for &length in lengths {
+            let column = vec![score; length];
+            writer.push(scores(&column, &column).view())?;
+        }
+        writer.finish()?;
+        Ok(directory)
+    }
+
     #[test]
     fn members_must_have_scored_the_same_questions() -> Result<()> {
-        let write = |lengths: &[usize]| -> Result<tempfile::TempDir> {
-            let directory = tempfile::tempdir()?;
-            let mut writer = ScoreWriter::create(directory.path(), Split::Dev, lengths.to_vec())?;
-            for &length in lengths {
-                writer.push(Scores::none(length).view())?;
-            }
-            writer.finish()?;
-            Ok(directory)
-        };
-        let (a, b) = (write(&[2, 3])?, write(&[2, 4])?);
-        let both = Members::open(&[a.path(), a.path()], Split::Dev)?.expect("there");
-        assert_eq!((both.count(), both.questions()), (2, 2));
-        assert!(Members::open(&[a.path()], Split::Test)?.is_none());
-        assert!(Members::open(&[a.path(), b.path()], Split::Dev).is_err());
+        let a = prediction(Split::Dev, &[2, 3], 0.0)?;
+        let b = prediction(Split::Dev, &[2, 4], 0.0)?;
         let empty = tempfile::tempdir()?;
-        assert!(Members::open(&[a.path(), empty.path()], Split::Dev).is_err());
+        let open = |members: &[&tempfile::TempDir], split| {
+            let members: Vec<Vec<&Path>> = members.iter().map(|m| vec![m.path()]).collect();
+            Members::open(&members, split, None)
+        };
+        let both = open(&[&a, &a], Split::Dev)?.expect("there");
+        assert_eq!((both.count(), both.questions()), (2, 2));
+        assert!(open(&[&a], Split::Test)?.is_none());
+        assert!(open(&[&a, &b], Split::Dev).is_err());
+        assert!(open(&[&a, &empty], Split::Dev).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn every_question_is_scored_by_the_model_that_has_not_seen_it() -> Result<()> {
+        let first = prediction(Split::Dev, &[2, 3], 1.0)?;
+        let second = prediction(Split::Dev, &[4], 2.0)?;
+        let member = vec![first.path(), second.path()];
+        let open =
+            |folds: &[usize]| Members::open(std::slice::from_ref(&member), Split::Dev, Some(folds));
+        let members = open(&[0, 1, 0])?.expect("there");
+        assert_eq!(members.lengths(), [2, 4, 3]);
+        let score = |question: usize| members.get(question)[0].start[0];
+        assert_eq!([score(0), score(1), score(2)], [1.0, 2.0, 1.0]);
+        for folds in [&[0, 0][..], &[0, 1, 1], &[0, 1, 2]] {
+            assert!(open(folds).is_err(), "{folds:?}");
+        }
         Ok(())
     }
 }

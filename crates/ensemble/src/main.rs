@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use spanwise_artifact::questions::Questions;
+use spanwise_artifact::questions::{FOLDS_FILE, Questions};
 use spanwise_artifact::scores::{ScoreWriter, candidates_file};
 use spanwise_artifact::settings::{EnsembleMethod, EnsembleSettings};
 use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl, program};
@@ -17,24 +17,20 @@ fn main() -> ExitCode {
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: EnsembleSettings = job.settings()?;
-    let members: Vec<&Path> = job
-        .inputs
-        .iter()
-        .filter(|(role, _)| role.starts_with("member."))
-        .map(|(_, input)| input.path.as_path())
-        .collect();
-    ensure!(
-        !members.is_empty(),
-        UserError::new("the ensemble stage needs at least one prediction")
-    );
-    let dev = match job.inputs.get("data") {
-        Some(data) => Questions::read(&data.path, Split::Dev)?,
+    let artifacts = artifacts(job)?;
+    let data = job.inputs.get("data").map(|data| data.path.as_path());
+    let dev = match data {
+        Some(data) => Questions::read(data, Split::Dev)?,
         None => None,
     };
-    let dev_members = Members::open(&members, Split::Dev)?;
-    let weights = match (&dev_members, settings.method) {
-        (Some(dev_members), method) => report::weights(method, dev_members, dev.as_ref())?,
-        (None, EnsembleMethod::Mean) => Some(combine::equal(members.len())),
+    let folds: Option<Vec<usize>> = match data.map(|data| data.join(FOLDS_FILE)) {
+        Some(path) if path.exists() => Some(jsonl::read_document(&path)?),
+        _ => None,
+    };
+    let members = Members::open(&artifacts, Split::Dev, folds.as_deref())?;
+    let weights = match (&members, settings.method) {
+        (Some(members), method) => report::weights(method, members, dev.as_ref())?,
+        (None, EnsembleMethod::Mean) => Some(combine::equal(artifacts.len())),
         (None, EnsembleMethod::Vote) => None,
         (None, _) => {
             return Err(
@@ -44,12 +40,16 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
             );
         }
     };
-    for split in [Split::Dev, Split::Test] {
-        if let Some(members) = Members::open(&members, split)? {
-            write(&members, split, weights.as_deref(), &settings, draft)?;
-        }
+    if let Some(members) = &members {
+        write(members, Split::Dev, weights.as_deref(), &settings, draft)?;
     }
-    if let (Some(members), Some(dev)) = (&dev_members, &dev) {
+    // On test every model has a say, those of a member's folds the member's in equal parts.
+    let (models, weights_of_models) = each_model(&artifacts, weights.as_deref());
+    if let Some(models) = Members::open(&models, Split::Test, None)? {
+        let weights = weights_of_models.as_deref();
+        write(&models, Split::Test, weights, &settings, draft)?;
+    }
+    if let (Some(members), Some(dev)) = (&members, &dev) {
         let report = report::measure(members, dev, &settings, weights);
         tracing::info!(
             "dev exact match: members {:.3} on average, mean {:.3}, calibrated {:.3}, weighted {:.3}, vote {:.3}",
@@ -64,6 +64,44 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     Ok(())
 }
 
+/// Every member's prediction artifacts: one, named `member.000`, or one a fold, `member.000.fold.000`.
+fn artifacts(job: &Job) -> Result<Vec<Vec<&Path>>> {
+    let mut members: Vec<(&str, Vec<&Path>)> = Vec::new();
+    for (role, input) in &job.inputs {
+        let Some(name) = role.strip_prefix("member.") else {
+            continue;
+        };
+        let member = name.split('.').next().unwrap_or(name);
+        match members.last_mut() {
+            Some((last, artifacts)) if *last == member => artifacts.push(&input.path),
+            _ => members.push((member, vec![&input.path])),
+        }
+    }
+    ensure!(
+        !members.is_empty(),
+        UserError::new("the ensemble stage needs at least one prediction")
+    );
+    Ok(members
+        .into_iter()
+        .map(|(_, artifacts)| artifacts)
+        .collect())
+}
+
+/// The models of all members, each by itself, with the members' weights divided among them.
+fn each_model<'a>(
+    members: &[Vec<&'a Path>],
+    weights: Option<&[f64]>,
+) -> (Vec<Vec<&'a Path>>, Option<Vec<f64>>) {
+    let models = members.iter().flatten().map(|model| vec![*model]).collect();
+    let weights = weights.map(|weights| {
+        let of = |(models, weight): (&Vec<&Path>, &f64)| {
+            std::iter::repeat_n(weight / models.len() as f64, models.len())
+        };
+        members.iter().zip(weights).flat_map(of).collect()
+    });
+    (models, weights)
+}
+
 fn write(
     members: &Members,
     split: Split,
@@ -72,7 +110,7 @@ fn write(
     draft: &Draft,
 ) -> Result<()> {
     let equal = combine::equal(members.count());
-    let mut writer = ScoreWriter::create(draft.path(), split, members.lengths())?;
+    let mut writer = ScoreWriter::create(draft.path(), split, members.lengths().to_vec())?;
     for question in 0..members.questions() {
         let scores = members.get(question);
         writer.push(combine::weighted(&scores, weights.unwrap_or(&equal)).view())?;

@@ -27,11 +27,11 @@ use rand::rngs::StdRng;
 use spanwise_artifact::progress::Progress;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::settings::TrainSettings;
-use spanwise_artifact::windows::{Layout, WindowFile};
+use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_artifact::{Characters, UserError};
 use spanwise_ops::Precision;
 
-use crate::batch::{self, Batch, within_budget};
+use crate::batch::{self, Batch, Row, within_budget};
 use crate::encoder::SpanModel;
 use crate::score::{Scorer, answer_in};
 use backward::Backward;
@@ -210,34 +210,36 @@ impl Run<'_> {
         self.settings.micro_batch_size() * self.layout.max_length
     }
 
-    /// The windows of `examples` as the model reads them, some of their tokens masked.
+    /// The windows of `examples` as the model reads them.
     fn input(&self, examples: &[Example], seed: u64) -> Batch {
         let mut random = StdRng::seed_from_u64(seed);
-        let rows: Vec<batch::Row> = examples
-            .iter()
-            .flat_map(|example| &example.windows)
-            .map(|window| {
-                let (mut ids, types) = batch::row(self.train, self.layout, window);
-                if let Some(mask) = self.mask_id() {
-                    let texts = batch::text(self.train, self.layout, window);
-                    let answer = answer_in(self.train, window)
-                        .map(|(first, last)| texts[1].start + first..=texts[1].start + last);
-                    for text in texts {
-                        let places = mask::draw(&text, self.settings.mask_inputs, 1, &mut random);
-                        for place in places {
-                            if answer
-                                .as_ref()
-                                .is_none_or(|answer| !answer.contains(&place))
-                            {
-                                ids[place] = mask;
-                            }
-                        }
-                    }
-                }
-                (ids, types)
-            })
+        let windows = examples.iter().flat_map(|example| &example.windows);
+        let rows: Vec<Row> = windows
+            .map(|window| self.row(window, &mut random))
             .collect();
         Batch::from_rows(&rows, self.layout.template.padding_id, self.device)
+    }
+
+    /// One window's input, some of its tokens masked if that is asked for, the answer's never.
+    fn row(&self, window: &Window, random: &mut StdRng) -> Row {
+        let (mut ids, types) = batch::row(self.train, self.layout, window);
+        if let Some(mask) = self.mask_id() {
+            let texts = batch::text(self.train, self.layout, window);
+            let paragraph = texts[1].start;
+            let answer = answer_in(self.train, window)
+                .map(|(first, last)| paragraph + first..=paragraph + last);
+            for text in &texts {
+                for place in mask::draw(text, self.settings.mask_inputs, 1, random) {
+                    if answer
+                        .as_ref()
+                        .is_none_or(|answer| !answer.contains(&place))
+                    {
+                        ids[place] = mask;
+                    }
+                }
+            }
+        }
+        (ids, types)
     }
 
     /// The masking token, where inputs are masked.

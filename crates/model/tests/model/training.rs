@@ -72,7 +72,10 @@ fn task(count: usize) -> (WindowArrays, Questions) {
             .filter_map(|id| char::from_u32(0x4e00 + id))
             .collect();
         let answer: String = text.chars().skip(start).take(answer_length).collect();
-        questions.paragraphs.push(Paragraph { text });
+        questions.paragraphs.push(Paragraph {
+            text,
+            article: None,
+        });
         questions.questions.push(Question {
             id: index.to_string(),
             paragraph: index,
