@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use spanwise_artifact::UserError;
 use spanwise_artifact::settings::{
-    AnswersSettings, CheckpointSettings, DataSettings, EnsembleMethod, EnsembleSettings,
-    PredictSettings, PretrainSettings, Problem, TrainSettings, WindowsSettings,
+    AnswersSettings, CheckpointSettings, DataSettings, DistillSettings, EnsembleMethod,
+    EnsembleSettings, PredictSettings, PretrainSettings, Problem, TrainSettings, WindowsSettings,
 };
 use toml::{Table, Value};
 
@@ -34,6 +34,8 @@ struct PipelineFile {
     predict: PredictSettings,
     #[serde(default)]
     ensemble: EnsembleTable,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    distill: Option<DistillSettings>,
     #[serde(default)]
     answers: AnswersSettings,
 }
@@ -91,6 +93,8 @@ pub struct Pipeline {
     pub members: Vec<Member>,
     /// Every member is trained so many times, each time without another part of train and dev together.
     pub folds: Option<usize>,
+    /// A model that learns from the members and answers in their place.
+    pub student: Option<Member>,
     /// How members become one.
     pub ensemble: EnsembleSettings,
     /// From scores to strings.
@@ -120,7 +124,7 @@ impl Pipeline {
     /// Adds `by` to every seed, for a repetition.
     pub fn shift_seeds(&mut self, by: u64) {
         self.seed += by;
-        for member in &mut self.members {
+        for member in self.members.iter_mut().chain(&mut self.student) {
             member.seed += by;
         }
     }
@@ -172,7 +176,19 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         }
     }
     let members = members(&file)?;
+    let student = match file.distill {
+        Some(distill) => Some(student(&file, distill)?),
+        None => None,
+    };
     let mut problems = file.data.problems();
+    problems.extend(file.distill.iter().flat_map(DistillSettings::problems));
+    if file.distill.is_some() && file.ensemble.folds.is_some() {
+        problems.push(Problem {
+            key: "ensemble.folds".to_owned(),
+            found: "set".to_owned(),
+            allowed: "nothing beside [distill], whose model learns from members that have seen all of train".to_owned(),
+        });
+    }
     problems.extend(file.answers.problems());
     problems.extend(file.predict.problems());
     if file.ensemble.folds.is_some_and(|folds| folds < 2) {
@@ -216,6 +232,7 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         data: file.data,
         members,
         folds: file.ensemble.folds,
+        student,
         ensemble: EnsembleSettings {
             method: file.ensemble.method,
             max_answer_length: file.answers.max_answer_length,
@@ -312,6 +329,18 @@ fn set_for_all_members(table: &mut Table, assignment: &str) {
             section.remove(key);
         }
     }
+}
+
+/// The model of the file's own settings, as it learns from the members.
+fn student(file: &PipelineFile, distill: DistillSettings) -> Result<Member> {
+    let alone = PipelineFile {
+        ensemble: EnsembleTable::default(),
+        distill: None,
+        ..file.clone()
+    };
+    let mut student = members(&alone)?.remove(0);
+    student.train.distill = Some(distill);
+    Ok(student)
 }
 
 fn members(file: &PipelineFile) -> Result<Vec<Member>> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use spanwise_artifact::fingerprint::Recipe;
 use spanwise_artifact::questions::{FOLDS_FILE, Split};
 use spanwise_artifact::settings::{DataSettings, EnsembleSettings, Fold};
-use spanwise_artifact::{Input, Manifest, Stage, UserError, windows};
+use spanwise_artifact::{Input, Manifest, Stage, UserError, scores, windows};
 
 use crate::code::Code;
 use crate::pipeline_file::{Member, Pipeline, checkpoint_directory};
@@ -236,11 +236,11 @@ fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
     let mut predictions = Vec::new();
     for (index, member) in pipeline.members.iter().enumerate() {
         for &(fold, data) in &parts {
-            let place = Place {
+            let place = Place::Member {
                 member: several.then_some(index + 1),
                 fold: fold.map(|fold| fold + 1),
             };
-            let prediction = add_member(&mut nodes, pipeline, member, place, data)?;
+            let prediction = add_model(&mut nodes, pipeline, member, place, data)?;
             // Zero-padded, so that roles sort in the order of members and folds.
             let role = match fold {
                 Some(fold) => format!("member.{index:03}.fold.{fold:03}"),
@@ -249,8 +249,8 @@ fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
             predictions.push(node(&role, prediction, None));
         }
     }
-    let ensemble = nodes.len();
-    let settings = if several || folds.is_some() {
+    let mut ensemble = nodes.len();
+    let settings = if several || folds.is_some() || pipeline.student.is_some() {
         let mut files = vec![Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
         files.extend(folds.map(|_| FOLDS_FILE.to_owned()));
         predictions.push(node("data", DATA, Some(files)));
@@ -260,6 +260,16 @@ fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
         EnsembleSettings::default()
     };
     nodes.push(shared(Stage::Ensemble, json!(settings), predictions));
+    if let Some(student) = &pipeline.student {
+        nodes[ensemble].label = "teacher".to_owned();
+        nodes[ensemble].link = "teacher".into();
+        let place = Place::Student { teacher: ensemble };
+        let prediction = add_model(&mut nodes, pipeline, student, place, DATA)?;
+        ensemble = nodes.len();
+        let prediction = vec![node("member.000", prediction, None)];
+        let settings = json!(EnsembleSettings::default());
+        nodes.push(shared(Stage::Ensemble, settings, prediction));
+    }
     let evaluated = [Split::Dev, Split::Test];
     let questions = evaluated
         .into_iter()
@@ -276,52 +286,75 @@ fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
     Ok(nodes)
 }
 
-/// Which of several models a node belongs to; counted from 1, for people.
+/// Which of several models a node belongs to.
 #[derive(Clone, Copy)]
-struct Place {
-    member: Option<usize>,
-    fold: Option<usize>,
+enum Place {
+    /// One of the ensemble's, counted from 1, for people; without numbers where there is one only.
+    Member {
+        member: Option<usize>,
+        fold: Option<usize>,
+    },
+    /// The one that learns from the ensemble, node `teacher`.
+    Student { teacher: usize },
 }
 
 impl Place {
-    /// The stage's name with member and fold behind it.
+    /// The stage's name and which model it is.
     fn label(self, stage: Stage) -> String {
-        let numbers: Vec<String> = [self.member, self.fold]
-            .into_iter()
-            .flatten()
-            .map(|number| number.to_string())
-            .collect();
-        format!("{stage} {}", numbers.join("."))
-            .trim_end()
-            .to_owned()
+        match self {
+            Place::Member { member, fold } => {
+                let numbers: Vec<String> = [member, fold]
+                    .into_iter()
+                    .flatten()
+                    .map(|number| number.to_string())
+                    .collect();
+                format!("{stage} {}", numbers.join("."))
+                    .trim_end()
+                    .to_owned()
+            }
+            Place::Student { .. } => format!("{stage} student"),
+        }
     }
 
     /// Its link below the run's folder.
     fn link(self, stage: Stage) -> PathBuf {
         let mut link = PathBuf::new();
-        if let Some(member) = self.member {
-            link.push(format!("members/{member}"));
-        }
-        if let Some(fold) = self.fold {
-            link.push(format!("folds/{fold}"));
+        match self {
+            Place::Member { member, fold } => {
+                if let Some(member) = member {
+                    link.push(format!("members/{member}"));
+                }
+                if let Some(fold) = fold {
+                    link.push(format!("folds/{fold}"));
+                }
+            }
+            Place::Student { .. } => link.push("student"),
         }
         link.join(stage.name())
     }
 }
 
 /// Adds the stages of one model; gives the index of its prediction.
-fn add_member(
+fn add_model(
     nodes: &mut Vec<Node>,
     pipeline: &Pipeline,
-    member: &Member,
+    model: &Member,
     place: Place,
     data: usize,
 ) -> Result<usize> {
-    for (stage, settings, reads) in member_stages(member, nodes.len(), data)? {
+    let teaches = matches!(place, Place::Member { .. }) && pipeline.student.is_some();
+    for (stage, mut settings, mut reads) in model_stages(model, nodes.len(), data, teaches)? {
+        if let (Place::Student { teacher }, Stage::Train) = (place, stage) {
+            let scores = scores::file_name(Split::Train);
+            reads.push(node("teacher", teacher, Some(vec![scores])));
+        }
+        if teaches && stage == Stage::Predict {
+            settings["splits"] = json!(TAUGHT);
+        }
         // Members differ in the seed of their training only: they share what comes before.
         let seed = match stage {
             Stage::Pretrain => Some(pipeline.seed),
-            Stage::Train => Some(member.seed),
+            Stage::Train => Some(model.seed),
             _ => None,
         };
         let computes = seed.is_some() || stage == Stage::Predict;
@@ -337,6 +370,9 @@ fn add_member(
     }
     Ok(nodes.len() - 1)
 }
+
+/// What a teacher scores: train to teach, dev to be measured. Test is the student's.
+const TAUGHT: [Split; 2] = [Split::Train, Split::Dev];
 
 /// Index of the node whose questions are answered and measured.
 const DATA: usize = 0;
@@ -392,7 +428,7 @@ fn data(pipeline: &Pipeline, fold: Option<Fold>, number: Option<usize>) -> Resul
             });
         }
     }
-    let place = Place {
+    let place = Place::Member {
         member: None,
         fold: number,
     };
@@ -404,11 +440,12 @@ fn data(pipeline: &Pipeline, fold: Option<Fold>, number: Option<usize>) -> Resul
 }
 
 /// A model's stages, of which the first becomes node `first`, with what each really depends on. `data`: the node that
-/// its questions come from.
-fn member_stages(
+/// its questions come from; `teaches`: whether another model learns from it.
+fn model_stages(
     member: &Member,
     first: usize,
     data: usize,
+    teaches: bool,
 ) -> Result<Vec<(Stage, Value, Vec<Read>)>> {
     let [checkpoint, windows] = [first, first + 1];
     let mut source = Vec::new();
@@ -480,7 +517,11 @@ fn member_stages(
         json!(member.predict),
         vec![
             node("train", train, None),
-            windows_of(&[Split::Dev, Split::Test]),
+            windows_of(if teaches {
+                &TAUGHT
+            } else {
+                &[Split::Dev, Split::Test]
+            }),
         ],
     ));
     Ok(stages)

@@ -236,6 +236,32 @@ fn folds_and_pre_training_are_stages_like_any_other() {
 }
 
 #[test]
+fn one_model_learns_from_the_others_and_answers_for_them() {
+    let pipeline = Pipeline::new("distil-");
+    let members = "ensemble.members=[{ seed = 1 }, { seed = 2 }]";
+    let distil = ["--set", members, "--set", "distill.weight=0.5"];
+    let once = ["train", "predict"];
+    let expected = [
+        &["data", "checkpoint", "windows"][..],
+        &once,
+        &once,
+        &["teacher"],
+        &once,
+        &["ensemble", "answers"],
+    ];
+    assert_eq!(pipeline.reruns(&distil), expected.concat());
+    assert_eq!(pipeline.result("submission.csv").lines().count(), 2);
+    let nothing: [&str; 0] = [];
+    assert_eq!(pipeline.reruns(&distil), nothing);
+    let other = [&distil[..], &["--set", "distill.temperature=4"]].concat();
+    assert_eq!(
+        pipeline.reruns(&other),
+        ["train", "predict", "ensemble", "answers"],
+        "the student learns again, its teachers do not"
+    );
+}
+
+#[test]
 fn pipelines_are_compared_question_by_question() {
     let pipeline = Pipeline::new("compare-");
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))

@@ -311,6 +311,9 @@ pub struct TrainSettings {
     pub layer_decay: f64,
     /// Decay of a running mean of the weights, which then replaces the last ones; 0: none.
     pub ema: f64,
+    /// Learn from an ensemble's scores too; set by the runner for `[distill]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distill: Option<DistillSettings>,
     /// Keep the activations of one layer at a time and compute the others again when their gradients are
     /// due: less memory for a third more time, and the same result.
     pub checkpoint_activations: bool,
@@ -340,6 +343,7 @@ impl Default for TrainSettings {
             fgm: 0.0,
             layer_decay: 1.0,
             ema: 0.0,
+            distill: None,
             checkpoint_activations: false,
             evaluate_every: None,
         }
@@ -380,6 +384,12 @@ impl TrainSettings {
             checks.require(holds, key, value, "0 or more and less than 1");
         }
         checks.require(
+            self.distill.is_none(),
+            "distill",
+            "set",
+            "nothing: the table [distill] is what sets it",
+        );
+        checks.require(
             self.layer_decay > 0.0 && self.layer_decay <= 1.0,
             "layer_decay",
             self.layer_decay,
@@ -390,6 +400,45 @@ impl TrainSettings {
             "evaluate_every",
             0,
             "1 or more steps",
+        );
+        checks.1
+    }
+}
+
+/// `[distill]`: one model that learns from the ensemble's scores and then answers in its place (Hinton et al., 2015).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DistillSettings {
+    /// The ensemble's share in the loss; the known answers have the rest.
+    pub weight: f64,
+    /// Scores are divided by it before they become probabilities, the ensemble's and the model's.
+    pub temperature: f64,
+}
+
+impl Default for DistillSettings {
+    fn default() -> Self {
+        Self {
+            weight: 0.5,
+            temperature: 2.0,
+        }
+    }
+}
+
+impl DistillSettings {
+    /// Values out of bounds.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks("distill", Vec::new());
+        checks.require(
+            self.weight > 0.0 && self.weight <= 1.0,
+            "weight",
+            self.weight,
+            "more than 0, up to 1",
+        );
+        checks.require(
+            self.temperature.is_finite() && self.temperature > 0.0,
+            "temperature",
+            self.temperature,
+            "more than 0",
         );
         checks.1
     }
@@ -518,6 +567,9 @@ pub struct PredictSettings {
     /// Number format of matrix products. Default: as in training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
+    /// What is scored; set by the runner. Default: dev and test.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub splits: Option<Vec<Split>>,
 }
 
 impl Default for PredictSettings {
@@ -525,7 +577,16 @@ impl Default for PredictSettings {
         Self {
             batch_size: 32,
             precision: None,
+            splits: None,
         }
+    }
+}
+
+impl PredictSettings {
+    /// What is scored.
+    pub fn splits(&self) -> Vec<Split> {
+        let default = || vec![Split::Dev, Split::Test];
+        self.splits.clone().unwrap_or_else(default)
     }
 }
 
@@ -538,6 +599,12 @@ impl PredictSettings {
             "batch_size",
             self.batch_size,
             "1 or more windows",
+        );
+        checks.require(
+            self.splits.is_none(),
+            "splits",
+            "set",
+            "nothing: what the pipeline needs is what sets it",
         );
         checks.1
     }

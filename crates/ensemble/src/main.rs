@@ -43,11 +43,13 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     if let Some(members) = &members {
         write(members, Split::Dev, weights.as_deref(), &settings, draft)?;
     }
-    // On test every model has a say, those of a member's folds the member's in equal parts.
+    // Elsewhere every model has a say, those of a member's folds the member's in equal parts.
     let (models, weights_of_models) = each_model(&artifacts, weights.as_deref());
-    if let Some(models) = Members::open(&models, Split::Test, None)? {
-        let weights = weights_of_models.as_deref();
-        write(&models, Split::Test, weights, &settings, draft)?;
+    for split in [Split::Train, Split::Test] {
+        if let Some(models) = Members::open(&models, split, None)? {
+            let weights = weights_of_models.as_deref();
+            write(&models, split, weights, &settings, draft)?;
+        }
     }
     if let (Some(members), Some(dev)) = (&members, &dev) {
         let report = report::measure(members, dev, &settings, weights);

@@ -7,7 +7,7 @@ use spanwise_artifact::progress::Progress;
 use spanwise_artifact::scores::ScoreWriter;
 use spanwise_artifact::settings::{Precision, PredictSettings};
 use spanwise_artifact::windows::WindowFile;
-use spanwise_artifact::{Draft, Job, Split, Stage, program};
+use spanwise_artifact::{Draft, Job, Stage, program};
 use spanwise_model::config::EncoderConfig;
 use spanwise_model::encoder::SpanModel;
 use spanwise_model::score::Scorer;
@@ -31,7 +31,7 @@ fn predict(job: &Job, draft: &mut Draft) -> Result<()> {
         precision: run::precision(settings.precision.unwrap_or(Precision::Fp32), &device),
         tokens_per_pass: settings.batch_size * layout.max_length,
     };
-    for split in [Split::Dev, Split::Test] {
+    for split in settings.splits() {
         let Some(file) = WindowFile::open(job.input("windows")?, split)? else {
             continue;
         };

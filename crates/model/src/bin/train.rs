@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use burn::module::Module;
 use spanwise_artifact::questions::Questions;
+use spanwise_artifact::scores::ScoreFile;
 use spanwise_artifact::settings::TrainSettings;
 use spanwise_artifact::windows::WindowFile;
 use spanwise_artifact::{Draft, Job, Split, Stage, program};
@@ -35,6 +36,11 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
     let dev = WindowFile::open(windows, Split::Dev)?;
     let dev_questions = Questions::read(job.input("data")?, Split::Dev)?;
 
+    let teacher = match job.inputs.get("teacher") {
+        Some(teacher) => ScoreFile::open(&teacher.path, Split::Train)?,
+        None => None,
+    };
+
     device.seed(seed);
     let (model, initialised) = weights::load::<SpanModel>(checkpoint, &device)?;
     if !initialised.is_empty() {
@@ -59,6 +65,7 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
         precision,
         layout: &layout,
         train: &train,
+        teacher: teacher.as_ref(),
         dev: dev.as_ref().zip(dev_questions.as_ref()),
     };
     let log_path = draft.log_file("training.jsonl");

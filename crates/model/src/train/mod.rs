@@ -26,6 +26,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use spanwise_artifact::progress::Progress;
 use spanwise_artifact::questions::Questions;
+use spanwise_artifact::scores::{ScoreFile, ScoresView};
 use spanwise_artifact::settings::TrainSettings;
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_artifact::{Characters, UserError};
@@ -37,7 +38,7 @@ use crate::score::{Scorer, answer_in};
 use backward::Backward;
 use epoch::{Draw, Example, mix};
 use log::{Evaluation, Record, TrainingLog};
-use objective::Targets;
+use objective::{Lesson, Targets};
 use state::Training;
 
 /// Longest dev answer considered while training, in characters. Only measures progress.
@@ -57,6 +58,8 @@ pub struct Run<'a> {
     pub layout: &'a Layout,
     /// Training questions.
     pub train: &'a WindowFile,
+    /// An ensemble's scores of the training questions, to learn from as well.
+    pub teacher: Option<&'a ScoreFile>,
     /// Dev questions and their reference answers, where there are any.
     pub dev: Option<(&'a WindowFile, &'a Questions)>,
 }
@@ -260,7 +263,22 @@ impl Run<'_> {
                 rows: example.windows.len(),
             }
         });
-        Targets::new(&places.collect::<Vec<_>>(), self.settings.soft_labels, mask)
+        let targets = Targets::new(&places.collect::<Vec<_>>(), self.settings.soft_labels, mask);
+        let Some((teacher, distill)) = self.teacher.zip(self.settings.distill) else {
+            return targets;
+        };
+        let lessons = examples.iter().map(|example| {
+            let window = &example.windows[0];
+            let [_, paragraph] = batch::text(self.train, self.layout, window);
+            lesson(
+                self.train,
+                window,
+                paragraph.start,
+                teacher.get(window.question),
+                distill.temperature as f32,
+            )
+        });
+        targets.with_lessons(&lessons.collect::<Vec<_>>())
     }
 
     fn log_evaluation(
@@ -319,4 +337,44 @@ impl Run<'_> {
             exact as f64 / questions.min(dev.questions()) as f64,
         ))
     }
+}
+
+/// What a teacher's scores of a paragraph's characters say of a window's tokens. A token that the teacher cannot express
+/// counts as the tightest span around it.
+fn lesson(
+    file: &WindowFile,
+    window: &Window,
+    first: usize,
+    scores: ScoresView,
+    temperature: f32,
+) -> Lesson {
+    let covering = scores.covering();
+    let characters = |token| file.characters(window.question, token);
+    let start = window
+        .tokens
+        .clone()
+        .map(|token| covering.start[characters(token).start]);
+    let end = window
+        .tokens
+        .clone()
+        .map(|token| covering.end[characters(token).end - 1]);
+    Lesson {
+        first,
+        start: softmax(start.collect(), temperature),
+        end: softmax(end.collect(), temperature),
+    }
+}
+
+/// Probabilities of scores; all alike where no score is one.
+fn softmax(scores: Vec<f32>, temperature: f32) -> Vec<f32> {
+    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if largest == f32::NEG_INFINITY {
+        return vec![1.0 / scores.len() as f32; scores.len()];
+    }
+    let weights: Vec<f32> = scores
+        .iter()
+        .map(|score| ((score - largest) / temperature).exp())
+        .collect();
+    let sum: f32 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / sum).collect()
 }

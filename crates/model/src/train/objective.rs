@@ -32,6 +32,29 @@ pub struct Targets {
     rows: Option<Tensor<1, Int>>,
     /// The rows that hold the answers, `[examples]`, and the answers' `start · tokens + end`, `[examples, 1]`.
     pairs: (Tensor<1, Int>, Tensor<2, Int>),
+    taught: Option<Taught>,
+}
+
+/// What a teacher makes of one row: the probability of the answer's start, and of its end, at every token of the
+/// paragraph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lesson {
+    /// Input position of the paragraph's first token.
+    pub first: usize,
+    /// Of a start, per token; 1 together.
+    pub start: Vec<f32>,
+    /// Of an end.
+    pub end: Vec<f32>,
+}
+
+/// The lessons on every example's first row.
+struct Taught {
+    /// `[examples, tokens]`.
+    start: Tensor<2>,
+    /// `[examples, tokens]`.
+    end: Tensor<2>,
+    /// 0 for tokens of the paragraph, [`MASKED`] for all others.
+    mask: Tensor<2>,
 }
 
 impl Targets {
@@ -72,7 +95,54 @@ impl Targets {
                 integers(first_rows, &device),
                 integers(pairs, &device).unsqueeze_dim(1),
             ),
+            taught: None,
         }
+    }
+
+    /// The same with a lesson an example.
+    pub fn with_lessons(mut self, lessons: &[Lesson]) -> Self {
+        let [_, tokens] = self.mask.dims();
+        let tokens = match &self.rows {
+            Some(rows) => tokens * lessons.len() / rows.dims()[0],
+            None => tokens,
+        };
+        let mut start = vec![0.0f32; lessons.len() * tokens];
+        let mut end = start.clone();
+        let mut mask = vec![MASKED; lessons.len() * tokens];
+        for (index, lesson) in lessons.iter().enumerate() {
+            let first = index * tokens + lesson.first;
+            let cells = first..first + lesson.start.len();
+            start[cells.clone()].copy_from_slice(&lesson.start);
+            end[cells.clone()].copy_from_slice(&lesson.end);
+            mask[cells].fill(0.0);
+        }
+        let device = self.mask.device();
+        let floats = |values| {
+            let shape = [lessons.len(), tokens];
+            Tensor::from_data(TensorData::new(values, shape), &device)
+        };
+        self.taught = Some(Taught {
+            start: floats(start),
+            end: floats(end),
+            mask: floats(mask),
+        });
+        self
+    }
+
+    /// Cross-entropy of the teacher's distributions and the model's at the same temperature, `[examples]`: the mean of
+    /// start and end, times the square of the temperature, so that gradients keep their size.
+    fn lessons(&self, taught: &Taught, logits: &SpanLogits, temperature: f64) -> Tensor<1> {
+        let (rows, _) = &self.pairs;
+        let loss = |logits: &Tensor<2>, target: &Tensor<2>| {
+            let logits = logits.clone().select(0, rows.clone());
+            ops::cross_entropy(
+                logits.div_scalar(temperature),
+                taught.mask.clone(),
+                target.clone(),
+            )
+        };
+        let sum = loss(&logits.start, &taught.start) + loss(&logits.end, &taught.end);
+        sum.mul_scalar(temperature * temperature / 2.0)
     }
 
     /// An example's logits side by side, `[examples, windows · tokens]`, from `[rows, tokens]`.
@@ -168,6 +238,10 @@ pub fn loss(
         let mut loss = targets.boundaries(logits);
         if settings.joint_loss > 0.0 {
             loss = loss + targets.joint(logits, mask).mul_scalar(settings.joint_loss);
+        }
+        if let (Some(distill), Some(taught)) = (settings.distill, &targets.taught) {
+            let lessons = targets.lessons(taught, logits, distill.temperature);
+            loss = loss.mul_scalar(1.0 - distill.weight) + lessons.mul_scalar(distill.weight);
         }
         loss.sum()
     };
@@ -320,5 +394,39 @@ mod tests {
         let expected = both.sum::<f32>() / 4.0;
         let found = values(targets.disagreement(&logits(), &other));
         assert_near(&found, &[0.0, 0.0, expected]);
+    }
+
+    #[test]
+    fn lessons_are_learned_over_the_paragraph_alone() {
+        let lesson = |first, start: &[f32], end: &[f32]| Lesson {
+            first,
+            start: start.to_vec(),
+            end: end.to_vec(),
+        };
+        for examples in [
+            vec![example(1, 2, 1), example(2, 3, 2)],
+            vec![example(1, 2, 2), example(2, 3, 1)],
+        ] {
+            let second = examples[0].rows;
+            let lessons = [
+                lesson(1, &[0.5, 0.5, 0.0], &[0.0, 0.0, 1.0]),
+                lesson(2, &[0.0, 1.0], &[0.25, 0.75]),
+            ];
+            let targets = Targets::new(&examples, 0.0, &mask()).with_lessons(&lessons);
+            let taught = targets.taught.as_ref().unwrap();
+            let found = values(targets.lessons(taught, &logits(), 2.0));
+            let of = |row: usize, lesson: &Lesson| {
+                let side = |logits: &Tensor<2>, target: &[f32]| {
+                    let from = row * TOKENS + lesson.first;
+                    let scores = values(logits.clone())[from..from + target.len()].to_vec();
+                    let scores: Vec<f32> = scores.iter().map(|score| score / 2.0).collect();
+                    let mean: f32 = scores.iter().zip(target).map(|(s, t)| s * t).sum();
+                    log_sum(&scores) - mean
+                };
+                let logits = logits();
+                4.0 * (side(&logits.start, &lesson.start) + side(&logits.end, &lesson.end)) / 2.0
+            };
+            assert_near(&found, &[of(0, &lessons[0]), of(second, &lessons[1])]);
+        }
     }
 }

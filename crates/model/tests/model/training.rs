@@ -195,6 +195,7 @@ fn train(
         precision,
         layout: &layout,
         train: &files.train,
+        teacher: None,
         dev: Some((&files.dev, &files.dev_questions)),
     };
     let path = files.directory.path().join("training.jsonl");
@@ -261,6 +262,7 @@ fn an_interrupted_run_goes_on_as_if_nothing_had_happened() -> Result<()> {
             precision: Precision::F32,
             layout: &layout,
             train: &files.train,
+            teacher: None,
             dev: Some((&files.dev, &files.dev_questions)),
         };
         let directory = tempfile::tempdir()?;
@@ -395,6 +397,7 @@ fn gradients(
         precision,
         layout: &layout,
         train: &files.train,
+        teacher: None,
         dev: None,
     };
     let questions = epoch::trainable(&files.train, &layout);
@@ -535,6 +538,7 @@ fn a_step_that_overflowed_is_not_taken() -> Result<()> {
             precision: Precision::F16,
             layout: &layout,
             train: &files.train,
+            teacher: None,
             dev: None,
         };
         let questions = epoch::trainable(&files.train, &layout);
@@ -759,6 +763,7 @@ fn lower_layers_take_smaller_steps() -> Result<()> {
             precision: Precision::F32,
             layout: &layout,
             train: &files.train,
+            teacher: None,
             dev: None,
         };
         let questions = epoch::trainable(&files.train, &layout);
