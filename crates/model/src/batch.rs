@@ -6,10 +6,15 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use spanwise_artifact::windows::{Layout, Special, Window, WindowFile};
 use spanwise_ops::MASKED;
 
+/// What widths of inputs are multiples of. oneDNN compiles a program for every shape that it meets and keeps it,
+/// and differently sized tensors fragment the allocator's memory: a run over many texts settles when its shapes
+/// repeat.
+const WIDTH_STEP: usize = 16;
+
 /// Ids and token types of one row, of the same length.
 pub type Row = (Vec<u32>, Vec<u32>);
 
-/// One model input: rows padded to the longest of them.
+/// One model input: rows padded to one width.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// Vocabulary ids, `[batch, tokens]`.
@@ -23,9 +28,23 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Rows of `(ids, token types)`, padded at the end.
-    pub fn from_rows(rows: &[Row], padding_id: u32, device: &Device) -> Self {
-        let width = rows.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0);
+    /// Rows padded at the end to a width that [`width`] knows.
+    pub fn from_rows(rows: &[Row], layout: &Layout, device: &Device) -> Self {
+        let longest = longest(rows);
+        Self::rectangle(
+            rows,
+            width(longest, layout.max_length),
+            layout.template.padding_id,
+            device,
+        )
+    }
+
+    /// Rows padded at the end to the longest of them.
+    pub fn tight(rows: &[Row], padding_id: u32, device: &Device) -> Self {
+        Self::rectangle(rows, longest(rows), padding_id, device)
+    }
+
+    fn rectangle(rows: &[Row], width: usize, padding_id: u32, device: &Device) -> Self {
         let shape = [rows.len(), width];
         let mut ids = vec![i64::from(padding_id); rows.len() * width];
         let mut token_types = vec![0i64; rows.len() * width];
@@ -68,8 +87,17 @@ impl Batch {
             .iter()
             .map(|window| row(file, layout, window))
             .collect();
-        Self::from_rows(&rows, layout.template.padding_id, device)
+        Self::from_rows(&rows, layout, device)
     }
+}
+
+fn longest(rows: &[Row]) -> usize {
+    rows.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0)
+}
+
+/// Width in tokens of an input whose longest row has `longest`, and no row may have more than `limit`.
+pub fn width(longest: usize, limit: usize) -> usize {
+    longest.next_multiple_of(WIDTH_STEP).min(limit)
 }
 
 /// One window's input: the pair template around question and paragraph tokens.
@@ -109,8 +137,8 @@ pub fn row(file: &WindowFile, layout: &Layout, window: &Window) -> Row {
 }
 
 /// Cuts items, sorted by length, into runs for one forward pass each: as many as fit into `tokens` tokens
-/// with each row padded to the run's longest, and at least one. `size`: an item's rows, and its longest row's
-/// length in tokens.
+/// with each row padded to the run's widest, and at least one. `size`: an item's rows, and their width in
+/// tokens.
 pub fn within_budget<T>(
     items: &[T],
     size: impl Fn(&T) -> (usize, usize),
@@ -119,12 +147,12 @@ pub fn within_budget<T>(
     let mut runs = Vec::new();
     let mut rest = items;
     while !rest.is_empty() {
-        let (mut rows, mut longest) = (0, 0);
+        let (mut rows, mut widest) = (0, 0);
         let fits = rest.iter().take_while(|item| {
-            let (more, length) = size(item);
+            let (more, width) = size(item);
             rows += more;
-            longest = longest.max(length);
-            rows * longest <= tokens
+            widest = widest.max(width);
+            rows * widest <= tokens
         });
         let (run, others) = rest.split_at(fits.count().max(1));
         runs.push(run);
@@ -147,4 +175,18 @@ pub fn text(file: &WindowFile, layout: &Layout, window: &Window) -> [Range<usize
 /// Length in tokens of a window's input.
 pub fn input_length(file: &WindowFile, layout: &Layout, window: &Window) -> usize {
     layout.template.specials() + file.question_tokens(window.question).len() + window.tokens.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{WIDTH_STEP, width};
+
+    #[test]
+    fn widths_are_few_and_wide_enough() {
+        let widths: BTreeSet<_> = (1..=250).map(|longest| width(longest, 250)).collect();
+        assert_eq!(widths.len(), 250usize.div_ceil(WIDTH_STEP));
+        assert!((1..=250).all(|longest| (longest..=250).contains(&width(longest, 250))));
+    }
 }

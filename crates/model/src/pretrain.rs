@@ -150,7 +150,8 @@ impl Run<'_> {
     ) -> Result<(f64, GradientsParams, usize)> {
         let mut random = StdRng::seed_from_u64(seed);
         let budget = self.settings.micro_batch_size() * self.layout.max_length;
-        let inputs: Vec<Masked> = within_budget(texts, |text| (1, self.length(text)), budget)
+        let size = |text: &Text| (1, batch::width(self.length(text), self.layout.max_length));
+        let inputs: Vec<Masked> = within_budget(texts, size, budget)
             .into_iter()
             .map(|texts| self.hide(texts, mask, &mut random))
             .collect();
@@ -215,7 +216,7 @@ impl Run<'_> {
             hidden.push((0, paragraph.start, rows[0].0[paragraph.start]));
             rows[0].0[paragraph.start] = mask;
         }
-        let batch = Batch::from_rows(&rows, self.layout.template.padding_id, self.device);
+        let batch = Batch::from_rows(&rows, self.layout, self.device);
         let [_, width] = batch.ids.dims();
         let count = hidden.len();
         let (places, ids): (Vec<i64>, Vec<i64>) = hidden

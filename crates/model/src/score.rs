@@ -6,7 +6,7 @@ use spanwise_artifact::scores::Scores;
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_ops::Precision;
 
-use crate::batch::{Batch, input_length, within_budget};
+use crate::batch::{Batch, input_length, width, within_budget};
 use crate::encoder::SpanModel;
 
 /// Forward passes sorted together by length, so that little is padded. Bounds what is held in memory, and
@@ -106,17 +106,19 @@ impl Scorer<'_> {
         loss: &mut MeanLoss,
     ) -> Result<Vec<WindowLogits>> {
         let mut order: Vec<usize> = (0..group.len()).collect();
-        order.sort_by_key(|&place| input_length(file, self.layout, &group[place]));
+        let length = |window: &Window| input_length(file, self.layout, window);
+        // Longest first: what the shorter ones need then fits into memory that is already there.
+        order.sort_by_key(|&place| std::cmp::Reverse(length(&group[place])));
         let by_length: Vec<Window> = order.iter().map(|&place| group[place].clone()).collect();
         let mut places = order.into_iter();
         let mut logits: Vec<Option<WindowLogits>> = group.iter().map(|_| None).collect();
-        let size = |window: &Window| (1, input_length(file, self.layout, window));
+        let size = |window: &Window| (1, width(length(window), self.layout.max_length));
         for windows in within_budget(&by_length, size, self.tokens_per_pass) {
             let batch = Batch::from_windows(file, self.layout, windows, self.device);
             let output = self.model.forward(&batch, self.precision);
             let (starts, ends) = (rows(output.start)?, rows(output.end)?);
             for (row, (window, place)) in windows.iter().zip(&mut places).enumerate() {
-                let length = input_length(file, self.layout, window);
+                let length = length(window);
                 let first = self
                     .layout
                     .template

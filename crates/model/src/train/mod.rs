@@ -160,7 +160,8 @@ impl Run<'_> {
         let passes = if self.settings.r_drop > 0.0 { 2 } else { 1 };
         let size = |example: &Example| {
             let rows = passes * example.windows.len();
-            (rows, example.length(self.train, self.layout))
+            let longest = example.length(self.train, self.layout);
+            (rows, batch::width(longest, self.layout.max_length))
         };
         for (index, examples) in within_budget(batch, size, self.tokens_per_pass())
             .into_iter()
@@ -220,7 +221,7 @@ impl Run<'_> {
         let rows: Vec<Row> = windows
             .map(|window| self.row(window, &mut random))
             .collect();
-        Batch::from_rows(&rows, self.layout.template.padding_id, self.device)
+        Batch::from_rows(&rows, self.layout, self.device)
     }
 
     /// One window's input, some of its tokens masked if that is asked for, the answer's never.

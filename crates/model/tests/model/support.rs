@@ -53,7 +53,7 @@ pub fn tiny(kind: &str) -> PathBuf {
 /// A batch of rows of `(ids, token types)`.
 pub fn batch(rows: &[(Vec<u32>, Vec<u32>)], device: &Device) -> Batch {
     const PADDING: u32 = 0;
-    Batch::from_rows(rows, PADDING, device)
+    Batch::tight(rows, PADDING, device)
 }
 
 /// A tensor's values.
