@@ -6,6 +6,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -51,7 +52,8 @@ const char* guarded(Body body) {
 
 // ---- Matrix products -------------------------------------------------------------------------------------
 
-// out = a · b. `out` may be a part of a larger matrix.
+// out = a · b, matrices or equally many of them. oneDNN takes contiguous ones and those transposed as they are, and
+// copies any others first.
 void multiply(const Tensor& a, const Tensor& b, Tensor& out) {
 #if HAS_ONEDNN
   if (at::globalContext().userEnabledMkldnn() && out.numel() > 0) {
@@ -59,7 +61,7 @@ void multiply(const Tensor& a, const Tensor& b, Tensor& out) {
     return;
   }
 #endif
-  at::mm_out(out, a, b);
+  at::matmul_out(out, a, b);
 }
 
 // x · weight + bias with x [rows, inputs] and weight [inputs, outputs], or GELU of that.
@@ -312,10 +314,68 @@ INLINE float dot_row_of(const T* a, const T* b, int64_t width) {
 VERSIONS(float)
 VERSIONS(uint16_t)
 
-// Part `part` of [batch, tokens, parts · hidden] as one matrix per row of the batch and head, without copying.
-Tensor head(const Tensor& x, int64_t parts, int64_t part, int64_t index, int64_t heads) {
-  const int64_t hidden = x.size(2) / parts, size = hidden / heads;
-  return x.select(0, index / heads).narrow(1, part * hidden + index % heads * size, size);
+// ---- Heads -----------------------------------------------------------------------------------------------
+
+// A few heads of one row of a batch. Products of all of them are one call, and their scores stay in the cache.
+struct Heads {
+  int64_t row, first, count;
+};
+
+// About what a core's own cache has room for.
+constexpr int64_t CACHED_BYTES = 1 << 20;
+
+// Calls body for every few heads, on all threads.
+template <typename Body>
+void for_heads(const Tensor& qkv, int64_t heads, Body body) {
+  const int64_t batch = qkv.size(0), tokens = qkv.size(1);
+  const int64_t bytes = std::max<int64_t>(tokens * tokens * qkv.element_size(), 1);
+  const int64_t together = std::clamp<int64_t>(CACHED_BYTES / bytes, 1, heads);
+  const int64_t groups = (heads + together - 1) / together;
+  at::parallel_for(0, batch * groups, 1, [&](int64_t begin, int64_t end) {
+    c10::NoGradGuard no_grad;
+    for (int64_t index = begin; index < end; index++) {
+      const int64_t first = index % groups * together;
+      body(Heads{index / groups, first, std::min(together, heads - first)});
+    }
+  });
+}
+
+// Where the values of one token and head are in part `part` of [batch, tokens, parts · hidden].
+struct Place {
+  int64_t tokens, width, size, start;
+
+  Place(const Tensor& x, int64_t parts, int64_t part, int64_t heads)
+      : tokens(x.size(1)), width(x.size(2)), size(width / parts / heads), start(part * (width / parts)) {}
+
+  int64_t operator()(int64_t row, int64_t token, int64_t head) const {
+    return (row * tokens + token) * width + start + head * size;
+  }
+};
+
+// Part `part` of those heads, [heads, tokens, size].
+template <typename T>
+Tensor gather(const Tensor& x, const Heads& heads, int64_t all, int64_t parts, int64_t part) {
+  const Place place(x, parts, part, all);
+  Tensor out = at::empty({heads.count, place.tokens, place.size}, x.options());
+  T* to = data<T>(out);
+  for (int64_t head = heads.first; head < heads.first + heads.count; head++) {
+    for (int64_t token = 0; token < place.tokens; token++, to += place.size) {
+      std::memcpy(to, data<T>(x) + place(heads.row, token, head), place.size * sizeof(T));
+    }
+  }
+  return out;
+}
+
+// The way back.
+template <typename T>
+void scatter(const Tensor& values, Tensor& x, const Heads& heads, int64_t all, int64_t parts, int64_t part) {
+  const Place place(x, parts, part, all);
+  const T* from = data<T>(values);
+  for (int64_t head = heads.first; head < heads.first + heads.count; head++) {
+    for (int64_t token = 0; token < place.tokens; token++, from += place.size) {
+      std::memcpy(data<T>(x) + place(heads.row, token, head), from, place.size * sizeof(T));
+    }
+  }
 }
 
 }  // namespace
@@ -431,7 +491,7 @@ const char* spanwise_dropout(const Tensor* x, double probability, int64_t seed, 
   });
 }
 
-// Scaled dot-product attention with dropout of the weights. One head at a time per thread: its scores stay
+// Scaled dot-product attention with dropout of the weights. A few heads at a time per thread: their scores stay
 // in the cache, and of all heads only what every softmax divides by is kept. (FlashAttention,
 // Dao et al., 2022, with a query's keys in one block.)
 //
@@ -441,29 +501,28 @@ const char* spanwise_dropout(const Tensor* x, double probability, int64_t seed, 
 const char* spanwise_attention(const Tensor* qkv, const Tensor* mask, int64_t heads, double probability,
                                int64_t seed, Tensor** outputs) {
   return guarded([&] {
-    const Tensor masks = mask->contiguous();
-    const int64_t batch = qkv->size(0), tokens = qkv->size(1), hidden = qkv->size(2) / 3;
+    const Tensor in = qkv->contiguous(), masks = mask->contiguous();
+    const int64_t batch = in.size(0), tokens = in.size(1), hidden = in.size(2) / 3;
     const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(hidden / heads)));
     const auto dropout = dropout_of(seed, probability);
-    Tensor out = at::empty({batch, tokens, hidden}, qkv->options());
-    Tensor statistics = at::empty({batch * heads, tokens, 2}, qkv->options().dtype(at::kFloat));
-    by_type(*qkv, [&](auto* type) {
+    Tensor out = at::empty({batch, tokens, hidden}, in.options());
+    Tensor statistics = at::empty({batch * heads, tokens, 2}, in.options().dtype(at::kFloat));
+    by_type(in, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
-      at::parallel_for(0, batch * heads, 1, [&](int64_t begin, int64_t end) {
-        c10::NoGradGuard no_grad;
-        Tensor scores = at::empty({tokens, tokens}, qkv->options());
+      for_heads(in, heads, [&](const Heads& few) {
+        const auto part = [&](int64_t index) { return gather<T>(in, few, heads, 3, index); };
+        Tensor scores = at::empty({few.count, tokens, tokens}, in.options());
+        multiply(part(0), part(1).transpose(1, 2), scores);
         std::vector<float> buffer(tokens);
-        for (int64_t index = begin; index < end; index++) {
-          multiply(head(*qkv, 3, 0, index, heads), head(*qkv, 3, 1, index, heads).t(), scores);
-          for (int64_t row = 0; row < tokens; row++) {
-            const auto first = static_cast<uint32_t>((index * tokens + row) * tokens);
-            softmax_row(data<T>(scores) + row * tokens, data<float>(masks) + index / heads * tokens,
-                        buffer.data(), data<float>(statistics) + 2 * (index * tokens + row), tokens, scale,
-                        first, dropout);
-          }
-          Tensor attended = head(out, 1, 0, index, heads);
-          multiply(scores, head(*qkv, 3, 2, index, heads), attended);
+        for (int64_t line = 0; line < few.count * tokens; line++) {
+          const int64_t query = (few.row * heads + few.first) * tokens + line;
+          softmax_row(data<T>(scores) + line * tokens, data<float>(masks) + few.row * tokens, buffer.data(),
+                      data<float>(statistics) + 2 * query, tokens, scale, static_cast<uint32_t>(query * tokens),
+                      dropout);
         }
+        Tensor values = part(2), attended = at::empty_like(values);
+        multiply(scores, values, attended);
+        scatter<T>(attended, out, few, heads, 1, 0);
       });
     });
     outputs[0] = new Tensor(out);
@@ -476,39 +535,35 @@ const char* spanwise_attention_backward(const Tensor* gradient, const Tensor* qk
                                         const Tensor* out, const Tensor* statistics, int64_t heads,
                                         double probability, int64_t seed, Tensor** outputs) {
   return guarded([&] {
-    const Tensor masks = mask->contiguous(), incoming = gradient->contiguous();
-    const int64_t batch = qkv->size(0), tokens = qkv->size(1), hidden = qkv->size(2) / 3;
-    const int64_t size = hidden / heads;
+    const Tensor in = qkv->contiguous(), masks = mask->contiguous(), incoming = gradient->contiguous();
+    const int64_t tokens = in.size(1), size = in.size(2) / 3 / heads;
     const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(size)));
     const auto dropout = dropout_of(seed, probability);
-    Tensor d_qkv = at::empty(qkv->sizes(), qkv->options());
-    by_type(*qkv, [&](auto* type) {
+    Tensor d_qkv = at::empty(in.sizes(), in.options());
+    by_type(in, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
-      at::parallel_for(0, batch * heads, 1, [&](int64_t begin, int64_t end) {
-        c10::NoGradGuard no_grad;
-        Tensor scores = at::empty({tokens, tokens}, qkv->options());
-        Tensor d_scores = at::empty({tokens, tokens}, qkv->options());
-        for (int64_t index = begin; index < end; index++) {
-          const Tensor q = head(*qkv, 3, 0, index, heads), k = head(*qkv, 3, 1, index, heads);
-          const Tensor d_out = head(incoming, 1, 0, index, heads);
-          multiply(q, k.t(), scores);
-          multiply(d_out, head(*qkv, 3, 2, index, heads).t(), d_scores);
-          const int64_t corner = index / heads * tokens * hidden + index % heads * size;
-          for (int64_t row = 0; row < tokens; row++) {
-            const int64_t at = corner + row * hidden;
-            const auto first = static_cast<uint32_t>((index * tokens + row) * tokens);
-            const float delta = dot_row(data<T>(incoming) + at, data<T>(*out) + at, size);
-            softmax_row_backward(data<T>(scores) + row * tokens, data<T>(d_scores) + row * tokens,
-                                 data<float>(masks) + index / heads * tokens,
-                                 data<float>(*statistics) + 2 * (index * tokens + row), tokens, scale, delta,
-                                 first, dropout);
-          }
-          Tensor dq = head(d_qkv, 3, 0, index, heads), dk = head(d_qkv, 3, 1, index, heads);
-          Tensor dv = head(d_qkv, 3, 2, index, heads);
-          multiply(scores.t(), d_out, dv);
-          multiply(d_scores, k, dq);
-          multiply(d_scores.t(), q, dk);
+      for_heads(in, heads, [&](const Heads& few) {
+        const auto part = [&](int64_t index) { return gather<T>(in, few, heads, 3, index); };
+        const Tensor q = part(0), k = part(1), v = part(2);
+        const Tensor attended = gather<T>(*out, few, heads, 1, 0), d_out = gather<T>(incoming, few, heads, 1, 0);
+        Tensor scores = at::empty({few.count, tokens, tokens}, in.options()), d_scores = at::empty_like(scores);
+        multiply(q, k.transpose(1, 2), scores);
+        multiply(d_out, v.transpose(1, 2), d_scores);
+        for (int64_t line = 0; line < few.count * tokens; line++) {
+          const int64_t query = (few.row * heads + few.first) * tokens + line;
+          const float delta = dot_row(data<T>(d_out) + line * size, data<T>(attended) + line * size, size);
+          softmax_row_backward(data<T>(scores) + line * tokens, data<T>(d_scores) + line * tokens,
+                               data<float>(masks) + few.row * tokens, data<float>(*statistics) + 2 * query, tokens,
+                               scale, delta, static_cast<uint32_t>(query * tokens), dropout);
         }
+        Tensor d_part = at::empty_like(q);
+        const auto write = [&](const Tensor& a, const Tensor& b, int64_t index) {
+          multiply(a, b, d_part);
+          scatter<T>(d_part, d_qkv, few, heads, 3, index);
+        };
+        write(d_scores, k, 0);
+        write(d_scores.transpose(1, 2), q, 1);
+        write(scores.transpose(1, 2), d_out, 2);
       });
     });
     outputs[0] = new Tensor(d_qkv);
