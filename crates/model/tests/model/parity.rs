@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use spanwise_artifact::jsonl;
 use spanwise_model::config::EncoderConfig;
-use spanwise_model::encoder::SpanModel;
+use spanwise_model::encoder::{MaskedModel, SpanModel};
 use spanwise_model::train::objective::{Example, Targets};
 use spanwise_model::train::optimizer::{AdamW, OptimizerSettings};
 use spanwise_model::weights;
@@ -51,17 +51,16 @@ struct Training {
     after: Case,
 }
 
-impl Case {
-    fn rows(&self) -> Vec<(Vec<u32>, Vec<u32>)> {
-        self.rows
-            .iter()
-            .map(|row| (row.ids.clone(), row.token_types.clone()))
-            .collect()
-    }
+fn pairs(rows: &[Row]) -> Vec<(Vec<u32>, Vec<u32>)> {
+    rows.iter()
+        .map(|row| (row.ids.clone(), row.token_types.clone()))
+        .collect()
+}
 
+impl Case {
     /// Largest difference of a logit of a real token.
     fn difference(&self, model: &SpanModel, device: &Device) -> Result<f32> {
-        let logits = model.forward(&batch(&self.rows(), device), Precision::F32);
+        let logits = model.forward(&batch(&pairs(&self.rows), device), Precision::F32);
         let mut largest = 0f32;
         for (found, expected) in [
             (values(logits.start)?, &self.start),
@@ -103,6 +102,42 @@ fn check_logits(directory: &Path, kind: &str, what: &str) -> Result<()> {
 fn logits_equal_transformers() -> Result<()> {
     for kind in KINDS {
         check_logits(&tiny(kind), kind, kind)?;
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Guesses {
+    rows: Vec<Row>,
+    /// Of every row's tokens, one after the other.
+    logits: Vec<Vec<f32>>,
+}
+
+#[test]
+fn guessed_tokens_equal_transformers() -> Result<()> {
+    for kind in KINDS {
+        let directory = tiny(&format!("{kind}-masked"));
+        let expected: Guesses = jsonl::read_document(&directory.join("expected.json"))?;
+        let rows = pairs(&expected.rows);
+        for (name, device) in devices() {
+            let (model, missing) = weights::load::<MaskedModel>(&directory, &device)?;
+            assert!(missing.is_empty(), "{kind}: {missing:?}");
+            let hidden = model
+                .encoder
+                .forward(&batch(&rows, &device), Precision::F32);
+            let real = rows.iter().enumerate().map(|(row, (ids, _))| {
+                let hidden = hidden.clone().narrow(0, row, 1).narrow(1, 0, ids.len());
+                hidden.squeeze_dim::<2>(0)
+            });
+            let found = values(model.logits(Tensor::cat(real.collect(), 0)))?;
+            let pairs = found.iter().flatten().zip(expected.logits.iter().flatten());
+            let difference = pairs.map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+            assert_eq!(found.len(), expected.logits.len());
+            assert!(
+                difference < 1e-5,
+                "{kind} on {name}: logits differ by {difference}"
+            );
+        }
     }
     Ok(())
 }
@@ -183,7 +218,7 @@ fn optimizer_steps_equal_pytorch() -> Result<()> {
         let (mut model, _) = weights::load::<SpanModel>(directory.path(), &device)?;
         let mut optimizer = AdamW::new(OptimizerSettings::uniform(weight_decay, max_grad_norm));
         for (expected_loss, expected_norm) in losses.iter().zip(&gradient_norms) {
-            let input = batch(&after.rows(), &device);
+            let input = batch(&pairs(&after.rows), &device);
             let examples = starts.iter().zip(&ends).map(|(&start, &end)| Example {
                 start,
                 end,
