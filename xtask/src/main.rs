@@ -8,6 +8,7 @@ mod ci;
 mod code;
 mod doctor;
 mod experiment;
+mod gc;
 mod pipeline;
 mod pipeline_file;
 mod plan;
@@ -79,6 +80,12 @@ enum Task {
     Compare(experiment::Compare),
     /// Time training and evaluation against PyTorch with transformers
     Bench(bench::Bench),
+    /// Remove artifacts that no run links to any more, and what interrupted runs have left behind
+    Gc {
+        /// Only say what would go
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Run what continuous integration runs
     Ci,
 }
@@ -143,6 +150,7 @@ fn run(task: Task) -> Result<()> {
         Task::Ladder(ladder) => experiment::ladder(&ladder),
         Task::Compare(compare) => experiment::compare(&compare),
         Task::Bench(bench) => bench::run(&bench),
+        Task::Gc { dry_run } => gc::run(dry_run),
         Task::Ci => ci::run(),
     }
 }

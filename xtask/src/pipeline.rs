@@ -10,7 +10,7 @@ use spanwise_artifact::{Job, Manifest, Stage, UserError, jsonl};
 use crate::pipeline_file::{self, Pipeline};
 use crate::plan::{Plan, relink};
 use crate::programs::Programs;
-use crate::{Scope, setup, workspace};
+use crate::{Scope, gc, setup, workspace};
 
 /// Files of the answers stage that stand at the top of a run.
 const RESULTS: [&str; 3] = ["submission.csv", "metrics.json", "answers.jsonl"];
@@ -55,6 +55,8 @@ struct Runner<'a> {
     /// Per node, once it is there.
     artifacts: Vec<Option<PathBuf>>,
     programs: Option<Programs>,
+    /// Keeps `gc` off what is not linked yet.
+    _lock: fs_err::File,
 }
 
 impl<'a> Runner<'a> {
@@ -67,6 +69,7 @@ impl<'a> Runner<'a> {
             artifacts: vec![None; plan.nodes.len()],
             plan,
             programs: None,
+            _lock: gc::keep_off()?,
         };
         for index in 0..runner.plan.nodes.len() {
             runner.bring_up_to_date(index)?;

@@ -1,0 +1,155 @@
+//! Making room: artifacts that no run links to any more, and what interrupted runs have left behind.
+
+use std::collections::BTreeSet;
+use std::fs::TryLockError;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use fs_err::{self as fs, File};
+use spanwise_artifact::UserError;
+
+use crate::workspace;
+
+/// Removes them, or with `dry_run` only names them.
+pub fn run(dry_run: bool) -> Result<()> {
+    let output = workspace::output();
+    let lock = lock_file()?;
+    match lock.file().try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(UserError::new("a pipeline is running")
+                .hint("what it writes is not linked yet; wait for its end")
+                .into());
+        }
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    let unused = unused(&output.join("artifacts"), &output.join("runs"))?;
+    let mut bytes = 0;
+    for directory in &unused {
+        let size = size(directory)?;
+        bytes += size;
+        println!("{:>8} {}", megabytes(size), workspace::display(directory));
+        if !dry_run {
+            fs::remove_dir_all(directory)?;
+        }
+    }
+    let done = if dry_run {
+        "would be removed"
+    } else {
+        "removed"
+    };
+    println!(
+        "{:>8} in {} directories {done}",
+        megabytes(bytes),
+        unused.len()
+    );
+    Ok(())
+}
+
+/// Held while a pipeline runs, by as many as there are.
+pub fn keep_off() -> Result<File> {
+    let lock = lock_file()?;
+    lock.file().lock_shared()?;
+    Ok(lock)
+}
+
+fn lock_file() -> Result<File> {
+    let artifacts = workspace::output().join("artifacts");
+    fs::create_dir_all(&artifacts)?;
+    Ok(File::create(artifacts.join(".lock"))?)
+}
+
+/// The directories of every stage that nothing below `runs` links to: artifacts, drafts, states of interrupted
+/// training.
+fn unused(artifacts: &Path, runs: &Path) -> Result<Vec<PathBuf>> {
+    let mut used = BTreeSet::new();
+    linked(runs, &mut used)?;
+    let mut unused = Vec::new();
+    for stage in directories(artifacts)? {
+        for directory in directories(&stage)? {
+            if !used.contains(&fs::canonicalize(&directory)?) {
+                unused.push(directory);
+            }
+        }
+    }
+    unused.sort();
+    Ok(unused)
+}
+
+/// Adds what the links below `folder` point to.
+fn linked(folder: &Path, used: &mut BTreeSet<PathBuf>) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            linked(&entry.path(), used)?;
+        } else if kind.is_symlink() {
+            // A link to what is gone keeps nothing.
+            used.extend(fs::canonicalize(entry.path()).ok());
+        }
+    }
+    Ok(())
+}
+
+fn directories(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut directories = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            directories.push(entry.path());
+        }
+    }
+    Ok(directories)
+}
+
+fn size(directory: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        bytes += if entry.file_type()?.is_dir() {
+            size(&entry.path())?
+        } else {
+            entry.metadata()?.len()
+        };
+    }
+    Ok(bytes)
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn what_a_run_links_to_stays() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let (artifacts, runs) = (
+            directory.path().join("artifacts"),
+            directory.path().join("runs"),
+        );
+        let artifact = |name: &str| -> Result<PathBuf> {
+            let path = artifacts.join(name);
+            fs::create_dir_all(&path)?;
+            fs::write(path.join("file"), "1234")?;
+            Ok(path)
+        };
+        let data = artifact("data/a")?;
+        let train = artifact("train/b")?;
+        let old = artifact("train/c")?;
+        let draft = artifact("train/.draft-x")?;
+        fs::create_dir_all(runs.join("demo/members/1"))?;
+        std::os::unix::fs::symlink(&data, runs.join("demo/data"))?;
+        std::os::unix::fs::symlink(&train, runs.join("demo/members/1/train"))?;
+        std::os::unix::fs::symlink(directory.path().join("gone"), runs.join("demo/answers"))?;
+        assert_eq!(unused(&artifacts, &runs)?, [draft, old.clone()]);
+        assert_eq!(size(&old)?, 4);
+        Ok(())
+    }
+}
