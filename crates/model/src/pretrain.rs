@@ -1,8 +1,6 @@
 //! Going on with what the encoder was pre-trained by, masked language modelling, on the task's own texts
 //! (Gururangan et al., 2020): questions with windows of their paragraphs, as they will be read later.
 
-use std::time::Instant;
-
 use anyhow::{Result, anyhow, ensure};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
@@ -18,7 +16,7 @@ use crate::batch::{self, Batch, Row, input_length, within_budget};
 use crate::encoder::MaskedModel;
 use crate::train::backward::Backward;
 use crate::train::epoch::{by_length, mix};
-use crate::train::log::{Record, TrainingLog};
+use crate::train::log::TrainingLog;
 use crate::train::state::Training;
 use crate::train::{mask, schedule};
 
@@ -82,26 +80,14 @@ impl Run<'_> {
             let epoch = training.step / steps_per_epoch;
             let batches = self.batches(epoch);
             for texts in &batches[training.step % steps_per_epoch..] {
-                let began = Instant::now();
                 let factor =
                     schedule::factor(settings.schedule, settings.warmup, training.step, total);
                 let learning_rate = settings.learning_rate * factor;
                 let seed = mix(self.seed, training.step as u64);
-                let loss_scale = training.loss_scale();
-                let (loss, gradients, tokens) =
-                    self.gradients(&training.model, texts, mask, seed, loss_scale)?;
-                let gradient_norm = training.update(gradients, learning_rate)?;
-                let tokens_per_second = tokens as f64 / began.elapsed().as_secs_f64();
-                log.push(Record::Step {
-                    step: training.step,
-                    epoch: epoch + 1,
-                    loss,
-                    learning_rate,
-                    gradient_norm,
-                    loss_scale: training.scales_loss().then_some(loss_scale),
-                    tokens_per_second,
+                let note = training.take_step(epoch, learning_rate, log, |model, scale| {
+                    self.gradients(model, texts, mask, seed, scale)
                 })?;
-                progress.note(format!("loss {loss:.3}, {tokens_per_second:.0} tokens/s"));
+                progress.note(note);
                 progress.advance(1);
                 after_step(training)?;
             }

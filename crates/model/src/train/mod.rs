@@ -16,8 +16,6 @@ pub mod state;
 
 mod placement;
 
-use std::time::Instant;
-
 use anyhow::{Result, anyhow, ensure};
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
@@ -125,23 +123,11 @@ impl Run<'_> {
         total: usize,
         log: &mut TrainingLog,
     ) -> Result<String> {
-        let began = Instant::now();
         let learning_rate = schedule::learning_rate(self.settings, training.step, total);
         let seed = mix(self.seed, training.step as u64);
-        let loss_scale = training.loss_scale();
-        let (loss, gradients, tokens) = self.gradients(&training.model, batch, seed, loss_scale)?;
-        let gradient_norm = training.update(gradients, learning_rate)?;
-        let tokens_per_second = tokens as f64 / began.elapsed().as_secs_f64();
-        log.push(Record::Step {
-            step: training.step,
-            epoch: epoch + 1,
-            loss,
-            learning_rate,
-            gradient_norm,
-            loss_scale: training.scales_loss().then_some(loss_scale),
-            tokens_per_second,
-        })?;
-        Ok(format!("loss {loss:.3}, {tokens_per_second:.0} tokens/s"))
+        training.take_step(epoch, learning_rate, log, |model, scale| {
+            self.gradients(model, batch, seed, scale)
+        })
     }
 
     /// Mean loss of a batch, the gradients of that loss times `scale`, and the number of real tokens. The

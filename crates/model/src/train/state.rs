@@ -13,6 +13,7 @@ use spanwise_ops::Precision;
 
 use crate::config::EncoderConfig;
 use crate::encoder::Encodes;
+use crate::train::log::{Record, TrainingLog};
 use crate::train::mean::RunningMean;
 use crate::train::optimizer::{AdamW, OptimizerSettings};
 use crate::train::scaler::LossScaler;
@@ -46,14 +47,30 @@ impl<M: Encodes> Training<M> {
         self.mean.as_ref().map_or(&self.model, RunningMean::model)
     }
 
-    /// The factor that the next step's loss is to be multiplied by.
-    pub fn loss_scale(&self) -> f64 {
-        self.scaler.scale()
-    }
-
-    /// Whether that factor changes.
-    pub fn scales_loss(&self) -> bool {
-        self.scaler.is_dynamic()
+    /// One optimizer step, timed and logged. `gradients` makes of the model and a factor on the loss the loss, the
+    /// gradients of the loss times that factor, and the number of real tokens. Gives a note on the step for people.
+    pub fn take_step(
+        &mut self,
+        epoch: usize,
+        learning_rate: f64,
+        log: &mut TrainingLog,
+        gradients: impl FnOnce(&M, f64) -> Result<(f64, GradientsParams, usize)>,
+    ) -> Result<String> {
+        let began = Instant::now();
+        let loss_scale = self.scaler.scale();
+        let (loss, gradients, tokens) = gradients(&self.model, loss_scale)?;
+        let gradient_norm = self.update(gradients, learning_rate)?;
+        let tokens_per_second = tokens as f64 / began.elapsed().as_secs_f64();
+        log.push(Record::Step {
+            step: self.step,
+            epoch: epoch + 1,
+            loss,
+            learning_rate,
+            gradient_norm,
+            loss_scale: self.scaler.is_dynamic().then_some(loss_scale),
+            tokens_per_second,
+        })?;
+        Ok(format!("loss {loss:.3}, {tokens_per_second:.0} tokens/s"))
     }
 
     /// One step with the gradients of the scaled loss; gives their norm, unscaled. A step whose gradients overflow
