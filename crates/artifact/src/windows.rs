@@ -189,13 +189,17 @@ impl WindowFile {
         self.array("window_questions").len()
     }
 
-    /// An evaluation window. Windows are ordered by question.
-    pub fn window(&self, index: usize) -> Window {
-        Window {
-            question: self.array("window_questions")[index] as usize,
-            tokens: self.array("window_starts")[index] as usize
-                ..self.array("window_ends")[index] as usize,
-        }
+    /// The evaluation windows, ordered by question.
+    pub fn evaluation_windows(&self) -> impl Iterator<Item = Window> {
+        let starts = self.array("window_starts").iter();
+        let ends = self.array("window_ends").iter();
+        let questions = self.array("window_questions").iter();
+        questions
+            .zip(starts.zip(ends))
+            .map(|(&question, (&start, &end))| Window {
+                question: question as usize,
+                tokens: start as usize..end as usize,
+            })
     }
 
     /// A question's token ids.

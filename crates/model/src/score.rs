@@ -1,5 +1,7 @@
 //! Windows through the model to scores per paragraph character, a bounded number of windows at a time.
 
+use std::iter::Peekable;
+
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 use spanwise_artifact::scores::Scores;
@@ -49,22 +51,21 @@ impl MeanLoss {
 }
 
 impl Scorer<'_> {
-    /// Scores the first `questions` questions of a split, in order. `each` gets a question's index, its
-    /// scores and the number of windows they come from.
+    /// Scores questions of a split by their `windows`, which are ordered by question. `each` gets a question's
+    /// index, its scores and the number of windows they come from.
     ///
     /// The windows of a question are merged by keeping every character's best raw logit. A softmax per
     /// window would make windows without the answer as sure of themselves as the one that has it.
     pub fn score(
         &self,
         file: &WindowFile,
-        questions: usize,
+        windows: impl Iterator<Item = Window>,
         mut each: impl FnMut(usize, Scores, usize) -> Result<()>,
     ) -> Result<MeanLoss> {
         let mut loss = MeanLoss::default();
-        let mut next = 0;
-        while next < file.windows() && file.window(next).question < questions {
-            let group = self.group(file, next);
-            next += group.len();
+        let mut windows = windows.peekable();
+        while windows.peek().is_some() {
+            let group = self.group(file, &mut windows);
             let logits = self.logits(file, &group, &mut loss)?;
             let scored: Vec<_> = group.iter().zip(&logits).collect();
             for question in scored.chunk_by(|a, b| a.0.question == b.0.question) {
@@ -79,20 +80,21 @@ impl Scorer<'_> {
         Ok(loss)
     }
 
-    /// The windows from `first` on that are sorted together, whole questions only.
-    fn group(&self, file: &WindowFile, first: usize) -> Vec<Window> {
+    /// The next windows that are sorted together, whole questions only.
+    fn group(
+        &self,
+        file: &WindowFile,
+        windows: &mut Peekable<impl Iterator<Item = Window>>,
+    ) -> Vec<Window> {
         let wanted = self.tokens_per_pass * PASSES_SORTED_TOGETHER;
         let mut tokens = 0;
-        let mut group: Vec<Window> = Vec::new();
-        for index in first..file.windows() {
-            let window = file.window(index);
-            let starts_question = group
-                .last()
-                .is_some_and(|last| last.question != window.question);
-            if tokens >= wanted && starts_question {
-                break;
-            }
+        let mut question = None;
+        let mut group = Vec::new();
+        while let Some(window) =
+            windows.next_if(|next| tokens < wanted || question == Some(next.question))
+        {
             tokens += input_length(file, self.layout, &window);
+            question = Some(window.question);
             group.push(window);
         }
         group

@@ -46,7 +46,7 @@ fn predict(job: &Job, draft: &mut Draft) -> Result<()> {
             .collect();
         let mut writer = ScoreWriter::create(draft.path(), split, lengths)?;
         let mut progress = Progress::new(split.name(), file.windows());
-        scorer.score(&file, file.questions(), |_, scores, windows| {
+        scorer.score(&file, file.evaluation_windows(), |_, scores, windows| {
             progress.advance(windows);
             writer.push(scores.view())
         })?;

@@ -611,7 +611,7 @@ fn scores_do_not_depend_on_batching() -> Result<()> {
             let mut windows = 0;
             scorer.score(
                 &files.train,
-                files.train.questions(),
+                files.train.evaluation_windows(),
                 |index, scores, count| {
                     assert_eq!(index, all.len(), "questions come in order");
                     windows += count;
