@@ -141,8 +141,7 @@ impl Questions {
     pub fn keep_evenly(&mut self, count: usize) {
         let all = self.questions.len();
         if count < all {
-            // The share kept so far steps up at the questions to keep.
-            self.retain(|index| index * count / all != (index + 1) * count / all);
+            self.retain(|index| in_sample(index, count, all));
         }
     }
 
@@ -161,6 +160,12 @@ impl Questions {
     pub fn paragraph(&self, question: &Question) -> &str {
         &self.paragraphs[question.paragraph].text
     }
+}
+
+/// Whether item `index` is one of `count` spread evenly among `all`; `count` ≤ `all`.
+pub fn in_sample(index: usize, count: usize, all: usize) -> bool {
+    // The share taken so far steps up at the items to take.
+    index * count / all != (index + 1) * count / all
 }
 
 #[cfg(test)]
@@ -225,5 +230,17 @@ mod tests {
             assert_eq!(both.paragraph(question), question.id);
         }
         assert_eq!(both.questions.len(), 2);
+    }
+
+    #[test]
+    fn samples_have_their_size_and_are_spread() {
+        for (count, all) in [(0, 5), (1, 1), (2, 5), (128, 520), (44, 44)] {
+            let sample: Vec<usize> = (0..all)
+                .filter(|&index| in_sample(index, count, all))
+                .collect();
+            assert_eq!(sample.len(), count);
+            let widest = sample.windows(2).map(|pair| pair[1] - pair[0]).max();
+            assert!(widest.is_none_or(|widest| widest <= all.div_ceil(count)));
+        }
     }
 }

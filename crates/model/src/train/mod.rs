@@ -23,7 +23,7 @@ use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use spanwise_artifact::progress::Progress;
-use spanwise_artifact::questions::Questions;
+use spanwise_artifact::questions::{Questions, in_sample};
 use spanwise_artifact::scores::{ScoreFile, ScoresView};
 use spanwise_artifact::settings::TrainSettings;
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
@@ -333,11 +333,6 @@ impl Run<'_> {
     }
 }
 
-/// Whether item `index` is in a sample of `count` among `all`, evenly spread.
-fn in_sample(index: usize, count: usize, all: usize) -> bool {
-    index * count / all != (index + 1) * count / all
-}
-
 /// What a teacher's scores of a paragraph's characters say of a window's tokens. A token that the teacher cannot express
 /// counts as the tightest span around it.
 fn lesson(
@@ -376,21 +371,4 @@ fn softmax(scores: Vec<f32>, temperature: f32) -> Vec<f32> {
         .collect();
     let sum: f32 = weights.iter().sum();
     weights.into_iter().map(|weight| weight / sum).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::in_sample;
-
-    #[test]
-    fn samples_have_their_size_and_are_spread() {
-        for (count, all) in [(0, 5), (1, 1), (2, 5), (128, 520), (44, 44)] {
-            let sample: Vec<usize> = (0..all)
-                .filter(|&index| in_sample(index, count, all))
-                .collect();
-            assert_eq!(sample.len(), count);
-            let widest = sample.windows(2).map(|pair| pair[1] - pair[0]).max();
-            assert!(widest.is_none_or(|widest| widest <= all.div_ceil(count)));
-        }
-    }
 }
