@@ -28,23 +28,15 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Rows padded at the end to a width that [`width`] knows.
+    /// Rows padded at the end to the [`width`] of the longest.
     pub fn from_rows(rows: &[Row], layout: &Layout, device: &Device) -> Self {
-        let longest = longest(rows);
-        Self::rectangle(
-            rows,
-            width(longest, layout.max_length),
-            layout.template.padding_id,
-            device,
-        )
+        let longest = rows.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0);
+        let width = width(longest, layout.max_length);
+        Self::padded(rows, width, layout.template.padding_id, device)
     }
 
-    /// Rows padded at the end to the longest of them.
-    pub fn tight(rows: &[Row], padding_id: u32, device: &Device) -> Self {
-        Self::rectangle(rows, longest(rows), padding_id, device)
-    }
-
-    fn rectangle(rows: &[Row], width: usize, padding_id: u32, device: &Device) -> Self {
+    /// Rows padded at the end to `width` tokens, which none exceeds.
+    pub fn padded(rows: &[Row], width: usize, padding_id: u32, device: &Device) -> Self {
         let shape = [rows.len(), width];
         let mut ids = vec![i64::from(padding_id); rows.len() * width];
         let mut token_types = vec![0i64; rows.len() * width];
@@ -89,10 +81,6 @@ impl Batch {
             .collect();
         Self::from_rows(&rows, layout, device)
     }
-}
-
-fn longest(rows: &[Row]) -> usize {
-    rows.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0)
 }
 
 /// Width in tokens of an input whose longest row has `longest`, and no row may have more than `limit`.

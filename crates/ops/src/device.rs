@@ -39,6 +39,11 @@ pub fn has_kernels(device: &Device) -> bool {
     libtorch::is_cpu(device)
 }
 
+/// Whether it is a GPU that libtorch reaches through CUDA.
+pub fn is_cuda(device: &Device) -> bool {
+    libtorch::is_cuda(device)
+}
+
 /// Whether it is a processor's cores that compute.
 pub fn is_cpu(device: &Device) -> bool {
     *device == Device::flex() || libtorch::is_cpu(device)
@@ -168,6 +173,11 @@ mod libtorch {
         *device == Device::libtorch()
     }
 
+    pub(super) fn is_cuda(device: &Device) -> bool {
+        let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+        (0..count).any(|index| *device == Device::libtorch_cuda(index))
+    }
+
     fn cuda(index: usize) -> OpenDevice {
         OpenDevice {
             device: Device::libtorch_cuda(index),
@@ -215,6 +225,10 @@ mod libtorch {
     use burn::tensor::Device;
 
     pub(super) fn is_cpu(_: &Device) -> bool {
+        false
+    }
+
+    pub(super) fn is_cuda(_: &Device) -> bool {
         false
     }
 

@@ -1,7 +1,8 @@
 //! The few heavy operations of the model, and the devices they run on.
 //!
 //! What each computes is said by a composition of Burn's own operations, which runs on any device. On
-//! libtorch's CPU, kernels take their place without the model noticing. Only this crate knows libtorch.
+//! libtorch's CPU, kernels take their place without the model noticing, and on CUDA one does in attention.
+//! Only this crate knows libtorch.
 //!
 //! - [`device`]: devices by name
 //! - `compose`: the compositions
@@ -204,7 +205,7 @@ pub fn attention(
     heads: usize,
     dropout_probability: f64,
 ) -> Tensor<3> {
-    if has_kernels(&qkv) {
+    if has_kernels(&qkv) || device::is_cuda(&qkv.device()) {
         kernel!(kernel_attention(qkv, mask; heads, dropout_probability))
     } else {
         compose::attention(qkv, mask, heads, dropout_probability)

@@ -84,7 +84,7 @@ fn run(arguments: &Arguments) -> Result<()> {
                 .unzip()
         };
         let rows: Vec<_> = (0..arguments.batch).map(row).collect();
-        Batch::tight(&rows, 0, device)
+        Batch::padded(&rows, arguments.length, 0, device)
     };
 
     let memory_before = resident_bytes("VmRSS");

@@ -53,7 +53,8 @@ pub fn tiny(kind: &str) -> PathBuf {
 /// A batch of rows of `(ids, token types)`.
 pub fn batch(rows: &[(Vec<u32>, Vec<u32>)], device: &Device) -> Batch {
     const PADDING: u32 = 0;
-    Batch::tight(rows, PADDING, device)
+    let longest = rows.iter().map(|(ids, _)| ids.len()).max().unwrap();
+    Batch::padded(rows, longest, PADDING, device)
 }
 
 /// A tensor's values.

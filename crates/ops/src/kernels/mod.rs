@@ -8,6 +8,7 @@
     reason = "burn-tch is deprecated upstream but is today's fastest backend on CPU and CUDA"
 )]
 
+mod cuda;
 pub mod sys;
 
 use std::fmt::Debug;
@@ -23,6 +24,7 @@ use burn_tch::TchTensor;
 use tch::{Kind, Tensor};
 
 use crate::Precision;
+use cuda::ScaledDotProduct;
 use sys::Dropout;
 
 /// An operation on `N` tensors.
@@ -227,6 +229,13 @@ impl Kernels for LibTorch {
         heads: usize,
         _probability: f64,
     ) -> TchTensor {
+        if qkv.tensor.device().is_cuda() {
+            let attention = ScaledDotProduct {
+                heads,
+                probability: 0.0,
+            };
+            return TchTensor::new(attention.compute(&qkv.tensor, &mask.tensor));
+        }
         let dropout = Dropout::NONE;
         run(&Attention { heads, dropout }, [qkv, mask])
     }
@@ -286,6 +295,9 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<LibTorch, C> {
         heads: usize,
         probability: f64,
     ) -> FloatTensor<Self> {
+        if qkv.primitive().tensor.device().is_cuda() {
+            return track::<_, C, 2>(ScaledDotProduct { heads, probability }, [qkv, mask]);
+        }
         let dropout = Dropout::draw(probability);
         track::<_, C, 2>(Attention { heads, dropout }, [qkv, mask])
     }
