@@ -44,6 +44,9 @@ struct Repetition {
     /// Change a setting of every pipeline
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Keep runs and table in this folder below `runs`, in place of `ladder` or `compare-FILE`
+    #[arg(long)]
+    name: Option<String>,
 }
 
 /// One pipeline of a comparison.
@@ -69,9 +72,8 @@ pub fn ladder(ladder: &Ladder) -> Result<()> {
         file: file.clone(),
         overrides: Vec::new(),
     });
-    let title = "ladder".to_owned();
     run(
-        &title,
+        "ladder",
         contenders.collect(),
         Against::Previous,
         &ladder.repetition,
@@ -131,6 +133,8 @@ struct Row {
     gain: Option<f64>,
     /// Half the width of its 95 % confidence interval, paired by question.
     gain_confidence: Option<f64>,
+    /// The gain of every repetition over the same one of the other pipeline.
+    gain_repetitions: Vec<f64>,
     /// Probability of a difference at least as large if there were none (McNemar, 1947).
     p: Option<f64>,
     /// Seconds that the stages of one repetition took when they were run, on average.
@@ -138,12 +142,13 @@ struct Row {
 }
 
 fn run(
-    title: &str,
+    default_title: &str,
     contenders: Vec<Contender>,
     against: Against,
     repetition: &Repetition,
 ) -> Result<()> {
     ensure!(repetition.seeds > 0, UserError::new("--seeds is 1 or more"));
+    let title = repetition.name.as_deref().unwrap_or(default_title);
     // All of them are read first: a mistake in the last should not show after hours.
     let mut pipelines = Vec::new();
     for contender in &contenders {
@@ -268,9 +273,13 @@ impl Row {
                 .sum::<f64>()
                 / marks.len() as f64
         };
+        let shares: Vec<f64> = repetitions.iter().map(share).collect();
+        let rivals = rival.into_iter().flatten().map(share);
+        let gain_repetitions = shares.iter().zip(rivals).map(|(own, rival)| own - rival);
         Ok(Self {
             name: name.to_owned(),
-            repetitions: repetitions.iter().map(share).collect(),
+            gain_repetitions: gain_repetitions.collect(),
+            repetitions: shares,
             task_exact_match,
             task_exact_match_confidence,
             any_reference_exact_match: average(|marks| marks.any_reference_exact_match),
@@ -298,13 +307,19 @@ fn mcnemar(differences: &[f64]) -> f64 {
 
 fn markdown(rows: &[Row]) -> String {
     let mut table = String::from(
-        "| pipeline | task EM (95 %) | gain (95 %) | p | any-reference EM | CMRC EM | CMRC F1 | minutes |\n|---|---|---|---|---|---|---|---|\n",
+        "| pipeline | task EM (95 %) | gain (95 %) | by seed | p | any-reference EM | CMRC EM | CMRC F1 | minutes |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
         let gain = match (row.gain, row.gain_confidence) {
             (Some(gain), Some(confidence)) => format!("{gain:+.3} ± {confidence:.3}"),
             _ => "–".to_owned(),
         };
+        let by_seed: Vec<String> = row
+            .gain_repetitions
+            .iter()
+            .map(|gain| format!("{gain:+.3}"))
+            .collect();
+        let by_seed = by_seed.join(" ");
         let p = match row.p {
             Some(p) if p < 0.001 => "< 0.001".to_owned(),
             Some(p) => format!("{p:.3}"),
@@ -312,7 +327,7 @@ fn markdown(rows: &[Row]) -> String {
         };
         writeln!(
             table,
-            "| {} | {:.3} ± {:.3} | {gain} | {p} | {:.3} | {:.3} | {:.3} | {:.1} |",
+            "| {} | {:.3} ± {:.3} | {gain} | {by_seed} | {p} | {:.3} | {:.3} | {:.3} | {:.1} |",
             row.name,
             row.task_exact_match,
             row.task_exact_match_confidence,
@@ -359,6 +374,7 @@ mod tests {
         let row = Row::new("b", &two, Some(&below), 1.0).unwrap();
         assert_eq!(row.repetitions, [0.75, 0.5]);
         assert_eq!((row.task_exact_match, row.gain), (0.625, Some(0.375)));
+        assert_eq!(row.gain_repetitions, [0.5], "the other has one repetition");
         // Differences 0, 1, 0, ½: z = 1.5 / √1.25 = 1.342.
         assert!((row.p.unwrap() - 0.1797).abs() < 1e-4);
         assert!(Row::new("c", &[marks(&[1.0])], Some(&below), 1.0).is_err());

@@ -13,16 +13,11 @@ use crate::workspace;
 /// Removes them, or with `dry_run` only names them.
 pub fn run(dry_run: bool) -> Result<()> {
     let output = workspace::output();
-    let lock = lock_file()?;
-    match lock.file().try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(UserError::new("a pipeline is running")
-                .hint("what it writes is not linked yet; wait for its end")
-                .into());
-        }
-        Err(TryLockError::Error(error)) => return Err(error.into()),
+    if !output.join("artifacts").is_dir() {
+        println!("there are no artifacts yet");
+        return Ok(());
     }
+    let _lock = if dry_run { None } else { Some(alone()?) };
     let unused = unused(&output.join("artifacts"), &output.join("runs"))?;
     let mut bytes = 0;
     for directory in &unused {
@@ -44,6 +39,18 @@ pub fn run(dry_run: bool) -> Result<()> {
         unused.len()
     );
     Ok(())
+}
+
+/// Held while something is removed.
+fn alone() -> Result<File> {
+    let lock = lock_file()?;
+    match lock.file().try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(UserError::new("a pipeline is running")
+            .hint("what it writes is not linked yet; wait for its end")
+            .into()),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
 }
 
 /// Held while a pipeline runs, by as many as there are.

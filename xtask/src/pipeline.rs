@@ -56,7 +56,7 @@ struct Runner<'a> {
     artifacts: Vec<Option<PathBuf>>,
     programs: Option<Programs>,
     /// Keeps `gc` off what is not linked yet.
-    _lock: fs_err::File,
+    _lock: Option<fs_err::File>,
 }
 
 impl<'a> Runner<'a> {
@@ -69,7 +69,11 @@ impl<'a> Runner<'a> {
             artifacts: vec![None; plan.nodes.len()],
             plan,
             programs: None,
-            _lock: gc::keep_off()?,
+            _lock: if scope.dry_run {
+                None
+            } else {
+                Some(gc::keep_off()?)
+            },
         };
         for index in 0..runner.plan.nodes.len() {
             runner.bring_up_to_date(index)?;
