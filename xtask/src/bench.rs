@@ -109,11 +109,7 @@ pub fn run(bench: &Bench) -> Result<()> {
             }
         }
         let [train, evaluate, memory] = ratios.map(spread);
-        let share = if case.bf16 {
-            "—".to_owned()
-        } else {
-            spread(share)
-        };
+        let share = spread(share);
         println!(
             "| {} | {train} | {evaluate} | {memory} | {share} |",
             case.name

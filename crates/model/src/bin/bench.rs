@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use burn::module::Module;
 use burn::optim::GradientsAccumulator;
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use clap::{Parser, ValueEnum};
 use serde_json::json;
 use spanwise_artifact::program;
@@ -20,7 +20,7 @@ use spanwise_model::train::memory::TrainingMemory;
 use spanwise_model::train::objective::{Example, Targets};
 use spanwise_model::train::optimizer::{AdamW, OptimizerSettings};
 use spanwise_model::weights;
-use spanwise_ops::{Precision, device};
+use spanwise_ops::{Precision, device, to_f32};
 
 #[derive(Parser)]
 #[command(about = "Times a training step and an evaluation pass on random input")]
@@ -133,10 +133,16 @@ fn run(arguments: &Arguments) -> Result<()> {
     })?;
 
     let side = 2048;
-    let matrix = || Tensor::<2>::random([side, side], Distribution::Default, &open.device);
+    let matrix = || {
+        let matrix = Tensor::<2>::random([side, side], Distribution::Default, &open.device);
+        match arguments.precision {
+            Format::Fp32 => matrix,
+            Format::Bf16 => matrix.cast(FloatDType::BF16),
+        }
+    };
     let (a, b) = (matrix(), matrix());
     let product_s = median(arguments.repeats, || {
-        let sum = a.clone().matmul(b.clone()).sum();
+        let sum = to_f32(a.clone().matmul(b.clone()).sum());
         sum.try_into_scalar::<f32>()
             .map_err(|error| anyhow!("{error:?}"))
     })?;
