@@ -20,6 +20,11 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         .flag_if_supported("-fno-math-errno")
         .flag_if_supported("-fno-trapping-math")
+        // Sums may be taken in any order, so that they can be taken side by side.
+        .flag_if_supported("-fno-signed-zeros")
+        .flag_if_supported("-fassociative-math")
+        // Short copying loops stay loops.
+        .flag_if_supported("-fno-tree-loop-distribute-patterns")
         // Where a processor has wide vectors at all, the ones measured gain from their full width.
         .flag_if_supported("-mprefer-vector-width=512")
         .file(source);
