@@ -68,14 +68,14 @@ void multiply(const Tensor& a, const Tensor& b, Tensor& out) {
 }
 
 // x · weight + bias with x [rows, inputs] and weight [inputs, outputs], or GELU of that.
-Tensor affine(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias, bool gelu) {
+Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias, bool gelu) {
 #if HAS_ONEDNN
   if (at::globalContext().userEnabledMkldnn() && x.numel() > 0) {
     const c10::List<std::optional<at::Scalar>> none;
     return at::native::mkldnn_linear_pointwise(x, weight.t(), bias, gelu ? "gelu" : "none", none, "none");
   }
 #endif
-  Tensor out = bias ? at::addmm(*bias, x, weight) : at::mm(x, weight);
+  const Tensor out = at::addmm(bias, x, weight);
   return gelu ? at::gelu(out) : out;
 }
 
@@ -319,7 +319,7 @@ INLINE float dot_row_of(const T* a, const T* b, int64_t width) {
       softmax_row_backward_of<false>(scores, gradient, mask, statistics, width, scale, delta, first, dropout);\
     }                                                                                                         \
   }                                                                                                           \
-  VECTORISED void drop(const T* from, T* to, int64_t count, uint32_t first, Dropout dropout) {                 \
+  VECTORISED void drop(const T* from, T* to, int64_t count, uint32_t first, Dropout dropout) {                \
     drop_of(from, to, count, first, dropout);                                                                 \
   }                                                                                                           \
   VECTORISED float dot_row(const T* a, const T* b, int64_t width) { return dot_row_of(a, b, width); }
