@@ -7,15 +7,13 @@ fn main() {
     let Some(directory) = link::libtorch() else {
         return;
     };
-    let source = "src/kernels/kernels.cpp";
-    println!("cargo::rerun-if-changed={source}");
+    println!("cargo::rerun-if-changed=src/kernels");
     let include = directory.with_file_name("include");
-    let mut build = cc::Build::new();
+    let mut build = cplusplus();
+    if compile_tiled_attention() {
+        build.define("HAS_TILED_ATTENTION", "1");
+    }
     build
-        .cpp(true)
-        .std("c++17")
-        .opt_level(3)
-        .warnings(false) // libtorch's headers are full of them
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .flag_if_supported("-fno-math-errno")
@@ -27,7 +25,7 @@ fn main() {
         .flag_if_supported("-fno-tree-loop-distribute-patterns")
         // Where a processor has wide vectors at all, the ones measured gain from their full width.
         .flag_if_supported("-mprefer-vector-width=512")
-        .file(source);
+        .file("src/kernels/kernels.cpp");
     // libtorch's own OpenMP: a second one in the process would have threads of its own.
     let openmp = "libgomp.so.1";
     if directory.join(openmp).exists() {
@@ -40,4 +38,34 @@ fn main() {
     }
     println!("cargo::rustc-link-lib=dylib=c10");
     println!("cargo::rustc-link-lib=dylib=torch_cpu");
+}
+
+fn cplusplus() -> cc::Build {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").opt_level(3).warnings(false); // libtorch's headers are full of them, and so are GCC's own of intrinsics
+    build
+}
+
+/// Compiles the kernel that is written for one family of processors, where the target is one of them and the
+/// compiler knows their instructions; says whether it has.
+fn compile_tiled_attention() -> bool {
+    if std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() != Ok("x86_64") {
+        return false;
+    }
+    let mut build = cplusplus();
+    for instructions in ["f", "bw", "dq", "vl", "bf16"] {
+        let flag = format!("-mavx512{instructions}");
+        if !build.is_flag_supported(&flag).unwrap_or(false) {
+            return false;
+        }
+        build.flag(flag);
+    }
+    build
+        .flag("-mfma")
+        .flag_if_supported("-mprefer-vector-width=512")
+        // Neighbouring elements are read as one pack.
+        .flag("-fno-strict-aliasing")
+        .file("src/kernels/tiled_attention.cpp")
+        .compile("spanwise_attention");
+    true
 }

@@ -223,42 +223,90 @@ fn layer_norms() {
 }
 
 /// Rows with nothing, with some and, if asked for, with everything padded.
-fn mask(all_of_one: bool, device: &Device) -> Tensor<2> {
+fn mask(tokens: usize, all_of_one: bool, device: &Device) -> Tensor<2> {
     let padded = |row: usize, token: usize| match row {
         0 => false,
-        1 => token >= 9,
+        1 => token >= tokens - 4,
         _ => all_of_one,
     };
-    let mask: Vec<f32> = (0..BATCH * TOKENS)
+    let mask: Vec<f32> = (0..BATCH * tokens)
         .map(|i| {
-            if padded(i / TOKENS, i % TOKENS) {
+            if padded(i / tokens, i % tokens) {
                 MASKED
             } else {
                 0.0
             }
         })
         .collect();
-    Tensor::from_data(TensorData::new(mask, [BATCH, TOKENS]), device)
+    Tensor::from_data(TensorData::new(mask, [BATCH, tokens]), device)
+}
+
+/// `size`: of a head.
+fn check_attention(tokens: usize, heads: usize, size: usize) {
+    let _alone = alone();
+    let width = 3 * heads * size;
+    let inputs = [input(&[BATCH, tokens, width], 1)];
+    let operation = |dropout: f64, low: bool, padded_row: bool| {
+        move |x: &Flat| {
+            let qkv = x[0].clone().reshape([BATCH, tokens, width]);
+            let qkv = qkv.mul_scalar(2.0);
+            let qkv = if low { qkv.cast(FloatDType::BF16) } else { qkv };
+            let mask = mask(tokens, padded_row, &qkv.device());
+            flat(ops::attention(qkv, mask, heads, dropout))
+        }
+    };
+    let name = |what: &str| format!("{what}, {tokens} tokens, {heads} × {size}");
+    check_composition(&name("f32"), &inputs, &operation(0.0, false, true), 1e-5);
+    // A score beside the mask of a padded row is rounded away, and with it any difference.
+    check_differences(&name("f32"), &inputs, &operation(0.0, false, false));
+    check_differences(
+        &name("f32 with dropout"),
+        &inputs,
+        &operation(0.3, false, false),
+    );
+    check_composition(&name("bf16"), &inputs, &operation(0.0, true, true), 0.1);
 }
 
 #[test]
-fn attention() {
+fn attention_of_any_size() {
+    check_attention(TOKENS, HEADS, HIDDEN / HEADS);
+}
+
+/// Heads that are tiled where the processor has the instructions.
+#[test]
+fn attention_of_whole_vectors() {
+    check_attention(TOKENS, 3, 32);
+    check_attention(32, 2, 64);
+    check_attention(75, 2, 32);
+}
+
+/// Both precisions draw the same dropout, and both passes do.
+#[test]
+fn attention_drops_the_same_in_both_precisions() {
     let _alone = alone();
-    let inputs = [input(&[BATCH, TOKENS, 3 * HIDDEN], 1)];
-    let operation = |dropout: f64, low: bool, padded_row: bool| {
+    let device = device::open("cpu").unwrap().device;
+    let (tokens, heads, width) = (40, 2, 3 * 64);
+    let inputs = [input(&[BATCH, tokens, width], 1)];
+    let operation = |low: bool| {
         move |x: &Flat| {
-            let qkv = x[0].clone().reshape([BATCH, TOKENS, 3 * HIDDEN]);
-            let qkv = qkv.mul_scalar(2.0);
+            let qkv = x[0].clone().reshape([BATCH, tokens, width]);
             let qkv = if low { qkv.cast(FloatDType::BF16) } else { qkv };
-            let mask = mask(padded_row, &qkv.device());
-            flat(ops::attention(qkv, mask, HEADS, dropout))
+            let mask = mask(tokens, false, &qkv.device());
+            flat(ops::attention(qkv, mask, heads, 0.5))
         }
     };
-    check_composition("f32", &inputs, &operation(0.0, false, true), 1e-5);
-    // A score beside the mask of a padded row is rounded away, and with it any difference.
-    check_differences("f32", &inputs, &operation(0.0, false, false));
-    check_differences("f32 with dropout", &inputs, &operation(0.3, false, false));
-    check_composition("bf16", &inputs, &operation(0.0, true, true), 0.1);
+    let (high, high_gradients) = run(&inputs, &device, &operation(false));
+    let (low, low_gradients) = run(&inputs, &device, &operation(true));
+    assert!(largest_difference(&high, &low) < 0.02);
+    assert!(largest_difference(&high_gradients[0], &low_gradients[0]) < 0.05);
+    let (other, _) = run(&inputs, &device, &|x: &Flat| {
+        device.seed(6);
+        operation(false)(x)
+    });
+    assert!(
+        largest_difference(&high, &other) > 0.1,
+        "another seed drops others"
+    );
 }
 
 #[test]

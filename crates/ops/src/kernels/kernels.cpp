@@ -1,6 +1,8 @@
 // Kernels that libtorch lacks, or has without its Rust bindings showing them. Each function gives nullptr,
 // or a message that the caller frees. CPU tensors only, unless it says otherwise.
 
+#include "tiled_attention.h"
+
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
@@ -29,6 +31,8 @@ void mkldnn_matmul(const Tensor& a, const Tensor& b, const Tensor& result, float
 #define HAS_ONEDNN 0
 #endif
 
+using namespace spanwise;
+
 namespace {
 
 // One binary for every x86-64: the compiler makes a version per instruction set, the loader picks. The levels of
@@ -40,7 +44,6 @@ namespace {
 #else
 #define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
-#define INLINE inline __attribute__((always_inline))
 
 template <typename Body>
 const char* guarded(Body body) {
@@ -80,13 +83,6 @@ Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias, bool ge
 }
 
 // ---- Dropout ------------------------------------------------------------------------------------------
-// Whether an element is dropped is a function of a seed and the element's index: threads need no order, and
-// the backward pass draws the same again instead of keeping a mask.
-
-struct Dropout {
-  uint32_t first, second, threshold;
-  float scale;
-};
 
 Dropout dropout_of(int64_t seed, double probability) {
   const auto bits = static_cast<uint64_t>(seed);
@@ -95,17 +91,9 @@ Dropout dropout_of(int64_t seed, double probability) {
           static_cast<float>(1.0 / (1.0 - probability))};
 }
 
-// 0 for a dropped element, 1 / (1 - probability) for a kept one. The mixing steps are those of "lowbias32"
-// (Wellons, 2018), with half of the seed added before each multiplication.
+// 0 for a dropped element, 1 / (1 - probability) for a kept one.
 INLINE float keep(const Dropout& dropout, uint32_t index) {
-  uint32_t x = index + dropout.first;
-  x ^= x >> 16;
-  x *= 0x7feb352dU;
-  x += dropout.second;
-  x ^= x >> 15;
-  x *= 0x846ca68bU;
-  x ^= x >> 16;
-  return x >= dropout.threshold ? dropout.scale : 0.0f;
+  return draw(dropout, index) >= dropout.threshold ? dropout.scale : 0.0f;
 }
 
 // ---- Elements in f32 and bfloat16 ---------------------------------------------------------------------
@@ -145,22 +133,14 @@ void by_type(const Tensor& tensor, Body body) {
   }
 }
 
-// e^x for x ≤ 0: 2^n · 2^f with a polynomial for 2^f on [-1/2, 1/2], interpolated at Chebyshev's nodes. Within 3e-7
-// relative, and what rounding x · log2(e) once adds: 6e-8 · |x|.
+// e^x for x ≤ 0, as a power of two. Rounding x · log2(e) once adds 6e-8 · |x| to its error.
 INLINE float exponential(float x) {
-  const float scaled = std::max(x, -87.0f) * 1.44269504f;
+  const float scaled = std::max(x, -87.0f) * LOG2_E;
   const float whole = std::nearbyint(scaled);
-  const float f = scaled - whole;
-  float p = 1.33908633e-3f;
-  p = p * f + 9.67603177e-3f;
-  p = p * f + 5.55035695e-2f;
-  p = p * f + 2.40221068e-1f;
-  p = p * f + 6.93147182e-1f;
-  p = p * f + 1.00000012f;
   const int32_t bits = (static_cast<int32_t>(whole) + 127) << 23;
   float power;
   std::memcpy(&power, &bits, sizeof power);
-  return p * power;
+  return power_of_fraction(scaled - whole) * power;
 }
 
 // ---- Rows ------------------------------------------------------------------------------------------------
@@ -273,6 +253,12 @@ INLINE void drop_of(const T* from, T* to, int64_t count, uint32_t first, Dropout
 }
 
 template <typename T>
+INLINE void add_row_of(const T* row, float* sums, int64_t width) {
+#pragma omp simd
+  for (int64_t i = 0; i < width; i++) sums[i] += load(row + i);
+}
+
+template <typename T>
 INLINE float dot_row_of(const T* a, const T* b, int64_t width) {
   float total = 0.0f;
 #pragma omp simd reduction(+ : total)
@@ -322,10 +308,26 @@ INLINE float dot_row_of(const T* a, const T* b, int64_t width) {
   VECTORISED void drop(const T* from, T* to, int64_t count, uint32_t first, Dropout dropout) {                \
     drop_of(from, to, count, first, dropout);                                                                 \
   }                                                                                                           \
+  VECTORISED void add_row(const T* row, float* sums, int64_t width) { add_row_of(row, sums, width); }         \
   VECTORISED float dot_row(const T* a, const T* b, int64_t width) { return dot_row_of(a, b, width); }
 
 VERSIONS(float)
 VERSIONS(uint16_t)
+
+// The sum of all rows of a matrix, f32.
+Tensor sum_of_rows(const Tensor& matrix) {
+  const Tensor in = matrix.contiguous();
+  const int64_t rows = in.size(0), width = in.size(1);
+  Tensor partial = at::zeros({at::get_num_threads(), width}, in.options().dtype(at::kFloat));
+  by_type(in, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
+      float* sums = data<float>(partial) + at::get_thread_num() * width;
+      for (int64_t row = begin; row < end; row++) add_row(data<T>(in) + row * width, sums, width);
+    });
+  });
+  return partial.sum(0);
+}
 
 // ---- Heads -----------------------------------------------------------------------------------------------
 
@@ -400,6 +402,121 @@ void scatter(const Tensor& values, Tensor& x, const Heads& heads, int64_t all, i
   }
 }
 
+// Whether attention is computed in tiles here: in few instructions that a processor has or has not.
+bool is_tiled(const Tensor& qkv, int64_t heads) {
+#if HAS_TILED_ATTENTION
+  static const bool has_f32 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  // With AMX, oneDNN's products have another unit to run on.
+  static const bool has_bfloat16 =
+      has_f32 && __builtin_cpu_supports("avx512bf16") && !__builtin_cpu_supports("amx-bf16");
+  const bool fits = qkv.size(2) / 3 / heads % TILED_SIZES == 0;
+  return fits && (qkv.scalar_type() == at::kBFloat16 ? has_bfloat16 : has_f32);
+#else
+  return false;
+#endif
+}
+
+// Calls body for every head of every row, on all threads, with scratch memory.
+template <typename T, typename Body>
+void for_tiled_heads(const Tensor& qkv, const Tensor& mask, const Tensor& statistics, int64_t heads,
+                     const Dropout& dropout, Body body) {
+  const Place queries(qkv, 3, 0, heads), keys(qkv, 3, 1, heads), values(qkv, 3, 2, heads);
+  const int64_t tokens = queries.tokens;
+  at::parallel_for(0, qkv.size(0) * heads, 1, [&](int64_t begin, int64_t end) {
+    const Tensor scratch = at::empty({attention_scratch(tokens, queries.size)}, at::kByte);
+    for (int64_t index = begin; index < end; index++) {
+      const int64_t row = index / heads, head = index % heads;
+      Head<T> one{tokens, queries.size, queries.width, queries.width / 3};
+      one.queries = data<T>(qkv) + queries(row, 0, head);
+      one.keys = data<T>(qkv) + keys(row, 0, head);
+      one.values = data<T>(qkv) + values(row, 0, head);
+      one.mask = data<float>(mask) + row * tokens;
+      one.statistics = data<float>(statistics) + index * tokens * 2;
+      one.first_query = static_cast<uint32_t>(index * tokens);
+      one.dropout = dropout;
+      body(one, row, head, scratch.data_ptr());
+    }
+  });
+}
+
+template <typename T>
+void attend_in_tiles(const Tensor& qkv, const Tensor& mask, int64_t heads, const Dropout& dropout, Tensor& out,
+                     Tensor& statistics) {
+  const Place place(out, 1, 0, heads);
+  for_tiled_heads<T>(qkv, mask, statistics, heads, dropout,
+                     [&](const Head<T>& one, int64_t row, int64_t head, void* scratch) {
+                       attend(one, data<T>(out) + place(row, 0, head), scratch);
+                     });
+}
+
+template <typename T>
+void attend_in_tiles_backward(const Tensor& gradient, const Tensor& qkv, const Tensor& mask, const Tensor& out,
+                              const Tensor& statistics, int64_t heads, const Dropout& dropout, Tensor& d_qkv) {
+  const Place place(out, 1, 0, heads);
+  for_tiled_heads<T>(qkv, mask, statistics, heads, dropout,
+                     [&](const Head<T>& one, int64_t row, int64_t head, void* scratch) {
+                       const int64_t at = place(row, 0, head);
+                       const auto part = [&](int64_t index) {
+                         return data<T>(d_qkv) + Place(d_qkv, 3, index, heads)(row, 0, head);
+                       };
+                       attend_backward(one, data<T>(out) + at, data<T>(gradient) + at, part(0), part(1), part(2),
+                                       scratch);
+                     });
+}
+
+// The same through oneDNN's products.
+template <typename T>
+void attend_by_products(const Tensor& qkv, const Tensor& mask, int64_t heads, const Dropout& dropout, Tensor& out,
+                        Tensor& statistics) {
+  const int64_t tokens = qkv.size(1), size = qkv.size(2) / 3 / heads;
+  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(size)));
+  for_heads(qkv, heads, [&](const Heads& few) {
+    const auto part = [&](int64_t index) { return gather<T>(qkv, few, heads, 3, index); };
+    Tensor scores = at::empty({few.count, tokens, tokens}, qkv.options());
+    multiply(part(0), part(1).transpose(1, 2), scores);
+    std::vector<float> buffer(tokens);
+    for (int64_t line = 0; line < few.count * tokens; line++) {
+      const int64_t query = (few.row * heads + few.first) * tokens + line;
+      softmax_row(data<T>(scores) + line * tokens, data<float>(mask) + few.row * tokens, buffer.data(),
+                  data<float>(statistics) + 2 * query, tokens, scale, static_cast<uint32_t>(query * tokens), dropout);
+    }
+    Tensor values = part(2), attended = at::empty_like(values);
+    multiply(scores, values, attended);
+    scatter<T>(attended, out, few, heads, 1, 0);
+  });
+}
+
+template <typename T>
+void attend_by_products_backward(const Tensor& gradient, const Tensor& qkv, const Tensor& mask, const Tensor& out,
+                                 const Tensor& statistics, int64_t heads, const Dropout& dropout, Tensor& d_qkv) {
+  const int64_t tokens = qkv.size(1), size = qkv.size(2) / 3 / heads;
+  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(size)));
+  for_heads(qkv, heads, [&](const Heads& few) {
+    const auto part = [&](int64_t index) { return gather<T>(qkv, few, heads, 3, index); };
+    const Tensor q = part(0), k = part(1), v = part(2);
+    const Tensor attended = gather<T>(out, few, heads, 1, 0), d_out = gather<T>(gradient, few, heads, 1, 0);
+    Tensor scores = at::empty({few.count, tokens, tokens}, qkv.options()), d_scores = at::empty_like(scores);
+    multiply(q, k.transpose(1, 2), scores);
+    multiply(d_out, v.transpose(1, 2), d_scores);
+    for (int64_t line = 0; line < few.count * tokens; line++) {
+      const int64_t query = (few.row * heads + few.first) * tokens + line;
+      const float delta = dot_row(data<T>(d_out) + line * size, data<T>(attended) + line * size, size);
+      softmax_row_backward(data<T>(scores) + line * tokens, data<T>(d_scores) + line * tokens,
+                           data<float>(mask) + few.row * tokens, data<float>(statistics) + 2 * query, tokens, scale,
+                           delta, static_cast<uint32_t>(query * tokens), dropout);
+    }
+    Tensor d_part = at::empty_like(q);
+    const auto write = [&](const Tensor& a, const Tensor& b, int64_t index) {
+      multiply(a, b, d_part);
+      scatter<T>(d_part, d_qkv, few, heads, 3, index);
+    };
+    write(d_scores, k, 0);
+    write(d_scores.transpose(1, 2), q, 1);
+    write(scores.transpose(1, 2), d_out, 2);
+  });
+}
+
 }  // namespace
 
 extern "C" {
@@ -419,7 +536,7 @@ const char* spanwise_linear(const Tensor* x, const Tensor* weight, const Tensor*
   return guarded([&] { outputs[0] = new Tensor(affine(*x, *weight, *bias, gelu)); });
 }
 
-// Gradients of x and weight.
+// Gradients of x, weight and bias; the last in f32, since its sum over all tokens is long.
 const char* spanwise_linear_backward(const Tensor* gradient, const Tensor* x, const Tensor* weight,
                                      Tensor** outputs) {
   return guarded([&] {
@@ -429,6 +546,7 @@ const char* spanwise_linear_backward(const Tensor* gradient, const Tensor* x, co
     Tensor d_weight = at::empty_like(*weight);
     multiply(x->t(), *gradient, d_weight);
     outputs[1] = new Tensor(d_weight);
+    outputs[2] = new Tensor(sum_of_rows(*gradient));
   });
 }
 
@@ -515,39 +633,25 @@ const char* spanwise_dropout(const Tensor* x, double probability, int64_t seed, 
   });
 }
 
-// Scaled dot-product attention with dropout of the weights. A few heads at a time per thread: their scores stay
-// in the cache, and of all heads only what every softmax divides by is kept. (FlashAttention,
-// Dao et al., 2022, with a query's keys in one block.)
+// Scaled dot-product attention with dropout of the weights. The scores of a head or a few stay in the cache, and of
+// all heads only what every softmax divides by is kept. (FlashAttention, Dao et al., 2022, with a query's keys in one
+// block.)
 //
 // qkv: queries, keys and values side by side, [batch, tokens, 3 · hidden], f32 or bfloat16; mask: [batch,
 // tokens], f32, added to the scores. Outputs: the attended values, [batch, tokens, hidden], and the largest
-// score and the inverse of the denominator of every softmax, [batch · heads, tokens, 2].
+// score and the inverse of the denominator of every softmax, [batch · heads, tokens, 2], for the way back only.
 const char* spanwise_attention(const Tensor* qkv, const Tensor* mask, int64_t heads, double probability,
                                int64_t seed, Tensor** outputs) {
   return guarded([&] {
     const Tensor in = qkv->contiguous(), masks = mask->contiguous();
     const int64_t batch = in.size(0), tokens = in.size(1), hidden = in.size(2) / 3;
-    const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(hidden / heads)));
     const auto dropout = dropout_of(seed, probability);
     Tensor out = at::empty({batch, tokens, hidden}, in.options());
     Tensor statistics = at::empty({batch * heads, tokens, 2}, in.options().dtype(at::kFloat));
     by_type(in, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
-      for_heads(in, heads, [&](const Heads& few) {
-        const auto part = [&](int64_t index) { return gather<T>(in, few, heads, 3, index); };
-        Tensor scores = at::empty({few.count, tokens, tokens}, in.options());
-        multiply(part(0), part(1).transpose(1, 2), scores);
-        std::vector<float> buffer(tokens);
-        for (int64_t line = 0; line < few.count * tokens; line++) {
-          const int64_t query = (few.row * heads + few.first) * tokens + line;
-          softmax_row(data<T>(scores) + line * tokens, data<float>(masks) + few.row * tokens, buffer.data(),
-                      data<float>(statistics) + 2 * query, tokens, scale, static_cast<uint32_t>(query * tokens),
-                      dropout);
-        }
-        Tensor values = part(2), attended = at::empty_like(values);
-        multiply(scores, values, attended);
-        scatter<T>(attended, out, few, heads, 1, 0);
-      });
+      const auto run = is_tiled(in, heads) ? attend_in_tiles<T> : attend_by_products<T>;
+      run(in, masks, heads, dropout, out, statistics);
     });
     outputs[0] = new Tensor(out);
     outputs[1] = new Tensor(statistics);
@@ -560,35 +664,13 @@ const char* spanwise_attention_backward(const Tensor* gradient, const Tensor* qk
                                         double probability, int64_t seed, Tensor** outputs) {
   return guarded([&] {
     const Tensor in = qkv->contiguous(), masks = mask->contiguous(), incoming = gradient->contiguous();
-    const int64_t tokens = in.size(1), size = in.size(2) / 3 / heads;
-    const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(size)));
+    const Tensor attended = out->contiguous();
     const auto dropout = dropout_of(seed, probability);
     Tensor d_qkv = at::empty(in.sizes(), in.options());
     by_type(in, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
-      for_heads(in, heads, [&](const Heads& few) {
-        const auto part = [&](int64_t index) { return gather<T>(in, few, heads, 3, index); };
-        const Tensor q = part(0), k = part(1), v = part(2);
-        const Tensor attended = gather<T>(*out, few, heads, 1, 0), d_out = gather<T>(incoming, few, heads, 1, 0);
-        Tensor scores = at::empty({few.count, tokens, tokens}, in.options()), d_scores = at::empty_like(scores);
-        multiply(q, k.transpose(1, 2), scores);
-        multiply(d_out, v.transpose(1, 2), d_scores);
-        for (int64_t line = 0; line < few.count * tokens; line++) {
-          const int64_t query = (few.row * heads + few.first) * tokens + line;
-          const float delta = dot_row(data<T>(d_out) + line * size, data<T>(attended) + line * size, size);
-          softmax_row_backward(data<T>(scores) + line * tokens, data<T>(d_scores) + line * tokens,
-                               data<float>(masks) + few.row * tokens, data<float>(*statistics) + 2 * query, tokens,
-                               scale, delta, static_cast<uint32_t>(query * tokens), dropout);
-        }
-        Tensor d_part = at::empty_like(q);
-        const auto write = [&](const Tensor& a, const Tensor& b, int64_t index) {
-          multiply(a, b, d_part);
-          scatter<T>(d_part, d_qkv, few, heads, 3, index);
-        };
-        write(d_scores, k, 0);
-        write(d_scores.transpose(1, 2), q, 1);
-        write(scores.transpose(1, 2), d_out, 2);
-      });
+      const auto run = is_tiled(in, heads) ? attend_in_tiles_backward<T> : attend_by_products_backward<T>;
+      run(incoming, in, masks, attended, *statistics, heads, dropout, d_qkv);
     });
     outputs[0] = new Tensor(d_qkv);
   });

@@ -345,9 +345,7 @@ impl Kernel<3> for Linear {
         let (x, weight) = (x.expect("kept"), weight.expect("kept"));
         let gradient = flat(gradient).to_kind(self.kind());
         let [x2, weight2] = [&flat(x), weight].map(|input| input.to_kind(self.kind()));
-        let [d_x, d_weight] = sys::linear_backward(&gradient, &x2, &weight2);
-        // The sum over all tokens is long: f32 whatever the precision.
-        let d_bias = gradient.sum_dim_intlist([0i64].as_slice(), false, Kind::Float);
+        let [d_x, d_weight, d_bias] = sys::linear_backward(&gradient, &x2, &weight2);
         [
             Some(d_x.reshape(x.size()).to_kind(x.kind())),
             Some(d_weight.to_kind(Kind::Float)),

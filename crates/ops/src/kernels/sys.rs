@@ -167,8 +167,8 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, gelu: bool) -> Tensor 
     out
 }
 
-/// Gradients of x and weight.
-pub fn linear_backward(gradient: &Tensor, x: &Tensor, weight: &Tensor) -> [Tensor; 2] {
+/// Gradients of x, weight and bias, the last in f32.
+pub fn linear_backward(gradient: &Tensor, x: &Tensor, weight: &Tensor) -> [Tensor; 3] {
     let [gradient, x, weight] = [gradient, x, weight].map(pointer);
     // SAFETY: every pointer is that of a tensor that is borrowed for the call.
     all(call(|outputs| unsafe {
