@@ -46,6 +46,9 @@ const DEV_ANSWER_LENGTH: usize = 40;
 /// answered by predict: these show whether a run gets anywhere, to ±0.04, in a quarter of the time or less.
 const DEV_QUESTIONS: usize = 128;
 
+/// Dev questions answered before training, to see that they can be.
+const FIRST_DEV_QUESTIONS: usize = 4;
+
 /// What a run learns from and how.
 pub struct Run<'a> {
     /// `[train]`.
@@ -90,7 +93,7 @@ impl Run<'_> {
         tracing::info!("{} questions to learn from, {total} steps", questions.len());
 
         // A broken dev path should fail now and not after an epoch.
-        self.evaluate(&training.model, 2 * settings.micro_batch_size())?;
+        self.evaluate(&training.model, FIRST_DEV_QUESTIONS)?;
 
         let mut progress = Progress::new("train", total - training.step);
         while training.step < total {

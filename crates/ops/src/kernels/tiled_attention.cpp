@@ -1,8 +1,8 @@
-// Compiled for AVX-512: nothing here may run before `has_tiled_attention` has been asked. For the same reason no
+// Compiled for AVX-512: nothing here may run before `is_tiled` of kernels.cpp has been asked. For the same reason no
 // inline function of a library is used: the linker might hand its AVX-512 version to everyone.
 //
-// What oneDNN's products cannot do: they write the scores to memory, where another loop picks them up. Here a
-// tile of scores is finished in registers, and with heads as narrow as BERT's that is half of the time.
+// oneDNN's products write scores to memory, where another loop picks them up. Here a tile of scores is finished in
+// registers; with heads as narrow as BERT's that takes two thirds of the time.
 // (FlashAttention, Dao et al., 2022, with a query's keys in one block: they fit a core's own cache.)
 
 #include "tiled_attention.h"
