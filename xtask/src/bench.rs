@@ -124,7 +124,8 @@ fn spread(mut values: Vec<f64>) -> String {
     match values.as_slice() {
         [] => "—".to_owned(),
         [first, .., last] => {
-            format!("{:.2} ({first:.2}–{last:.2})", values[values.len() / 2])
+            let middle = f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]);
+            format!("{middle:.2} ({first:.2}–{last:.2})")
         }
         [only] => format!("{only:.2}"),
     }
@@ -231,4 +232,22 @@ fn environment() -> Result<PathBuf> {
         fs_err::write(&ready, "")?;
     }
     Ok(python)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spread;
+
+    #[test]
+    fn spreads() {
+        let cases: [(&[f64], &str); 4] = [
+            (&[], "—"),
+            (&[0.5], "0.50"),
+            (&[0.9, 0.6], "0.75 (0.60–0.90)"),
+            (&[0.9, 0.6, 0.7], "0.70 (0.60–0.90)"),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(spread(values.to_vec()), expected);
+        }
+    }
 }
