@@ -13,7 +13,12 @@ use crate::programs::Programs;
 use crate::{Scope, gc, setup, workspace};
 
 /// Files of the answers stage that stand at the top of a run.
-const RESULTS: [&str; 3] = ["submission.csv", "metrics.json", "answers.jsonl"];
+const RESULTS: [&str; 4] = [
+    "submission.csv",
+    "report.html",
+    "metrics.json",
+    "answers.jsonl",
+];
 
 /// Brings a pipeline up to date and says what came out.
 pub fn run(file: &Path, overrides: &[String], scope: &Scope) -> Result<()> {
@@ -220,6 +225,10 @@ impl<'a> Runner<'a> {
         if run.join("submission.csv").exists() {
             println!("submission   {}", shown("submission.csv"));
         }
+        println!(
+            "report       {}: where answers go wrong, to look at",
+            shown("report.html")
+        );
         println!(
             "more         {}: every answer with its candidates",
             shown("answers.jsonl")

@@ -140,6 +140,8 @@ fn only_what_changed_and_what_depends_on_it_runs_again() {
     );
     let metrics: Value = serde_json::from_str(&pipeline.result("metrics.json")).unwrap();
     assert_eq!(metrics["dev"]["questions"], 2);
+    let report = pipeline.result("report.html");
+    assert!(report.contains("on 2 questions"), "{report}");
 
     let nothing: [&str; 0] = [];
     assert_eq!(

@@ -3,9 +3,11 @@
 //! - [`decode`]: scores → ranked answers, sliced from the paragraph
 //! - [`rules`]: small repairs of an answer's ends
 //! - [`metrics`]: the three rulers; only this crate knows them
+//! - [`report`]: all of it as a page to look at
 
 #![warn(missing_docs)]
 
 pub mod decode;
 pub mod metrics;
+pub mod report;
 pub mod rules;

@@ -1,4 +1,4 @@
-//! The answers stage: scores → `answers.jsonl`, `submission.csv`, `metrics.json`.
+//! The answers stage: scores → `answers.jsonl`, `submission.csv`, `metrics.json`, `report.html`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,11 +9,12 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use spanwise_answers::decode::{Candidate, decode};
 use spanwise_answers::metrics::{Marks, Metrics};
+use spanwise_answers::report::{Case, Report};
 use spanwise_answers::rules::{self, Effect, Rule};
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::{ScoreFile, Span, candidates_file};
 use spanwise_artifact::settings::AnswersSettings;
-use spanwise_artifact::{Characters, Draft, Job, Split, Stage, jsonl, program};
+use spanwise_artifact::{Answer, Characters, Draft, Job, Split, Stage, jsonl, program};
 
 fn main() -> ExitCode {
     program::main(Stage::Answers, run)
@@ -48,6 +49,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let mut all = Vec::new();
     let mut measured = BTreeMap::new();
     let mut applied = Vec::new();
+    let mut report = Report::default();
     for split in [Split::Dev, Split::Test] {
         let Some(mut decoded) = DecodedSplit::read(job, split, &settings)? else {
             continue;
@@ -70,6 +72,12 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
             };
             measured.insert(split.name(), measures);
         }
+        let measures = measured.get(split.name());
+        report.add(
+            split,
+            &decoded.cases(&answered),
+            measures.map(|measures| (&measures.metrics, &measures.rules)),
+        );
         if split == Split::Test {
             write_submission(&draft.file("submission.csv"), &answered)?;
         }
@@ -104,6 +112,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
             );
         }
     }
+    fs_err::write(draft.file("report.html"), report.render()?)?;
     jsonl::write(&draft.file("answers.jsonl"), &all)?;
     jsonl::write_document(&draft.file("metrics.json"), &measured)
 }
@@ -189,16 +198,12 @@ impl DecodedSplit {
         paragraphs.map(|p| p.text.chars().collect()).collect()
     }
 
-    fn answered(self, split: Split) -> Vec<Answered> {
-        let Self {
-            questions,
-            candidates,
-            answers,
-        } = self;
-        let answered = questions.questions.iter().zip(candidates).zip(answers).map(
+    fn answered(&self, split: Split) -> Vec<Answered> {
+        let questions = self.questions.questions.iter();
+        let answered = questions.zip(&self.candidates).zip(&self.answers).map(
             |((question, candidates), answer)| {
-                let paragraph = Characters::new(questions.paragraph(question));
-                let answer = paragraph.get(answer).unwrap_or_default();
+                let paragraph = Characters::new(self.questions.paragraph(question));
+                let answer = paragraph.get(answer.clone()).unwrap_or_default();
                 let references = question.answers.iter().map(|answer| &*answer.text);
                 let references: Vec<&str> = references.collect();
                 Answered {
@@ -208,11 +213,30 @@ impl DecodedSplit {
                     answer: answer.to_owned(),
                     marks: Marks::of(answer, &references),
                     references: references.into_iter().map(str::to_owned).collect(),
-                    candidates,
+                    candidates: candidates.clone(),
                 }
             },
         );
         answered.collect()
+    }
+
+    /// The questions as the report shows them; `answered` are their answers.
+    fn cases<'a>(&'a self, answered: &'a [Answered]) -> Vec<Case<'a>> {
+        let questions = self.questions.questions.iter();
+        let cases =
+            questions
+                .zip(&self.answers)
+                .zip(answered)
+                .map(|((question, answer), answered)| Case {
+                    id: &question.id,
+                    question: &question.text,
+                    paragraph: self.questions.paragraph(question),
+                    answer: answer.clone(),
+                    reference: question.answers.first().map(Answer::range),
+                    candidates: &answered.candidates,
+                    marks: answered.marks,
+                });
+        cases.collect()
     }
 }
 

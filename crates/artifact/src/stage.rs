@@ -22,7 +22,7 @@ pub enum Stage {
     Predict,
     /// Several members' scores → one.
     Ensemble,
-    /// Scores → answers, submission and metrics.
+    /// Scores → answers, submission, metrics and report.
     Answers,
 }
 
