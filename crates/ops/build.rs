@@ -42,7 +42,8 @@ fn main() {
 
 fn cplusplus() -> cc::Build {
     let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").opt_level(3).warnings(false); // libtorch's headers are full of them, and so are GCC's own of intrinsics
+    // Warnings: libtorch's headers are full of them, and so are GCC's own of vector instructions.
+    build.cpp(true).std("c++17").opt_level(3).warnings(false);
     build
 }
 
