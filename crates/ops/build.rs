@@ -7,7 +7,14 @@ fn main() {
     let Some(directory) = link::libtorch() else {
         return;
     };
-    println!("cargo::rerun-if-changed=src/kernels");
+    for source in [
+        "kernels.cpp",
+        "elements.h",
+        "tiled_attention.h",
+        "tiled_attention.cpp",
+    ] {
+        println!("cargo::rerun-if-changed=src/kernels/{source}");
+    }
     let include = directory.with_file_name("include");
     let mut build = cplusplus();
     if compile_tiled_attention() {

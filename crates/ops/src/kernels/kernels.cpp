@@ -31,6 +31,11 @@ void mkldnn_matmul(const Tensor& a, const Tensor& b, const Tensor& result, float
 #define HAS_ONEDNN 0
 #endif
 
+// Set where tiled_attention.cpp is compiled as well.
+#ifndef HAS_TILED_ATTENTION
+#define HAS_TILED_ATTENTION 0
+#endif
+
 using namespace spanwise;
 
 namespace {
@@ -650,8 +655,10 @@ const char* spanwise_attention(const Tensor* qkv, const Tensor* mask, int64_t he
     Tensor statistics = at::empty({batch * heads, tokens, 2}, in.options().dtype(at::kFloat));
     by_type(in, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
-      const auto run = is_tiled(in, heads) ? attend_in_tiles<T> : attend_by_products<T>;
-      run(in, masks, heads, dropout, out, statistics);
+      if constexpr (HAS_TILED_ATTENTION) {
+        if (is_tiled(in, heads)) return attend_in_tiles<T>(in, masks, heads, dropout, out, statistics);
+      }
+      attend_by_products<T>(in, masks, heads, dropout, out, statistics);
     });
     outputs[0] = new Tensor(out);
     outputs[1] = new Tensor(statistics);
@@ -669,8 +676,12 @@ const char* spanwise_attention_backward(const Tensor* gradient, const Tensor* qk
     Tensor d_qkv = at::empty(in.sizes(), in.options());
     by_type(in, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
-      const auto run = is_tiled(in, heads) ? attend_in_tiles_backward<T> : attend_by_products_backward<T>;
-      run(incoming, in, masks, attended, *statistics, heads, dropout, d_qkv);
+      if constexpr (HAS_TILED_ATTENTION) {
+        if (is_tiled(in, heads)) {
+          return attend_in_tiles_backward<T>(incoming, in, masks, attended, *statistics, heads, dropout, d_qkv);
+        }
+      }
+      attend_by_products_backward<T>(incoming, in, masks, attended, *statistics, heads, dropout, d_qkv);
     });
     outputs[0] = new Tensor(d_qkv);
   });
