@@ -9,6 +9,7 @@ fn main() {
     };
     for source in [
         "kernels.cpp",
+        "rows.h",
         "elements.h",
         "tiled_attention.h",
         "tiled_attention.cpp",

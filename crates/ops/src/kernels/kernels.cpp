@@ -1,6 +1,7 @@
 // Kernels that libtorch lacks, or has without its Rust bindings showing them. Each function gives nullptr,
 // or a message that the caller frees. CPU tensors only, unless it says otherwise.
 
+#include "rows.h"
 #include "tiled_attention.h"
 
 #include <ATen/ATen.h>
@@ -11,7 +12,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <mutex>
 #include <vector>
 
@@ -40,16 +40,6 @@ using namespace spanwise;
 
 namespace {
 
-// One binary for every x86-64: the compiler makes a version per instruction set, the loader picks. The levels of
-// x86-64 bring fused multiply-add and vectors of full width, which the names of single extensions do not.
-#if !defined(__x86_64__) || !defined(__linux__)
-#define VECTORISED
-#elif !defined(__clang__) && __GNUC__ >= 12
-#define VECTORISED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-
 template <typename Body>
 const char* guarded(Body body) {
   try {
@@ -59,6 +49,45 @@ const char* guarded(Body body) {
   } catch (const std::exception& error) {
     return strdup(error.what());
   }
+}
+
+template <typename T>
+T* data(const Tensor& tensor) {
+  return static_cast<T*>(tensor.data_ptr());
+}
+
+// Calls body with a null pointer of the element type that represents `tensor`'s.
+template <typename Body>
+void by_type(const Tensor& tensor, Body body) {
+  if (tensor.scalar_type() == at::kFloat) {
+    body(static_cast<float*>(nullptr));
+  } else if (tensor.scalar_type() == at::kBFloat16) {
+    body(static_cast<uint16_t*>(nullptr));
+  } else {
+    TORCH_CHECK(false, "expected float or bfloat16, found ", tensor.scalar_type());
+  }
+}
+
+Dropout dropout_of(int64_t seed, double probability) {
+  const auto bits = static_cast<uint64_t>(seed);
+  return {static_cast<uint32_t>(bits), static_cast<uint32_t>(bits >> 32),
+          static_cast<uint32_t>(std::min(probability * 4294967296.0, 4294967295.0)),
+          static_cast<float>(1.0 / (1.0 - probability))};
+}
+
+// The sum of all rows of a matrix, f32.
+Tensor sum_of_rows(const Tensor& matrix) {
+  const Tensor in = matrix.contiguous();
+  const int64_t rows = in.size(0), width = in.size(1);
+  Tensor partial = at::zeros({at::get_num_threads(), width}, in.options().dtype(at::kFloat));
+  by_type(in, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
+      float* sums = data<float>(partial) + at::get_thread_num() * width;
+      for (int64_t row = begin; row < end; row++) add_row(data<T>(in) + row * width, sums, width);
+    });
+  });
+  return partial.sum(0);
 }
 
 // ---- Matrix products -------------------------------------------------------------------------------------
@@ -85,253 +114,6 @@ Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias, bool ge
 #endif
   const Tensor out = at::addmm(bias, x, weight);
   return gelu ? at::gelu(out) : out;
-}
-
-// ---- Dropout ------------------------------------------------------------------------------------------
-
-Dropout dropout_of(int64_t seed, double probability) {
-  const auto bits = static_cast<uint64_t>(seed);
-  return {static_cast<uint32_t>(bits), static_cast<uint32_t>(bits >> 32),
-          static_cast<uint32_t>(std::min(probability * 4294967296.0, 4294967295.0)),
-          static_cast<float>(1.0 / (1.0 - probability))};
-}
-
-// 0 for a dropped element, 1 / (1 - probability) for a kept one.
-INLINE float keep(const Dropout& dropout, uint32_t index) {
-  return draw(dropout, index) >= dropout.threshold ? dropout.scale : 0.0f;
-}
-
-// ---- Elements in f32 and bfloat16 ---------------------------------------------------------------------
-
-INLINE float load(const float* from) { return *from; }
-
-INLINE float load(const uint16_t* from) {
-  const uint32_t bits = static_cast<uint32_t>(*from) << 16;
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-INLINE void store(float* to, float value) { *to = value; }
-
-// Rounds to nearest, ties to even. Nothing stored here is ever NaN unless training has diverged already.
-INLINE void store(uint16_t* to, float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  *to = static_cast<uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
-}
-
-template <typename T>
-T* data(const Tensor& tensor) {
-  return static_cast<T*>(tensor.data_ptr());
-}
-
-// Calls body with a null pointer of the element type that represents `tensor`'s.
-template <typename Body>
-void by_type(const Tensor& tensor, Body body) {
-  if (tensor.scalar_type() == at::kFloat) {
-    body(static_cast<float*>(nullptr));
-  } else if (tensor.scalar_type() == at::kBFloat16) {
-    body(static_cast<uint16_t*>(nullptr));
-  } else {
-    TORCH_CHECK(false, "expected float or bfloat16, found ", tensor.scalar_type());
-  }
-}
-
-// e^x for x ≤ 0, as a power of two. Rounding x · log2(e) once adds 6e-8 · |x| to its error.
-INLINE float exponential(float x) {
-  const float scaled = std::max(x, -87.0f) * LOG2_E;
-  const float whole = std::nearbyint(scaled);
-  const int32_t bits = (static_cast<int32_t>(whole) + 127) << 23;
-  float power;
-  std::memcpy(&power, &bits, sizeof power);
-  return power_of_fraction(scaled - whole) * power;
-}
-
-// ---- Rows ------------------------------------------------------------------------------------------------
-// Loops over one row, written so that the compiler vectorises them. What is decided per call, the type and
-// whether anything is dropped, is a template parameter: a branch in a loop would keep it from doing so.
-
-template <bool drops>
-INLINE float kept(const Dropout& dropout, uint32_t index) {
-  if constexpr (drops) return keep(dropout, index);
-  return 1.0f;
-}
-
-// residual + dropout(x) → sum and its layer norm → out; notes mean and inverse deviation.
-template <bool drops, typename T>
-INLINE void norm_row_of(const T* x, const float* residual, const float* gamma, const float* beta, float* sum,
-                        float* out, float* statistics, int64_t width, uint32_t first, Dropout dropout,
-                        float epsilon) {
-  float total = 0.0f;
-#pragma omp simd reduction(+ : total)
-  for (int64_t i = 0; i < width; i++) {
-    const float value = load(x + i) * kept<drops>(dropout, first + static_cast<uint32_t>(i)) + residual[i];
-    sum[i] = value;
-    total += value;
-  }
-  const float mean = total / static_cast<float>(width);
-  float squares = 0.0f;
-#pragma omp simd reduction(+ : squares)
-  for (int64_t i = 0; i < width; i++) squares += (sum[i] - mean) * (sum[i] - mean);
-  const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(width) + epsilon);
-#pragma omp simd
-  for (int64_t i = 0; i < width; i++) out[i] = (sum[i] - mean) * inverse * gamma[i] + beta[i];
-  statistics[0] = mean;
-  statistics[1] = inverse;
-}
-
-template <bool drops, typename T>
-INLINE void norm_row_backward_of(const float* gradient, const float* sum, const float* gamma,
-                                 const float* statistics, float* d_residual, T* d_x, float* d_gamma,
-                                 float* d_beta, int64_t width, uint32_t first, Dropout dropout) {
-  const float mean = statistics[0], inverse = statistics[1];
-  float total = 0.0f, projected = 0.0f;
-#pragma omp simd reduction(+ : total, projected)
-  for (int64_t i = 0; i < width; i++) {
-    const float normal = (sum[i] - mean) * inverse;
-    total += gradient[i] * gamma[i];
-    projected += gradient[i] * gamma[i] * normal;
-    d_gamma[i] += gradient[i] * normal;
-    d_beta[i] += gradient[i];
-  }
-  total /= static_cast<float>(width);
-  projected /= static_cast<float>(width);
-#pragma omp simd
-  for (int64_t i = 0; i < width; i++) {
-    const float normal = (sum[i] - mean) * inverse;
-    const float value = inverse * (gradient[i] * gamma[i] - total - normal * projected);
-    d_residual[i] = value;
-    store(d_x + i, value * kept<drops>(dropout, first + static_cast<uint32_t>(i)));
-  }
-}
-
-// Scores of one query → weights, dropped; notes their largest and the inverse of the sum of their
-// exponentials. Together as one logarithm they would lose the sum beside the mask of a padded row.
-template <bool drops, typename T>
-INLINE void softmax_row_of(T* scores, const float* mask, float* buffer, float* statistics, int64_t width,
-                           float scale, uint32_t first, Dropout dropout) {
-  float largest = -std::numeric_limits<float>::infinity();
-#pragma omp simd reduction(max : largest)
-  for (int64_t j = 0; j < width; j++) {
-    const float score = load(scores + j) * scale + mask[j];
-    buffer[j] = score;
-    largest = score > largest ? score : largest;
-  }
-  float total = 0.0f;
-#pragma omp simd reduction(+ : total)
-  for (int64_t j = 0; j < width; j++) {
-    const float power = exponential(buffer[j] - largest);
-    buffer[j] = power;
-    total += power;
-  }
-  const float inverse = 1.0f / total;
-#pragma omp simd
-  for (int64_t j = 0; j < width; j++) {
-    store(scores + j, buffer[j] * inverse * kept<drops>(dropout, first + static_cast<uint32_t>(j)));
-  }
-  statistics[0] = largest;
-  statistics[1] = inverse;
-}
-
-// Scores → dropped weights; gradients of those → gradients of the scores.
-template <bool drops, typename T>
-INLINE void softmax_row_backward_of(T* scores, T* gradient, const float* mask, const float* statistics,
-                                    int64_t width, float scale, float delta, uint32_t first,
-                                    Dropout dropout) {
-  const float largest = statistics[0], inverse = statistics[1];
-#pragma omp simd
-  for (int64_t j = 0; j < width; j++) {
-    const float weight = exponential(load(scores + j) * scale + mask[j] - largest) * inverse;
-    const float factor = kept<drops>(dropout, first + static_cast<uint32_t>(j));
-    store(gradient + j, weight * (load(gradient + j) * factor - delta) * scale);
-    store(scores + j, weight * factor);
-  }
-}
-
-template <typename T>
-INLINE void drop_of(const T* from, T* to, int64_t count, uint32_t first, Dropout dropout) {
-#pragma omp simd
-  for (int64_t i = 0; i < count; i++) {
-    store(to + i, load(from + i) * keep(dropout, first + static_cast<uint32_t>(i)));
-  }
-}
-
-template <typename T>
-INLINE void add_row_of(const T* row, float* sums, int64_t width) {
-#pragma omp simd
-  for (int64_t i = 0; i < width; i++) sums[i] += load(row + i);
-}
-
-template <typename T>
-INLINE float dot_row_of(const T* a, const T* b, int64_t width) {
-  float total = 0.0f;
-#pragma omp simd reduction(+ : total)
-  for (int64_t i = 0; i < width; i++) total += load(a + i) * load(b + i);
-  return total;
-}
-
-// A function made in versions cannot be a template itself, so each type has its own.
-#define VERSIONS(T)                                                                                           \
-  VECTORISED void norm_row(const T* x, const float* residual, const float* gamma, const float* beta,          \
-                           float* sum, float* out, float* statistics, int64_t width, uint32_t first,          \
-                           Dropout dropout, float epsilon) {                                                  \
-    if (dropout.threshold) {                                                                                  \
-      norm_row_of<true>(x, residual, gamma, beta, sum, out, statistics, width, first, dropout, epsilon);      \
-    } else {                                                                                                  \
-      norm_row_of<false>(x, residual, gamma, beta, sum, out, statistics, width, first, dropout, epsilon);     \
-    }                                                                                                         \
-  }                                                                                                           \
-  VECTORISED void norm_row_backward(const float* gradient, const float* sum, const float* gamma,              \
-                                    const float* statistics, float* d_residual, T* d_x, float* d_gamma,       \
-                                    float* d_beta, int64_t width, uint32_t first, Dropout dropout) {          \
-    if (dropout.threshold) {                                                                                  \
-      norm_row_backward_of<true>(gradient, sum, gamma, statistics, d_residual, d_x, d_gamma, d_beta, width,   \
-                                 first, dropout);                                                             \
-    } else {                                                                                                  \
-      norm_row_backward_of<false>(gradient, sum, gamma, statistics, d_residual, d_x, d_gamma, d_beta, width,  \
-                                  first, dropout);                                                            \
-    }                                                                                                         \
-  }                                                                                                           \
-  VECTORISED void softmax_row(T* scores, const float* mask, float* buffer, float* statistics, int64_t width,  \
-                              float scale, uint32_t first, Dropout dropout) {                                 \
-    if (dropout.threshold) {                                                                                  \
-      softmax_row_of<true>(scores, mask, buffer, statistics, width, scale, first, dropout);                   \
-    } else {                                                                                                  \
-      softmax_row_of<false>(scores, mask, buffer, statistics, width, scale, first, dropout);                  \
-    }                                                                                                         \
-  }                                                                                                           \
-  VECTORISED void softmax_row_backward(T* scores, T* gradient, const float* mask, const float* statistics,    \
-                                       int64_t width, float scale, float delta, uint32_t first,               \
-                                       Dropout dropout) {                                                     \
-    if (dropout.threshold) {                                                                                  \
-      softmax_row_backward_of<true>(scores, gradient, mask, statistics, width, scale, delta, first, dropout); \
-    } else {                                                                                                  \
-      softmax_row_backward_of<false>(scores, gradient, mask, statistics, width, scale, delta, first, dropout);\
-    }                                                                                                         \
-  }                                                                                                           \
-  VECTORISED void drop(const T* from, T* to, int64_t count, uint32_t first, Dropout dropout) {                \
-    drop_of(from, to, count, first, dropout);                                                                 \
-  }                                                                                                           \
-  VECTORISED void add_row(const T* row, float* sums, int64_t width) { add_row_of(row, sums, width); }         \
-  VECTORISED float dot_row(const T* a, const T* b, int64_t width) { return dot_row_of(a, b, width); }
-
-VERSIONS(float)
-VERSIONS(uint16_t)
-
-// The sum of all rows of a matrix, f32.
-Tensor sum_of_rows(const Tensor& matrix) {
-  const Tensor in = matrix.contiguous();
-  const int64_t rows = in.size(0), width = in.size(1);
-  Tensor partial = at::zeros({at::get_num_threads(), width}, in.options().dtype(at::kFloat));
-  by_type(in, [&](auto* type) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
-      float* sums = data<float>(partial) + at::get_thread_num() * width;
-      for (int64_t row = begin; row < end; row++) add_row(data<T>(in) + row * width, sums, width);
-    });
-  });
-  return partial.sum(0);
 }
 
 // ---- Heads -----------------------------------------------------------------------------------------------
