@@ -235,7 +235,7 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         student,
         ensemble: EnsembleSettings {
             method: file.ensemble.method,
-            max_answer_length: file.answers.max_answer_length,
+            max_answer_length: file.answers.max_answer_length.longest(),
         },
         answers: file.answers,
     })
@@ -452,6 +452,11 @@ mod tests {
         assert!(
             error("[train]\nprecision = \"fp8\"\n", &[])
                 .contains("unknown variant `fp8`, expected one of `fp32`, `bf16`, `fp16`")
+        );
+        let length = error("[answers]\nmax_answer_length = \"long\"\n", &[]);
+        assert!(
+            length.contains("expected a number of characters or \"fit\""),
+            "{length}"
         );
         let device = parse_with(&format!("device = \"gpu\"\n{MINIMAL}"), &[])
             .unwrap_err()

@@ -154,6 +154,13 @@ fn only_what_changed_and_what_depends_on_it_runs_again() {
         ["answers"]
     );
     assert_eq!(
+        pipeline.reruns(&["--set", "answers.max_answer_length=fit"]),
+        ["answers"]
+    );
+    let metrics: Value = serde_json::from_str(&pipeline.result("metrics.json")).unwrap();
+    let fitted = &metrics["dev"]["max_answer_length"]["characters"];
+    assert!((1..=40).contains(&fitted.as_u64().unwrap()), "{fitted}");
+    assert_eq!(
         pipeline.reruns(&["--set", "seed=2"]),
         ["train", "predict", "ensemble", "answers"]
     );

@@ -42,7 +42,7 @@ pub fn decode(
     };
     match settings.decoding {
         Decoding::Joint => {
-            let longest = settings.max_answer_length;
+            let longest = settings.max_answer_length.longest();
             let spans = match ranked {
                 Some(mut ranked) => {
                     ranked.retain(|span| span.range().len() <= longest);
@@ -111,6 +111,8 @@ fn best(scores: &[f32]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use spanwise_artifact::settings::LengthLimit;
+
     use super::*;
 
     const NONE: f32 = f32::NEG_INFINITY;
@@ -118,7 +120,7 @@ mod tests {
     fn answer(decoding: Decoding, start: &[f32], end: &[f32]) -> String {
         let settings = AnswersSettings {
             decoding,
-            max_answer_length: 3,
+            max_answer_length: LengthLimit::Characters(3),
             n_best: 2,
             ..Default::default()
         };
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn the_places_of_one_text_add_up() {
         let settings = AnswersSettings {
-            max_answer_length: 1,
+            max_answer_length: LengthLimit::Characters(1),
             n_best: 2,
             pool_duplicates: true,
             ..Default::default()
@@ -214,7 +216,7 @@ mod tests {
             score: 2.0,
         };
         let settings = AnswersSettings {
-            max_answer_length: 1,
+            max_answer_length: LengthLimit::Characters(1),
             ..Default::default()
         };
         let ranked = Some(vec![span(0, 1), span(1, 1)]);

@@ -5,15 +5,16 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::Serialize;
 use spanwise_answers::decode::{Candidate, decode};
+use spanwise_answers::length::{self, FittedLength, Limits};
 use spanwise_answers::metrics::{Marks, Metrics};
-use spanwise_answers::report::{Case, Report};
+use spanwise_answers::report::{Case, Measures, Report};
 use spanwise_answers::rules::{self, Effect, Rule};
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::{ScoreFile, Span, candidates_file};
-use spanwise_artifact::settings::AnswersSettings;
+use spanwise_artifact::settings::{AnswersSettings, LengthLimit};
 use spanwise_artifact::{Answer, Characters, Draft, Job, Split, Stage, jsonl, program};
 
 fn main() -> ExitCode {
@@ -35,28 +36,27 @@ struct Answered {
     candidates: Vec<Candidate>,
 }
 
-/// What `metrics.json` says of a labelled split.
-#[derive(Debug, Serialize)]
-struct Measured {
-    #[serde(flatten)]
-    metrics: Metrics,
-    /// What the repairs do to the split's answers.
-    rules: BTreeMap<Rule, Effect>,
-}
-
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
-    let settings: AnswersSettings = job.settings()?;
+    let mut settings: AnswersSettings = job.settings()?;
+    let mut limits = None;
     let mut all = Vec::new();
     let mut measured = BTreeMap::new();
     let mut applied = Vec::new();
     let mut report = Report::default();
     for split in [Split::Dev, Split::Test] {
-        let Some(mut decoded) = DecodedSplit::read(job, split, &settings)? else {
+        let Some(scored) = ScoredSplit::read(job, split)? else {
             continue;
         };
+        let known = scored.known();
+        // Nothing is fitted on test, whether or not its answers are known.
+        if let (Split::Dev, LengthLimit::Fitted(_)) = (split, settings.max_answer_length) {
+            let found = Limits::try_all(&known, &settings);
+            settings.max_answer_length = LengthLimit::Characters(found.best());
+            limits = Some(found);
+        }
+        let mut decoded = DecodedSplit::new(&scored, &settings);
         let effects = decoded.effects(&settings);
         if split == Split::Dev {
-            // Nothing is fitted on test, whether or not its answers are known.
             let use_it = |(rule, effect): (&Rule, &Effect)| effect.applied.then_some(*rule);
             applied = effects.iter().filter_map(use_it).collect();
         }
@@ -66,18 +66,19 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
             let marked = answered
                 .iter()
                 .map(|answered| (answered.answer.as_str(), answered.marks));
-            let measures = Measured {
+            let measures = Measures {
                 metrics: Metrics::measure(marked),
+                max_answer_length: limits.as_ref().map(|limits| FittedLength {
+                    characters: limits.best(),
+                    held_out_gain: limits.held_out_gain(),
+                    effect: length::effect(&known, limits.best(), &settings),
+                }),
                 rules: effects,
             };
             measured.insert(split.name(), measures);
         }
         let measures = measured.get(split.name());
-        report.add(
-            split,
-            &decoded.cases(&answered),
-            measures.map(|measures| (&measures.metrics, &measures.rules)),
-        );
+        report.add(split, &decoded.cases(&answered), measures);
         if split == Split::Test {
             write_submission(&draft.file("submission.csv"), &answered)?;
         }
@@ -92,42 +93,57 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         );
         all.extend(answered);
     }
-    for (split, Measured { metrics, rules }) in &measured {
-        tracing::info!(
-            "{split}: exact match {:.3} (standard error {:.3}), CMRC F1 {:.3}, on {} questions",
-            metrics.task_exact_match,
-            metrics.task_exact_match_standard_error,
-            metrics.cmrc_f1,
-            metrics.questions,
-        );
-        for (rule, effect) in rules.iter().filter(|(_, effect)| effect.applied) {
-            let Effect {
-                changed,
-                fixed,
-                broken,
-                ..
-            } = effect;
-            tracing::info!(
-                "{split}: {rule:?} changes {changed} answers, fixes {fixed}, breaks {broken}"
-            );
-        }
+    for (split, measures) in &measured {
+        say(split, measures);
     }
     fs_err::write(draft.file("report.html"), report.render()?)?;
     jsonl::write(&draft.file("answers.jsonl"), &all)?;
     jsonl::write_document(&draft.file("metrics.json"), &measured)
 }
 
-/// A split's questions with their candidates.
-struct DecodedSplit {
-    questions: Questions,
-    candidates: Vec<Vec<Candidate>>,
-    /// The answers' characters, empty for none.
-    answers: Vec<Range<usize>>,
+/// Says how good a split's answers are and what was done to them.
+fn say(split: &str, measures: &Measures) {
+    let Measures {
+        metrics,
+        max_answer_length,
+        rules,
+    } = measures;
+    tracing::info!(
+        "{split}: exact match {:.3} (standard error {:.3}), CMRC F1 {:.3}, on {} questions",
+        metrics.task_exact_match,
+        metrics.task_exact_match_standard_error,
+        metrics.cmrc_f1,
+        metrics.questions,
+    );
+    let length = max_answer_length.iter().map(|fitted| {
+        let name = format!("a limit of {} characters", fitted.characters);
+        (name, &fitted.effect)
+    });
+    let rules = rules
+        .iter()
+        .map(|(rule, effect)| (format!("{rule:?}"), effect));
+    for (name, effect) in length.chain(rules).filter(|(_, effect)| effect.applied) {
+        let Effect {
+            changed,
+            fixed,
+            broken,
+            ..
+        } = effect;
+        tracing::info!("{split}: {name} changes {changed} answers, fixes {fixed}, breaks {broken}");
+    }
 }
 
-impl DecodedSplit {
+/// A split's questions with their scores.
+struct ScoredSplit {
+    questions: Questions,
+    scores: ScoreFile,
+    /// A question's spans where the ensemble has ranked them, best first.
+    ranked: Option<Vec<Vec<Span>>>,
+}
+
+impl ScoredSplit {
     /// `None` where the split does not exist.
-    fn read(job: &Job, split: Split, settings: &AnswersSettings) -> Result<Option<Self>> {
+    fn read(job: &Job, split: Split) -> Result<Option<Self>> {
         let Some(questions) = Questions::read(job.input("data")?, split)? else {
             return Ok(None);
         };
@@ -135,35 +151,71 @@ impl DecodedSplit {
         let Some(scores) = ScoreFile::open(directory, split)? else {
             return Ok(None);
         };
+        let ranking = directory.join(candidates_file(split));
+        let ranked: Option<Vec<Vec<Span>>> = ranking
+            .exists()
+            .then(|| jsonl::read(&ranking)?.collect())
+            .transpose()?;
+        let count = questions.questions.len();
+        let ranked_count = ranked.as_ref().map_or(count, Vec::len);
         ensure!(
-            scores.questions() == questions.questions.len(),
-            "{} scored questions for the {} of the {} split",
+            (scores.questions(), ranked_count) == (count, count),
+            "{} scored and {ranked_count} ranked questions for the {count} of the {} split",
             scores.questions(),
-            questions.questions.len(),
             split.name()
         );
-        let ranking = directory.join(candidates_file(split));
-        let mut ranking = ranking
-            .exists()
-            .then(|| jsonl::read(&ranking))
-            .transpose()?;
-        let mut candidates = Vec::with_capacity(questions.questions.len());
-        for (index, question) in questions.questions.iter().enumerate() {
-            let ranked: Option<Vec<Span>> = match &mut ranking {
-                Some(ranking) => Some(ranking.next().context("a ranking a question")??),
-                None => None,
-            };
-            let paragraph = questions.paragraph(question);
-            candidates.push(decode(scores.get(index), ranked, paragraph, settings));
-        }
+        Ok(Some(Self {
+            questions,
+            scores,
+            ranked,
+        }))
+    }
+
+    fn ranked(&self, question: usize) -> Option<&[Span]> {
+        self.ranked.as_ref().map(|ranked| &*ranked[question])
+    }
+
+    /// The questions with an answer to learn from.
+    fn known(&self) -> Vec<length::Known<'_>> {
+        let known = self.questions.questions.iter().enumerate();
+        let known = known.filter_map(|(index, question)| {
+            Some(length::Known {
+                scores: self.scores.get(index),
+                ranked: self.ranked(index),
+                paragraph: self.questions.paragraph(question),
+                reference: &question.answers.first()?.text,
+            })
+        });
+        known.collect()
+    }
+}
+
+/// A split's questions with their candidates.
+struct DecodedSplit<'a> {
+    questions: &'a Questions,
+    candidates: Vec<Vec<Candidate>>,
+    /// The answers' characters, empty for none.
+    answers: Vec<Range<usize>>,
+}
+
+impl<'a> DecodedSplit<'a> {
+    fn new(scored: &'a ScoredSplit, settings: &AnswersSettings) -> Self {
+        let questions = scored.questions.questions.iter().enumerate();
+        let candidates: Vec<Vec<Candidate>> = questions
+            .map(|(index, question)| {
+                let ranked = scored.ranked(index).map(<[Span]>::to_vec);
+                let paragraph = scored.questions.paragraph(question);
+                decode(scored.scores.get(index), ranked, paragraph, settings)
+            })
+            .collect();
         let range = |candidates: &Vec<Candidate>| {
             candidates.first().map_or(0..0, |best| best.start..best.end)
         };
-        Ok(Some(Self {
+        Self {
+            questions: &scored.questions,
             answers: candidates.iter().map(range).collect(),
-            questions,
             candidates,
-        }))
+        }
     }
 
     /// What the repairs do to the answers that are known.
@@ -221,7 +273,7 @@ impl DecodedSplit {
     }
 
     /// The questions as the report shows them; `answered` are their answers.
-    fn cases<'a>(&'a self, answered: &'a [Answered]) -> Vec<Case<'a>> {
+    fn cases<'b>(&'b self, answered: &'b [Answered]) -> Vec<Case<'b>> {
         let questions = self.questions.questions.iter();
         let cases =
             questions

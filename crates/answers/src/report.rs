@@ -12,6 +12,7 @@ use spanwise_artifact::Split;
 use spanwise_artifact::questions::in_sample;
 
 use crate::decode::Candidate;
+use crate::length::FittedLength;
 use crate::metrics::{Marks, Metrics};
 use crate::rules::{Effect, Rule};
 
@@ -42,6 +43,19 @@ pub struct Case<'a> {
     pub marks: Option<Marks>,
 }
 
+/// What is measured on a labelled split, and what `metrics.json` says of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Measures {
+    /// How good the answers are.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+    /// How long answers may be, where that is fitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_answer_length: Option<FittedLength>,
+    /// What the repairs do.
+    pub rules: BTreeMap<Rule, Effect>,
+}
+
 /// The report, split by split.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
@@ -59,11 +73,10 @@ struct SplitReport {
 
 #[derive(Debug, Serialize)]
 struct Measured {
-    metrics: Metrics,
+    measures: Measures,
     outcomes: Vec<Bar>,
     by_length: Vec<Bar>,
     by_certainty: Vec<Bar>,
-    rules: Vec<(Rule, Effect)>,
     wrong: usize,
     shown: Vec<Shown>,
 }
@@ -156,18 +169,13 @@ struct Marked<'a> {
 }
 
 impl Report {
-    /// Adds a split. `measures`: its metrics and what repairs do to it, where it is labelled.
-    pub fn add(
-        &mut self,
-        split: Split,
-        cases: &[Case],
-        measures: Option<(&Metrics, &BTreeMap<Rule, Effect>)>,
-    ) {
+    /// Adds a split, with what is measured on it where it is labelled.
+    pub fn add(&mut self, split: Split, cases: &[Case], measures: Option<&Measures>) {
         self.splits.push(SplitReport {
             name: split.name(),
             answers: cases.len(),
             empty: cases.iter().filter(|case| case.answer.is_empty()).count(),
-            measured: measures.map(|(metrics, rules)| measured(cases, metrics.clone(), rules)),
+            measured: measures.map(|measures| measured(cases, measures.clone())),
         });
     }
 
@@ -181,7 +189,7 @@ impl Report {
     }
 }
 
-fn measured(cases: &[Case], metrics: Metrics, rules: &BTreeMap<Rule, Effect>) -> Measured {
+fn measured(cases: &[Case], measures: Measures) -> Measured {
     let marked: Vec<Marked> = cases
         .iter()
         .filter_map(|case| {
@@ -200,14 +208,10 @@ fn measured(cases: &[Case], metrics: Metrics, rules: &BTreeMap<Rule, Effect>) ->
         .collect();
     let shown = SHOWN.min(wrong.len());
     Measured {
-        metrics,
+        measures,
         outcomes: outcomes(&marked),
         by_length: by_length(&marked),
         by_certainty: by_certainty(&marked),
-        rules: rules
-            .iter()
-            .map(|(rule, effect)| (*rule, *effect))
-            .collect(),
         wrong: wrong.len(),
         shown: wrong
             .iter()
@@ -445,9 +449,22 @@ mod tests {
             case(0..0, 0..2, &[]),
         ];
         let marked = cases.iter().map(|case| ("", case.marks));
-        let (metrics, rules) = (Metrics::measure(marked), BTreeMap::new());
+        let effect = Effect {
+            applied: true,
+            changed: 7,
+            ..Effect::default()
+        };
+        let measures = Measures {
+            metrics: Metrics::measure(marked),
+            max_answer_length: Some(FittedLength {
+                characters: 17,
+                held_out_gain: 0.0,
+                effect,
+            }),
+            rules: BTreeMap::from([(Rule::Brackets, Effect::default())]),
+        };
         let mut report = Report::default();
-        report.add(Split::Dev, &cases, Some((&metrics, &rules)));
+        report.add(Split::Dev, &cases, Some(&measures));
         let unlabelled = Case {
             reference: None,
             marks: None,
@@ -473,5 +490,6 @@ mod tests {
         );
         assert!(page.contains("least certain quarter") || page.contains("second quarter"));
         assert!(!page.contains("<b>杜甫"), "texts are escaped");
+        assert!(page.contains("at most 17 characters") && page.contains("brackets"));
     }
 }

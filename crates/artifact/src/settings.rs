@@ -624,7 +624,7 @@ impl Default for EnsembleSettings {
     fn default() -> Self {
         Self {
             method: EnsembleMethod::default(),
-            max_answer_length: AnswersSettings::default().max_answer_length,
+            max_answer_length: AnswersSettings::default().max_answer_length.longest(),
         }
     }
 }
@@ -650,8 +650,8 @@ pub enum EnsembleMethod {
 pub struct AnswersSettings {
     /// How a span is chosen.
     pub decoding: Decoding,
-    /// Longest answer in characters, joint decoding only.
-    pub max_answer_length: usize,
+    /// Longest answer, joint decoding only.
+    pub max_answer_length: LengthLimit,
     /// Candidates kept per question in `answers.jsonl`.
     pub n_best: usize,
     /// Pool the scores of candidates with the same text, which the paragraph has at several places; joint decoding
@@ -659,6 +659,37 @@ pub struct AnswersSettings {
     pub pool_duplicates: bool,
     /// Repairs of an answer's ends.
     pub rules: RuleSettings,
+}
+
+/// How long an answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a number of characters or \"fit\"")]
+pub enum LengthLimit {
+    /// So many characters.
+    Characters(usize),
+    /// What answers most of dev exactly, up to [`LengthLimit::LONGEST_FITTED`]; that where there is no dev.
+    Fitted(Fit),
+}
+
+/// The word `"fit"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// As dev likes it best.
+    Fit,
+}
+
+impl LengthLimit {
+    /// The longest limit that is tried on dev, in characters.
+    pub const LONGEST_FITTED: usize = 40;
+
+    /// The limit in characters, as far as it is known before dev is answered.
+    pub fn longest(self) -> usize {
+        match self {
+            Self::Characters(count) => count,
+            Self::Fitted(_) => Self::LONGEST_FITTED,
+        }
+    }
 }
 
 /// `[answers.rules]`: repairs of an answer's ends, each off, on, or on where it fixes more dev answers than it breaks.
@@ -692,7 +723,7 @@ impl Default for AnswersSettings {
     fn default() -> Self {
         Self {
             decoding: Decoding::Joint,
-            max_answer_length: 30,
+            max_answer_length: LengthLimit::Characters(30),
             n_best: 5,
             pool_duplicates: false,
             rules: RuleSettings::default(),
@@ -705,10 +736,10 @@ impl AnswersSettings {
     pub fn problems(&self) -> Vec<Problem> {
         let mut checks = Checks("answers", Vec::new());
         checks.require(
-            self.max_answer_length >= 1,
+            self.max_answer_length.longest() >= 1,
             "max_answer_length",
-            self.max_answer_length,
-            "1 or more characters",
+            self.max_answer_length.longest(),
+            "1 or more characters, or \"fit\"",
         );
         checks.require(
             self.n_best >= 1,

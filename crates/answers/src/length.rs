@@ -1,0 +1,176 @@
+//! How long an answer may be: weak models run on behind the answer, and a limit makes them stop.
+
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use serde::Serialize;
+use spanwise_artifact::scores::{ScoresView, Span};
+use spanwise_artifact::settings::{AnswersSettings, LengthLimit};
+
+use crate::decode::decode;
+use crate::metrics::task_exact_match;
+use crate::rules::Effect;
+
+/// A question to fit the limit on.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// Of the paragraph's characters.
+    pub scores: ScoresView<'a>,
+    /// As [`decode`] takes them.
+    pub ranked: Option<&'a [Span]>,
+    /// The paragraph.
+    pub paragraph: &'a str,
+    /// The right answer.
+    pub reference: &'a str,
+}
+
+/// A fitted limit and what it does to answers with a known reference.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct FittedLength {
+    /// The limit.
+    pub characters: usize,
+    /// Exact match gained on parts of dev by limits that are fitted on the others: what to expect elsewhere.
+    pub held_out_gain: f64,
+    /// Of the limit, in place of the longest that is tried.
+    #[serde(flatten)]
+    pub effect: Effect,
+}
+
+/// Parts of the questions that are held out in turn.
+const PARTS: usize = 5;
+
+impl Known<'_> {
+    /// The answer under a limit, and whether it is right.
+    fn answer(&self, characters: usize, settings: &AnswersSettings) -> (String, bool) {
+        let settings = AnswersSettings {
+            max_answer_length: LengthLimit::Characters(characters),
+            n_best: 1,
+            ..settings.clone()
+        };
+        let ranked = self.ranked.map(<[Span]>::to_vec);
+        let best = decode(self.scores, ranked, self.paragraph, &settings)
+            .into_iter()
+            .next();
+        let text = best.map_or_else(String::new, |best| best.text);
+        let right = task_exact_match(&text, self.reference) == 1.0;
+        (text, right)
+    }
+}
+
+/// Which questions are answered right under every limit.
+pub struct Limits {
+    /// `[limit - 1][question]`.
+    right: Vec<Vec<bool>>,
+}
+
+impl Limits {
+    /// Tries all limits.
+    pub fn try_all(known: &[Known], settings: &AnswersSettings) -> Self {
+        let right = |limit| {
+            let right = known
+                .par_iter()
+                .map(|known| known.answer(limit, settings).1);
+            right.collect()
+        };
+        Self {
+            right: (1..=LengthLimit::LONGEST_FITTED).map(right).collect(),
+        }
+    }
+
+    /// The limit in characters under which most questions are answered right; of several the longest.
+    pub fn best(&self) -> usize {
+        self.best_for(|_| true)
+    }
+
+    /// The same for some of the questions.
+    fn best_for(&self, counts: impl Fn(usize) -> bool) -> usize {
+        let right = (1..).zip(&self.right).map(|(limit, right)| {
+            let questions = right.iter().enumerate();
+            let right = questions.filter(|&(question, &right)| right && counts(question));
+            (right.count(), limit)
+        });
+        right
+            .max()
+            .map_or(LengthLimit::LONGEST_FITTED, |(_, limit)| limit)
+    }
+
+    /// As [`FittedLength::held_out_gain`].
+    pub fn held_out_gain(&self) -> f64 {
+        let longest = &self.right[self.right.len() - 1];
+        let gain = (0..PARTS).map(|part| {
+            let limit = self.best_for(|question| question % PARTS != part);
+            let pairs = self.right[limit - 1].iter().zip(longest);
+            let gains = pairs.map(|(&new, &old)| f64::from(new) - f64::from(old));
+            gains.skip(part).step_by(PARTS).sum::<f64>()
+        });
+        gain.sum::<f64>() / longest.len().max(1) as f64
+    }
+}
+
+/// What a limit does in place of the longest that is tried.
+pub fn effect(known: &[Known], characters: usize, settings: &AnswersSettings) -> Effect {
+    let mut effect = Effect {
+        applied: true,
+        ..Effect::default()
+    };
+    for known in known {
+        let (before, was_right) = known.answer(LengthLimit::LONGEST_FITTED, settings);
+        let (after, is_right) = known.answer(characters, settings);
+        effect.changed += usize::from(before != after);
+        effect.fixed += usize::from(!was_right && is_right);
+        effect.broken += usize::from(was_right && !is_right);
+    }
+    effect
+}
+
+#[cfg(test)]
+mod tests {
+    use spanwise_artifact::scores::Scores;
+
+    use super::*;
+
+    /// Scores whose best span is `first..=last`, the next best the first `short` characters of it.
+    fn scores(characters: usize, first: usize, last: usize, short: usize) -> Scores {
+        let mut scores = Scores::none(characters);
+        scores.start[first] = 1.0;
+        scores.end[last] = 1.0;
+        scores.end[first + short - 1] = 0.5;
+        scores
+    }
+
+    #[test]
+    fn the_limit_is_what_most_answers_are_right_under() {
+        let paragraph = "甲乙丙丁戊己庚辛壬癸";
+        let all = [
+            (scores(10, 0, 8, 2), "甲乙"),
+            (scores(10, 1, 7, 3), "乙丙丁"),
+            (scores(10, 2, 6, 1), "丙丁戊己庚"),
+        ];
+        let known: Vec<Known> = all
+            .iter()
+            .map(|(scores, reference)| Known {
+                scores: scores.view(),
+                ranked: None,
+                paragraph,
+                reference,
+            })
+            .collect();
+        let settings = AnswersSettings::default();
+        // With seven the second runs on, with four the last is cut.
+        let limits = Limits::try_all(&known, &settings);
+        assert_eq!(limits.best(), 6);
+        // Without the first or the third question the others like 6 too; without the second, 8, under which it is wrong.
+        assert!((limits.held_out_gain() - 1.0 / 3.0).abs() < 1e-12);
+        let expected = Effect {
+            applied: true,
+            changed: 2,
+            fixed: 2,
+            broken: 0,
+        };
+        assert_eq!(effect(&known, 6, &settings), expected);
+        assert_eq!(effect(&known, 4, &settings).broken, 1);
+        let (longest, best) = (LengthLimit::LONGEST_FITTED, |known| {
+            Limits::try_all(known, &settings).best()
+        });
+        assert_eq!(best(&known[2..]), longest, "of several the longest");
+        assert_eq!(best(&[]), longest, "of nothing too");
+    }
+}
