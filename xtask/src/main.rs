@@ -3,6 +3,7 @@
 //! This program knows stages by name and starts them as processes. It links neither Burn nor tokenizers,
 //! so it builds in seconds.
 
+mod ask;
 mod bench;
 mod ci;
 mod code;
@@ -54,6 +55,13 @@ enum Task {
         /// Run it even if it is fresh
         #[arg(long)]
         force: bool,
+    },
+    /// Ask a trained pipeline questions about a text of your own
+    Ask(ask::Ask),
+    /// Say again what a pipeline's last run came to, and where its report is
+    Report {
+        #[command(flatten)]
+        file: FileArguments,
     },
     /// Say of every stage of a pipeline whether it is fresh, and if not, why
     Status {
@@ -118,6 +126,9 @@ struct Scope {
     /// Print the resolved pipeline file and what would run, and stop
     #[arg(long)]
     dry_run: bool,
+    /// Answer with the models that are there, and say only what is wrong.
+    #[arg(skip)]
+    only_answers: bool,
 }
 
 fn stage(name: &str) -> Result<Stage, String> {
@@ -143,6 +154,8 @@ fn run(task: Task) -> Result<()> {
             };
             pipeline::run(&file.file, &file.overrides, &scope)
         }
+        Task::Ask(ask) => ask::run(&ask),
+        Task::Report { file } => pipeline::report(&file.file, &file.overrides),
         Task::Status { file } => pipeline::status(&file.file, &file.overrides),
         Task::Setup { cuda } => setup::run(cuda),
         Task::Test { arguments } => test::run(&arguments),

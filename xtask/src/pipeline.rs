@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use spanwise_artifact::{Job, Manifest, Stage, UserError, jsonl};
 
 use crate::pipeline_file::{self, Pipeline};
-use crate::plan::{Plan, relink};
+use crate::plan::{Node, Plan, relink};
 use crate::programs::Programs;
 use crate::{Scope, gc, setup, workspace};
 
@@ -26,10 +26,10 @@ pub fn run(file: &Path, overrides: &[String], scope: &Scope) -> Result<()> {
     if scope.dry_run {
         println!("{}", pipeline.resolved);
     }
-    let runner = Runner::run(&pipeline, scope)?;
+    let runner = Runner::run(&pipeline, scope, None)?;
     if !scope.dry_run && scope.only.is_none() {
         runner.publish()?;
-        runner.say_results()?;
+        say_results(&runner.plan)?;
     }
     Ok(())
 }
@@ -37,9 +37,33 @@ pub fn run(file: &Path, overrides: &[String], scope: &Scope) -> Result<()> {
 /// Brings a pipeline up to date; gives the artifacts of its stages, that of `answers` last.
 pub fn complete(pipeline: &Pipeline) -> Result<Vec<PathBuf>> {
     let scope = Scope::default();
-    let runner = Runner::run(pipeline, &scope)?;
+    let runner = Runner::run(pipeline, &scope, None)?;
     runner.publish()?;
     Ok(runner.artifacts.into_iter().flatten().collect())
+}
+
+/// Answers the questions of a pipeline whose models are there, and says only what is wrong; gives the artifact of
+/// `answers`.
+pub fn answer(pipeline: &Pipeline, programs: Programs) -> Result<PathBuf> {
+    let scope = Scope {
+        only_answers: true,
+        ..Scope::default()
+    };
+    let runner = Runner::run(pipeline, &scope, Some(programs.quiet()))?;
+    let answers = runner.artifacts.into_iter().flatten().last();
+    answers.context("answers come last")
+}
+
+/// Says what the last run came to.
+pub fn report(file: &Path, overrides: &[String]) -> Result<()> {
+    let pipeline = pipeline_file::read(file, overrides)?;
+    let plan = Plan::new(&pipeline)?;
+    ensure!(
+        plan.run.join("metrics.json").exists(),
+        UserError::new(format!("{} has not run yet", pipeline.file))
+            .hint(format!("cargo xtask pipeline {}", pipeline.file))
+    );
+    say_results(&plan)
 }
 
 /// Says of every stage whether it is fresh.
@@ -49,7 +73,7 @@ pub fn status(file: &Path, overrides: &[String]) -> Result<()> {
         dry_run: true,
         ..Scope::default()
     };
-    Runner::run(&pipeline, &scope)?;
+    Runner::run(&pipeline, &scope, None)?;
     Ok(())
 }
 
@@ -65,15 +89,15 @@ struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    /// Runs what is stale and in scope.
-    fn run(pipeline: &'a Pipeline, scope: &'a Scope) -> Result<Self> {
+    /// Runs what is stale and in scope, with these programs or those that are built when one is needed.
+    fn run(pipeline: &'a Pipeline, scope: &'a Scope, programs: Option<Programs>) -> Result<Self> {
         let plan = Plan::new(pipeline)?;
         let mut runner = Self {
             pipeline,
             scope,
             artifacts: vec![None; plan.nodes.len()],
             plan,
-            programs: None,
+            programs,
             _lock: if scope.dry_run {
                 None
             } else {
@@ -89,7 +113,13 @@ impl<'a> Runner<'a> {
     /// Runs node `index` if it is stale and in scope, and says what happens to it.
     fn bring_up_to_date(&mut self, index: usize) -> Result<()> {
         let node = &self.plan.nodes[index];
-        let say = |state: &str| eprintln!("{:<12} {state}", node.label);
+        let only_answers = self.scope.only_answers;
+        let label = node.label.clone();
+        let say = |state: &str| {
+            if !only_answers {
+                eprintln!("{label:<12} {state}");
+            }
+        };
         if self.scope.keep.contains(&node.stage) {
             let Some(current) = self.plan.current(node) else {
                 bail!(UserError::new(format!(
@@ -122,13 +152,7 @@ impl<'a> Runner<'a> {
             if self.scope.dry_run {
                 return Ok(());
             }
-            if let Some(only) = self.scope.only.filter(|&only| only != node.stage) {
-                let message = format!("{} is stale, and only {only} was to run", node.label);
-                bail!(
-                    UserError::new(message)
-                        .hint("run the whole pipeline, or add --keep for a stage to take as it is")
-                );
-            }
+            self.check_scope(node)?;
             let log = self
                 .plan
                 .run
@@ -145,11 +169,10 @@ impl<'a> Runner<'a> {
                 log: Some(log),
             };
             let stage = node.stage;
-            let label = node.label.clone();
             let programs = self.programs()?;
             let began = Instant::now();
             programs.run(stage, &job)?;
-            eprintln!("{label:<12} done in {}", minutes(began.elapsed()));
+            say(&format!("done in {}", minutes(began.elapsed())));
         }
         if !self.scope.dry_run {
             relink(
@@ -161,6 +184,22 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
+    /// Refuses a stale node that was not asked to run.
+    fn check_scope(&self, node: &Node) -> Result<()> {
+        if let Some(only) = self.scope.only.filter(|&only| only != node.stage) {
+            let message = format!("{} is stale, and only {only} was to run", node.label);
+            let hint = "run the whole pipeline, or add --keep for a stage to take as it is";
+            bail!(UserError::new(message).hint(hint));
+        }
+        let models = [Stage::Checkpoint, Stage::Pretrain, Stage::Train];
+        if self.scope.only_answers && models.contains(&node.stage) {
+            let message = format!("{} is stale, and there is no model to ask", node.label);
+            let hint = format!("run cargo xtask pipeline {}", self.pipeline.file);
+            bail!(UserError::new(message).hint(hint));
+        }
+        Ok(())
+    }
+
     fn forced(&self, stage: Stage) -> bool {
         let in_scope = self.scope.only.is_none_or(|only| only == stage);
         (self.scope.force && in_scope) || self.scope.from.is_some_and(|from| stage >= from)
@@ -169,13 +208,7 @@ impl<'a> Runner<'a> {
     /// The stage programs, built on first use.
     fn programs(&mut self) -> Result<&Programs> {
         if self.programs.is_none() {
-            let device = self.pipeline.device.as_str();
-            if !workspace::has_libtorch() && !matches!(device, "auto" | "flex") {
-                eprintln!("device = {device:?} computes with libtorch, which is not set up yet");
-                setup::run(false)?;
-            }
-            eprintln!("building the stage programs (minutes the first time, seconds after)");
-            self.programs = Some(Programs::build()?);
+            self.programs = Some(build(self.pipeline)?);
         }
         Ok(self.programs.as_ref().expect("built above"))
     }
@@ -195,58 +228,65 @@ impl<'a> Runner<'a> {
         }
         Ok(())
     }
+}
 
-    /// Says how good the answers are and where to find more.
-    fn say_results(&self) -> Result<()> {
-        let run = &self.plan.run;
-        let metrics: Value = jsonl::read_document(&run.join("metrics.json"))?;
-        let shown = |file: &str| workspace::display(&run.join(file));
-        println!();
-        for (split, metrics) in metrics.as_object().into_iter().flatten() {
-            println!(
-                "{split:<12} exact match {:.3} ± {:.3}, CMRC F1 {:.3} ({} questions)",
-                metrics["task_exact_match"].as_f64().unwrap_or(f64::NAN),
-                metrics["task_exact_match_standard_error"]
-                    .as_f64()
-                    .unwrap_or(f64::NAN),
-                metrics["cmrc_f1"].as_f64().unwrap_or(f64::NAN),
-                metrics["questions"],
-            );
-        }
-        let report = run.join("ensemble/report.json");
-        if report.exists() {
-            let report: Value = jsonl::read_document(&report)?;
-            println!(
-                "members      exact match on dev {:.3} on average; together {:+.3}",
-                report["mean_member"].as_f64().unwrap_or(f64::NAN),
-                report["gain"].as_f64().unwrap_or(f64::NAN),
-            );
-        }
-        if run.join("submission.csv").exists() {
-            println!("submission   {}", shown("submission.csv"));
-        }
-        println!(
-            "report       {}: where answers go wrong, to look at",
-            shown("report.html")
-        );
-        println!(
-            "more         {}: every answer with its candidates",
-            shown("answers.jsonl")
-        );
-        println!("             {}: all rulers", shown("metrics.json"));
-        let train = self
-            .plan
-            .nodes
-            .iter()
-            .find(|node| node.stage == Stage::Train);
-        if let Some(train) = train {
-            println!(
-                "             {}: loss, learning rate and speed of every step",
-                workspace::display(&run.join(&train.link).join("training.jsonl"))
-            );
-        }
-        Ok(())
+/// Builds the stage programs, and brings libtorch first where the pipeline computes with it.
+pub fn build(pipeline: &Pipeline) -> Result<Programs> {
+    let device = pipeline.device.as_str();
+    if !workspace::has_libtorch() && !matches!(device, "auto" | "flex") {
+        eprintln!("device = {device:?} computes with libtorch, which is not set up yet");
+        setup::run(false)?;
     }
+    eprintln!("building the stage programs (minutes the first time, seconds after)");
+    Programs::build()
+}
+
+/// Says how good the answers are and where to find more.
+fn say_results(plan: &Plan) -> Result<()> {
+    let run = &plan.run;
+    let metrics: Value = jsonl::read_document(&run.join("metrics.json"))?;
+    let shown = |file: &str| workspace::display(&run.join(file));
+    println!();
+    for (split, metrics) in metrics.as_object().into_iter().flatten() {
+        println!(
+            "{split:<12} exact match {:.3} ± {:.3}, CMRC F1 {:.3} ({} questions)",
+            metrics["task_exact_match"].as_f64().unwrap_or(f64::NAN),
+            metrics["task_exact_match_standard_error"]
+                .as_f64()
+                .unwrap_or(f64::NAN),
+            metrics["cmrc_f1"].as_f64().unwrap_or(f64::NAN),
+            metrics["questions"],
+        );
+    }
+    let report = run.join("ensemble/report.json");
+    if report.exists() {
+        let report: Value = jsonl::read_document(&report)?;
+        println!(
+            "members      exact match on dev {:.3} on average; together {:+.3}",
+            report["mean_member"].as_f64().unwrap_or(f64::NAN),
+            report["gain"].as_f64().unwrap_or(f64::NAN),
+        );
+    }
+    if run.join("submission.csv").exists() {
+        println!("submission   {}", shown("submission.csv"));
+    }
+    println!(
+        "report       {}: where answers go wrong, to look at",
+        shown("report.html")
+    );
+    println!(
+        "more         {}: every answer with its candidates",
+        shown("answers.jsonl")
+    );
+    println!("             {}: all rulers", shown("metrics.json"));
+    let train = plan.nodes.iter().find(|node| node.stage == Stage::Train);
+    if let Some(train) = train {
+        println!(
+            "             {}: loss, learning rate and speed of every step",
+            workspace::display(&run.join(&train.link).join("training.jsonl"))
+        );
+    }
+    Ok(())
 }
 
 fn minutes(time: Duration) -> String {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use spanwise_artifact::fingerprint::Recipe;
 use spanwise_artifact::questions::{FOLDS_FILE, Split};
-use spanwise_artifact::settings::{DataSettings, EnsembleSettings, Fold};
+use spanwise_artifact::settings::{DataSettings, EnsembleSettings, Fold, PredictSettings};
 use spanwise_artifact::{Input, Manifest, Stage, UserError, scores, windows};
 
 use crate::code::Code;
@@ -240,13 +240,12 @@ fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
                 member: several.then_some(index + 1),
                 fold: fold.map(|fold| fold + 1),
             };
-            let prediction = add_model(&mut nodes, pipeline, member, place, data)?;
             // Zero-padded, so that roles sort in the order of members and folds.
             let role = match fold {
                 Some(fold) => format!("member.{index:03}.fold.{fold:03}"),
                 None => format!("member.{index:03}"),
             };
-            predictions.push(node(&role, prediction, None));
+            predictions.extend(add_model(&mut nodes, pipeline, member, place, data, &role)?);
         }
     }
     let mut ensemble = nodes.len();
@@ -264,11 +263,10 @@ fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
         nodes[ensemble].label = "teacher".to_owned();
         nodes[ensemble].link = "teacher".into();
         let place = Place::Student { teacher: ensemble };
-        let prediction = add_model(&mut nodes, pipeline, student, place, DATA)?;
+        let predictions = add_model(&mut nodes, pipeline, student, place, DATA, "member.000")?;
         ensemble = nodes.len();
-        let prediction = vec![node("member.000", prediction, None)];
         let settings = json!(EnsembleSettings::default());
-        nodes.push(shared(Stage::Ensemble, settings, prediction));
+        nodes.push(shared(Stage::Ensemble, settings, predictions));
     }
     let evaluated = [Split::Dev, Split::Test];
     let questions = evaluated
@@ -334,22 +332,34 @@ impl Place {
     }
 }
 
-/// Adds the stages of one model; gives the index of its prediction.
+/// Adds the stages of one model; gives its predictions, a split each, as the ensemble reads them: `role` is whose they
+/// are.
 fn add_model(
     nodes: &mut Vec<Node>,
     pipeline: &Pipeline,
     model: &Member,
     place: Place,
     data: usize,
-) -> Result<usize> {
+    role: &str,
+) -> Result<Vec<Read>> {
     let teaches = matches!(place, Place::Member { .. }) && pipeline.student.is_some();
-    for (stage, mut settings, mut reads) in model_stages(model, nodes.len(), data, teaches)? {
+    let splits = if teaches {
+        // Train to teach, dev to be measured. Test is the student's.
+        vec![Split::Train, Split::Dev]
+    } else {
+        evaluated(pipeline)
+    };
+    let mut predictions = Vec::new();
+    for step in model_stages(model, nodes.len(), data, &splits)? {
+        let Step {
+            stage,
+            split,
+            settings,
+            mut reads,
+        } = step;
         if let (Place::Student { teacher }, Stage::Train) = (place, stage) {
             let scores = scores::file_name(Split::Train);
             reads.push(node("teacher", teacher, Some(vec![scores])));
-        }
-        if teaches && stage == Stage::Predict {
-            settings["splits"] = json!(TAUGHT);
         }
         // Members differ in the seed of their training only: they share what comes before.
         let seed = match stage {
@@ -357,22 +367,38 @@ fn add_model(
             Stage::Train => Some(model.seed),
             _ => None,
         };
+        let (mut label, mut link) = (place.label(stage), place.link(stage));
+        if let Some(split) = split {
+            predictions.push(node(&format!("{role}.{}", split.name()), nodes.len(), None));
+            label = format!("{label} {}", split.name());
+            link.set_file_name(format!("{stage}-{}", split.name()));
+        }
         let computes = seed.is_some() || stage == Stage::Predict;
         nodes.push(Node {
             stage,
-            label: place.label(stage),
-            link: place.link(stage),
+            label,
+            link,
             settings,
             seed,
             device: computes.then(|| pipeline.device.clone()),
             reads,
         });
     }
-    Ok(nodes.len() - 1)
+    Ok(predictions)
 }
 
-/// What a teacher scores: train to teach, dev to be measured. Test is the student's.
-const TAUGHT: [Split; 2] = [Split::Train, Split::Dev];
+/// The splits that are answered: those that have questions.
+fn evaluated(pipeline: &Pipeline) -> Vec<Split> {
+    let data = &pipeline.data;
+    let mut splits = Vec::new();
+    if !data.dev.is_empty() || pipeline.folds.is_some() {
+        splits.push(Split::Dev);
+    }
+    if !data.test.is_empty() || splits.is_empty() {
+        splits.push(Split::Test);
+    }
+    splits
+}
 
 /// Index of the node whose questions are answered and measured.
 const DATA: usize = 0;
@@ -439,14 +465,24 @@ fn data(pipeline: &Pipeline, fold: Option<Fold>, number: Option<usize>) -> Resul
     })
 }
 
-/// A model's stages, of which the first becomes node `first`, with what each really depends on. `data`: the node that
-/// its questions come from; `teaches`: whether another model learns from it.
-fn model_stages(
-    member: &Member,
-    first: usize,
-    data: usize,
-    teaches: bool,
-) -> Result<Vec<(Stage, Value, Vec<Read>)>> {
+/// A stage of a model, and what it really depends on.
+struct Step {
+    stage: Stage,
+    /// The one that is predicted.
+    split: Option<Split>,
+    settings: Value,
+    reads: Vec<Read>,
+}
+
+/// A model's stages, of which the first becomes node `first`. `data`: the node that its questions come from; `splits`:
+/// what it answers, each by itself, so that new test questions leave dev's answers fresh.
+fn model_stages(member: &Member, first: usize, data: usize, splits: &[Split]) -> Result<Vec<Step>> {
+    let step = |stage, settings, reads| Step {
+        stage,
+        split: None,
+        settings,
+        reads,
+    };
     let [checkpoint, windows] = [first, first + 1];
     let mut source = Vec::new();
     if let Some(path) = checkpoint_directory(&member.checkpoint.source) {
@@ -476,8 +512,8 @@ fn model_stages(
     };
     let tokenizer = vec!["tokenizer.json".to_owned()];
     let mut stages = vec![
-        (Stage::Checkpoint, json!(member.checkpoint), source),
-        (
+        step(Stage::Checkpoint, json!(member.checkpoint), source),
+        step(
             Stage::Windows,
             json!(member.windows),
             // Other weights with the same tokenizer leave the windows fresh.
@@ -491,7 +527,7 @@ fn model_stages(
     let mut start = checkpoint;
     if let Some(pretrain) = &member.pretrain {
         start = first + stages.len();
-        stages.push((
+        stages.push(step(
             Stage::Pretrain,
             json!(pretrain),
             vec![
@@ -502,7 +538,7 @@ fn model_stages(
     }
     let train = first + stages.len();
     let dev_questions = vec![Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
-    stages.push((
+    stages.push(step(
         Stage::Train,
         json!(member.train),
         // A new test file leaves the model fresh.
@@ -512,18 +548,20 @@ fn model_stages(
             node("data", data, Some(dev_questions)),
         ],
     ));
-    stages.push((
-        Stage::Predict,
-        json!(member.predict),
-        vec![
-            node("train", train, None),
-            windows_of(if teaches {
-                &TAUGHT
-            } else {
-                &[Split::Dev, Split::Test]
-            }),
-        ],
-    ));
+    for &split in splits {
+        let settings = PredictSettings {
+            splits: Some(vec![split]),
+            ..member.predict.clone()
+        };
+        stages.push(Step {
+            split: Some(split),
+            ..step(
+                Stage::Predict,
+                json!(settings),
+                vec![node("train", train, None), windows_of(&[split])],
+            )
+        });
+    }
     Ok(stages)
 }
 

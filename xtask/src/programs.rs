@@ -11,8 +11,10 @@ use spanwise_artifact::{Job, Stage, UserError, jsonl};
 use crate::workspace;
 
 /// Where the built programs lie.
+#[derive(Clone)]
 pub struct Programs {
     directory: PathBuf,
+    quiet: bool,
 }
 
 impl Programs {
@@ -33,7 +35,16 @@ impl Programs {
             .context("cargo metadata names no target directory")?;
         Ok(Self {
             directory: Path::new(target).join("debug"),
+            quiet: false,
         })
+    }
+
+    /// The same, saying only what is wrong.
+    pub fn quiet(self) -> Self {
+        Self {
+            quiet: true,
+            ..self
+        }
     }
 
     /// A program, by the end of its name.
@@ -49,10 +60,12 @@ impl Programs {
             .tempfile()?;
         jsonl::write_document(file.path(), job)?;
         let program = self.path(stage.name());
-        let status = Command::new(&program)
-            .arg("--job")
-            .arg(file.path())
-            .status();
+        let mut command = Command::new(&program);
+        command.arg("--job").arg(file.path());
+        if self.quiet {
+            command.env("RUST_LOG", "warn");
+        }
+        let status = command.status();
         let status = status.with_context(|| format!("start {}", program.display()))?;
         match status.code() {
             Some(0) => Ok(()),

@@ -1,8 +1,9 @@
 //! The runner end to end on a pipeline of seconds: what runs, what stays fresh, what is refused.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -81,15 +82,16 @@ impl Pipeline {
         fs::write(self.directory.path().join(file), value.to_string()).unwrap();
     }
 
-    fn start(&self, arguments: &[&str]) -> Output {
+    /// A task on this pipeline.
+    fn xtask(&self, task: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.arg(task).arg(self.file());
+        command.env("SPANWISE_OUTPUT", self.directory.path());
         command
-            .arg("pipeline")
-            .arg(self.file())
-            .args(arguments)
-            .env("SPANWISE_OUTPUT", self.directory.path())
-            .output()
-            .unwrap()
+    }
+
+    fn start(&self, arguments: &[&str]) -> Output {
+        self.xtask("pipeline").args(arguments).output().unwrap()
     }
 
     /// Runs the pipeline and gives the stages that were not fresh.
@@ -117,11 +119,13 @@ impl Pipeline {
     }
 }
 
-const ALL: [&str; 7] = [
+/// Dev and test are predicted each by itself.
+const ALL: [&str; 8] = [
     "data",
     "checkpoint",
     "windows",
     "train",
+    "predict",
     "predict",
     "ensemble",
     "answers",
@@ -162,7 +166,7 @@ fn only_what_changed_and_what_depends_on_it_runs_again() {
     assert!((1..=40).contains(&fitted.as_u64().unwrap()), "{fitted}");
     assert_eq!(
         pipeline.reruns(&["--set", "seed=2"]),
-        ["train", "predict", "ensemble", "answers"]
+        ["train", "predict", "predict", "ensemble", "answers"]
     );
     assert_eq!(
         pipeline.reruns(&["--set", "device=auto"]),
@@ -171,7 +175,14 @@ fn only_what_changed_and_what_depends_on_it_runs_again() {
     );
     assert_eq!(
         pipeline.reruns(&["--set", "checkpoint.keep_layers=2"]),
-        ["checkpoint", "train", "predict", "ensemble", "answers"],
+        [
+            "checkpoint",
+            "train",
+            "predict",
+            "predict",
+            "ensemble",
+            "answers"
+        ],
         "other weights with the same tokenizer leave the windows fresh"
     );
     assert_eq!(
@@ -181,7 +192,7 @@ fn only_what_changed_and_what_depends_on_it_runs_again() {
     );
     assert_eq!(
         pipeline.reruns(&["--from", "predict"]),
-        ["predict", "ensemble", "answers"]
+        ["predict", "predict", "ensemble", "answers"]
     );
     assert_eq!(pipeline.reruns(&["--force"]), ALL);
     assert_eq!(
@@ -209,7 +220,7 @@ fn only_what_changed_and_what_depends_on_it_runs_again() {
     assert_eq!(
         pipeline.reruns(&[]),
         ["data", "windows", "predict", "ensemble", "answers"],
-        "a new test file leaves the model fresh"
+        "a new test file leaves the model and what it says of dev fresh"
     );
     assert_eq!(pipeline.result("submission.csv").lines().count(), 3);
 
@@ -227,10 +238,12 @@ fn folds_and_pre_training_are_stages_like_any_other() {
     assert_eq!(pipeline.reruns(&[]), ALL);
     assert_eq!(
         pipeline.reruns(&["--set", "pretrain.epochs=1"]),
-        ["pretrain", "train", "predict", "ensemble", "answers"]
+        [
+            "pretrain", "train", "predict", "predict", "ensemble", "answers"
+        ]
     );
     let folds = ["--set", "ensemble.folds=2"];
-    let fold = ["windows", "train", "predict"];
+    let fold = ["windows", "train", "predict", "predict"];
     let expected = [&["data"; 3][..], &fold, &fold, &["ensemble", "answers"]];
     assert_eq!(pipeline.reruns(&folds), expected.concat());
     let metrics: Value = serde_json::from_str(&pipeline.result("metrics.json")).unwrap();
@@ -249,7 +262,7 @@ fn one_model_learns_from_the_others_and_answers_for_them() {
     let pipeline = Pipeline::new("distil-");
     let members = "ensemble.members=[{ seed = 1 }, { seed = 2 }]";
     let distil = ["--set", members, "--set", "distill.weight=0.5"];
-    let once = ["train", "predict"];
+    let once = ["train", "predict", "predict"];
     let expected = [
         &["data", "checkpoint", "windows"][..],
         &once,
@@ -265,7 +278,7 @@ fn one_model_learns_from_the_others_and_answers_for_them() {
     let other = [&distil[..], &["--set", "distill.temperature=4"]].concat();
     assert_eq!(
         pipeline.reruns(&other),
-        ["train", "predict", "ensemble", "answers"],
+        ["train", "predict", "predict", "ensemble", "answers"],
         "the student learns again, its teachers do not"
     );
 }
@@ -273,11 +286,9 @@ fn one_model_learns_from_the_others_and_answers_for_them() {
 #[test]
 fn pipelines_are_compared_question_by_question() {
     let pipeline = Pipeline::new("compare-");
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .arg("compare")
-        .arg(pipeline.file())
+    let output = pipeline
+        .xtask("compare")
         .args(["--with", "answers.max_answer_length=1", "--seeds", "2"])
-        .env("SPANWISE_OUTPUT", pipeline.directory.path())
         .output()
         .unwrap();
     let messages = String::from_utf8_lossy(&output.stderr);
@@ -297,6 +308,54 @@ fn pipelines_are_compared_question_by_question() {
     assert!(table[0]["gain"].is_null() && table[1]["p"].is_number());
     // Both trained once a seed: the other pipeline differs in its answers only.
     assert_eq!(messages.matches("train        done").count(), 2);
+}
+
+#[test]
+fn a_trained_pipeline_can_be_asked() {
+    let pipeline = Pipeline::new("ask-");
+    let ask = |arguments: &[&str], input: &str| {
+        let mut child = pipeline
+            .xtask("ask")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        drop(stdin);
+        child.wait_with_output().unwrap()
+    };
+    let untrained = ask(&["--question", "什麼?"], "丣两严並丧丨丩");
+    let messages = String::from_utf8_lossy(&untrained.stderr);
+    assert_eq!(untrained.status.code(), Some(2), "{messages}");
+    assert!(
+        messages.contains("is stale, and there is no model to ask"),
+        "{messages}"
+    );
+
+    pipeline.reruns(&[]);
+    let submission = pipeline.result("submission.csv");
+    let output = ask(&[], "丣两严並丧丨丩\n\n什麼?\n哪裡?\n");
+    let answers = String::from_utf8_lossy(&output.stdout);
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{messages}");
+    let questions: Vec<&str> = answers.lines().filter(|line| line.ends_with('?')).collect();
+    assert_eq!(questions, ["什麼?", "哪裡?"], "{answers}");
+    // The same question about the same paragraph as in the test file.
+    let answer = submission.lines().nth(1).unwrap().strip_prefix("0,");
+    assert_eq!(answers.lines().nth(1).unwrap().strip_prefix("  "), answer);
+    assert!(!messages.contains("fresh"), "{messages}");
+
+    let nothing: [&str; 0] = [];
+    assert_eq!(pipeline.reruns(&[]), nothing, "asking leaves no trace");
+    let report = pipeline.xtask("report").output().unwrap();
+    let report = String::from_utf8_lossy(&report.stdout);
+    assert!(
+        report.contains("exact match") && report.contains("report.html"),
+        "{report}"
+    );
 }
 
 #[test]

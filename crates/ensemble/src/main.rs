@@ -17,7 +17,10 @@ fn main() -> ExitCode {
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: EnsembleSettings = job.settings()?;
-    let artifacts = artifacts(job)?;
+    ensure!(
+        job.inputs.keys().any(|role| role.starts_with("member.")),
+        UserError::new("the ensemble stage needs at least one prediction")
+    );
     let data = job.inputs.get("data").map(|data| data.path.as_path());
     let dev = match data {
         Some(data) => Questions::read(data, Split::Dev)?,
@@ -27,11 +30,10 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         Some(path) if path.exists() => Some(jsonl::read_document(&path)?),
         _ => None,
     };
-    let members = Members::open(&artifacts, Split::Dev, folds.as_deref())?;
+    let members = Members::open(&artifacts(job, Split::Dev), Split::Dev, folds.as_deref())?;
     let weights = match (&members, settings.method) {
         (Some(members), method) => report::weights(method, members, dev.as_ref())?,
-        (None, EnsembleMethod::Mean) => Some(combine::equal(artifacts.len())),
-        (None, EnsembleMethod::Vote) => None,
+        (None, EnsembleMethod::Mean | EnsembleMethod::Vote) => None,
         (None, _) => {
             return Err(
                 UserError::new("ensemble.method fits weights, and there is no dev split")
@@ -44,8 +46,8 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         write(members, Split::Dev, weights.as_deref(), &settings, draft)?;
     }
     // Elsewhere every model has a say, those of a member's folds the member's in equal parts.
-    let (models, weights_of_models) = each_model(&artifacts, weights.as_deref());
     for split in [Split::Train, Split::Test] {
+        let (models, weights_of_models) = each_model(&artifacts(job, split), weights.as_deref());
         if let Some(models) = Members::open(&models, split, None)? {
             let weights = weights_of_models.as_deref();
             write(&models, split, weights, &settings, draft)?;
@@ -66,27 +68,25 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     Ok(())
 }
 
-/// Every member's prediction artifacts: one, named `member.000`, or one a fold, `member.000.fold.000`.
-fn artifacts(job: &Job) -> Result<Vec<Vec<&Path>>> {
+/// Every member's predictions of a split: one, whose role is `member.000.dev`, or one a fold, `member.000.fold.000.dev`.
+fn artifacts(job: &Job, split: Split) -> Vec<Vec<&Path>> {
+    let suffix = format!(".{}", split.name());
     let mut members: Vec<(&str, Vec<&Path>)> = Vec::new();
     for (role, input) in &job.inputs {
-        let Some(name) = role.strip_prefix("member.") else {
+        let model = role.strip_prefix("member.");
+        let Some(model) = model.and_then(|model| model.strip_suffix(&suffix)) else {
             continue;
         };
-        let member = name.split('.').next().unwrap_or(name);
+        let member = model.split('.').next().unwrap_or(model);
         match members.last_mut() {
             Some((last, artifacts)) if *last == member => artifacts.push(&input.path),
             _ => members.push((member, vec![&input.path])),
         }
     }
-    ensure!(
-        !members.is_empty(),
-        UserError::new("the ensemble stage needs at least one prediction")
-    );
-    Ok(members
+    members
         .into_iter()
         .map(|(_, artifacts)| artifacts)
-        .collect())
+        .collect()
 }
 
 /// The models of all members, each by itself, with the members' weights divided among them.
@@ -118,7 +118,7 @@ fn write(
         writer.push(combine::weighted(&scores, weights.unwrap_or(&equal)).view())?;
     }
     writer.finish()?;
-    if weights.is_none() {
+    if settings.method == EnsembleMethod::Vote {
         let votes = |question| combine::votes(&members.get(question), settings.max_answer_length);
         let ranked = (0..members.questions()).map(votes);
         jsonl::write(&draft.file(&candidates_file(split)), ranked)?;
