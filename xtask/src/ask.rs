@@ -151,13 +151,19 @@ impl Answered {
         if self.answer.is_empty() {
             println!("  no answer");
         } else {
-            println!("  {}", self.answer);
+            println!("  {}", on_a_line(&self.answer));
         }
         let best = self.candidates.first().and_then(|best| best.score);
         for candidate in self.candidates.iter().take(SHOWN).skip(1) {
             if let (Some(best), Some(score)) = (best, candidate.score) {
-                println!("  or {}, {:.2} behind", candidate.text, best - score);
+                let text = on_a_line(&candidate.text);
+                println!("  or {text}, {:.2} behind", best - score);
             }
         }
     }
+}
+
+/// Paragraphs may have several lines, and answers run across them.
+fn on_a_line(text: &str) -> String {
+    text.replace('\n', " ")
 }
