@@ -7,14 +7,12 @@ fn main() {
     let Some(directory) = link::libtorch() else {
         return;
     };
-    for source in [
-        "kernels.cpp",
-        "rows.h",
-        "elements.h",
-        "tiled_attention.h",
-        "tiled_attention.cpp",
-    ] {
-        println!("cargo::rerun-if-changed=src/kernels/{source}");
+    // The C++ files; the Rust ones beside them are cargo's.
+    for entry in std::fs::read_dir("src/kernels").expect("the kernels are there") {
+        let path = entry.expect("their folder can be read").path();
+        if path.extension().is_some_and(|extension| extension != "rs") {
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
     }
     let include = directory.with_file_name("include");
     let mut build = cplusplus();

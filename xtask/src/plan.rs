@@ -268,8 +268,7 @@ fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
         let settings = json!(EnsembleSettings::default());
         nodes.push(shared(Stage::Ensemble, settings, predictions));
     }
-    let evaluated = [Split::Dev, Split::Test];
-    let questions = evaluated
+    let questions = evaluated(pipeline)
         .into_iter()
         .flat_map(|split| [split.questions_file(), split.paragraphs_file()])
         .collect();

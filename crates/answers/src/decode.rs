@@ -26,7 +26,7 @@ pub struct Candidate {
 /// the best end lies before the best start.
 pub fn decode(
     scores: ScoresView,
-    ranked: Option<Vec<Span>>,
+    ranked: Option<&[Span]>,
     paragraph: &str,
     settings: &AnswersSettings,
 ) -> Vec<Candidate> {
@@ -44,9 +44,9 @@ pub fn decode(
         Decoding::Joint => {
             let longest = settings.max_answer_length.longest();
             let spans = match ranked {
-                Some(mut ranked) => {
-                    ranked.retain(|span| span.range().len() <= longest);
-                    ranked
+                Some(ranked) => {
+                    let fits = |span: &&Span| span.range().len() <= longest;
+                    ranked.iter().filter(fits).copied().collect()
                 }
                 None if settings.pool_duplicates => scores.best_spans(longest, POOL),
                 None => scores.best_spans(longest, settings.n_best),
@@ -219,7 +219,7 @@ mod tests {
             max_answer_length: LengthLimit::Characters(1),
             ..Default::default()
         };
-        let ranked = Some(vec![span(0, 1), span(1, 1)]);
+        let ranked = Some(&[span(0, 1), span(1, 1)][..]);
         let found = decode(scores, ranked, "甲乙", &settings);
         assert_eq!(found.len(), 1, "the cap holds for it too");
         assert_eq!((&*found[0].text, found[0].score), ("乙", Some(2.0)));

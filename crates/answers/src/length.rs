@@ -45,8 +45,7 @@ impl Known<'_> {
             n_best: 1,
             ..settings.clone()
         };
-        let ranked = self.ranked.map(<[Span]>::to_vec);
-        let best = decode(self.scores, ranked, self.paragraph, &settings)
+        let best = decode(self.scores, self.ranked, self.paragraph, &settings)
             .into_iter()
             .next();
         let text = best.map_or_else(String::new, |best| best.text);
@@ -87,13 +86,21 @@ impl Limits {
             let right = questions.filter(|&(question, &right)| right && counts(question));
             (right.count(), limit)
         });
-        right
-            .max()
-            .map_or(LengthLimit::LONGEST_FITTED, |(_, limit)| limit)
+        right.max().expect("there are limits").1
+    }
+
+    /// The best limit and what it does to these questions.
+    pub fn fitted(&self, known: &[Known], settings: &AnswersSettings) -> FittedLength {
+        let characters = self.best();
+        FittedLength {
+            characters,
+            held_out_gain: self.held_out_gain(),
+            effect: effect(known, characters, settings),
+        }
     }
 
     /// As [`FittedLength::held_out_gain`].
-    pub fn held_out_gain(&self) -> f64 {
+    fn held_out_gain(&self) -> f64 {
         let longest = &self.right[self.right.len() - 1];
         let gain = (0..PARTS).map(|part| {
             let limit = self.best_for(|question| question % PARTS != part);
@@ -106,7 +113,7 @@ impl Limits {
 }
 
 /// What a limit does in place of the longest that is tried.
-pub fn effect(known: &[Known], characters: usize, settings: &AnswersSettings) -> Effect {
+fn effect(known: &[Known], characters: usize, settings: &AnswersSettings) -> Effect {
     let mut effect = Effect {
         applied: true,
         ..Effect::default()
@@ -114,9 +121,7 @@ pub fn effect(known: &[Known], characters: usize, settings: &AnswersSettings) ->
     for known in known {
         let (before, was_right) = known.answer(LengthLimit::LONGEST_FITTED, settings);
         let (after, is_right) = known.answer(characters, settings);
-        effect.changed += usize::from(before != after);
-        effect.fixed += usize::from(!was_right && is_right);
-        effect.broken += usize::from(was_right && !is_right);
+        effect.count(before != after, was_right, is_right);
     }
     effect
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use spanwise_answers::decode::{Candidate, decode};
-use spanwise_answers::length::{self, FittedLength, Limits};
+use spanwise_answers::length::{self, Limits};
 use spanwise_answers::metrics::{Marks, Metrics};
 use spanwise_answers::report::{Case, Measures, Report};
 use spanwise_answers::rules::{self, Effect, Rule};
@@ -68,11 +68,9 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
                 .map(|answered| (answered.answer.as_str(), answered.marks));
             let measures = Measures {
                 metrics: Metrics::measure(marked),
-                max_answer_length: limits.as_ref().map(|limits| FittedLength {
-                    characters: limits.best(),
-                    held_out_gain: limits.held_out_gain(),
-                    effect: length::effect(&known, limits.best(), &settings),
-                }),
+                max_answer_length: limits
+                    .as_ref()
+                    .map(|limits: &Limits| limits.fitted(&known, &settings)),
                 rules: effects,
             };
             measured.insert(split.name(), measures);
@@ -203,9 +201,9 @@ impl<'a> DecodedSplit<'a> {
         let questions = scored.questions.questions.iter().enumerate();
         let candidates: Vec<Vec<Candidate>> = questions
             .map(|(index, question)| {
-                let ranked = scored.ranked(index).map(<[Span]>::to_vec);
                 let paragraph = scored.questions.paragraph(question);
-                decode(scored.scores.get(index), ranked, paragraph, settings)
+                let (scores, ranked) = (scored.scores.get(index), scored.ranked(index));
+                decode(scores, ranked, paragraph, settings)
             })
             .collect();
         let range = |candidates: &Vec<Candidate>| {

@@ -461,7 +461,7 @@ mod tests {
                 held_out_gain: 0.0,
                 effect,
             }),
-            rules: BTreeMap::from([(Rule::Brackets, Effect::default())]),
+            rules: BTreeMap::from(Rule::ALL.map(|rule| (rule, Effect::default()))),
         };
         let mut report = Report::default();
         report.add(Split::Dev, &cases, Some(&measures));
@@ -491,5 +491,10 @@ mod tests {
         assert!(page.contains("least certain quarter") || page.contains("second quarter"));
         assert!(!page.contains("<b>杜甫"), "texts are escaped");
         assert!(page.contains("at most 17 characters") && page.contains("brackets"));
+        let place = |rule| page.find(rule).expect(rule);
+        assert!(
+            place("<td>punctuation") < place("<td>brackets"),
+            "rules stand in the order they are applied"
+        );
     }
 }

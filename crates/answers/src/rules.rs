@@ -36,6 +36,15 @@ pub struct Effect {
     pub broken: usize,
 }
 
+impl Effect {
+    /// Counts an answer: whether it changes, and whether it is right before and after.
+    pub fn count(&mut self, changes: bool, before: bool, after: bool) {
+        self.changed += usize::from(changes);
+        self.fixed += usize::from(!before && after);
+        self.broken += usize::from(before && !after);
+    }
+}
+
 const BRACKETS: [(char, char); 9] = [
     ('（', '）'),
     ('(', ')'),
@@ -180,10 +189,7 @@ pub fn fit(settings: &RuleSettings, mut known: Vec<Known>) -> BTreeMap<Rule, Eff
                 let text: String = paragraph[range.clone()].iter().collect();
                 task_exact_match(&text, reference) == 1.0
             };
-            let (before, after) = (right(answer), right(&new));
-            effect.changed += usize::from(new != *answer);
-            effect.fixed += usize::from(!before && after);
-            effect.broken += usize::from(before && !after);
+            effect.count(new != *answer, right(answer), right(&new));
             repaired.push(new);
         }
         effect.applied = match rule.switch(settings) {
