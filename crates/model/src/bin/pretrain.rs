@@ -35,7 +35,12 @@ fn pretrain(job: &Job, draft: &mut Draft) -> Result<()> {
     device.seed(seed);
     let (model, made) = weights::load::<MaskedModel>(checkpoint, &device)?;
     if !made.is_empty() {
-        tracing::info!("newly initialised: {}", made.join(", "));
+        // Encoders that were trained for retrieval since know nothing of masks: one lost half of its later answers.
+        tracing::warn!(
+            "the checkpoint has no head for masked language modelling, and its encoder may have been trained for \
+             something else since; compare with pretrain.epochs = 0. Newly initialised: {}",
+            made.join(", ")
+        );
     }
     let precision = settings.precision.unwrap_or(Precision::Fp32);
     let precision = run::precision(precision, &device);
