@@ -166,18 +166,14 @@ fn differences(previous: &Manifest, recipe: &Recipe) -> Vec<String> {
             shown(recipe.seed)
         ));
     }
-    let named = |role: &String, _: &str, _: &str| format!("{role} changed");
+    let changed = |(what, ..): &(String, String, String)| format!("{what} changed");
     reasons.extend(
         changes(&previous.inputs, &recipe.inputs)
             .iter()
-            .map(|(role, old, new)| named(role, old, new)),
+            .map(changed),
     );
     let code = changes(&previous.code, &recipe.code);
-    reasons.extend(
-        code.iter()
-            .take(3)
-            .map(|(file, ..)| format!("{file} changed")),
-    );
+    reasons.extend(code.iter().take(3).map(changed));
     if code.len() > 3 {
         reasons.push(format!("{} more source files changed", code.len() - 3));
     }
