@@ -25,8 +25,21 @@ pub fn package(stage: Stage) -> &'static str {
     }
 }
 
-/// Sources that a stage does not run although they lie in its package: those of the other stages there.
-fn foreign(stage: Stage) -> &'static [&'static str] {
+/// Where every stage's settings have a file of their own.
+const SETTINGS: &str = "crates/artifact/src/settings/";
+
+/// Whether a stage does not run a source although a crate that it uses has it: it is another stage's.
+fn is_foreign(stage: Stage, source: &str) -> bool {
+    let settings = source.strip_prefix(SETTINGS);
+    let owner = settings.and_then(|file| Stage::from_name(file.strip_suffix(".rs")?));
+    owner.is_some_and(|owner| owner != stage)
+        || foreign_in_its_package(stage)
+            .iter()
+            .any(|prefix| source.starts_with(prefix))
+}
+
+/// The sources of the other stages in a stage's package.
+fn foreign_in_its_package(stage: Stage) -> &'static [&'static str] {
     match stage {
         Stage::Pretrain => &[
             "crates/model/src/bin/predict.rs",
@@ -87,10 +100,7 @@ impl Code {
                 Some(folder) => {
                     let mut add = |path: &Path| {
                         let shown = workspace::display(path);
-                        if !foreign(stage)
-                            .iter()
-                            .any(|prefix| shown.starts_with(prefix))
-                        {
+                        if !is_foreign(stage, &shown) {
                             digests.insert(shown, fingerprint::of_file(path)?);
                         }
                         anyhow::Ok(())
@@ -230,6 +240,17 @@ mod tests {
                 train.contains(shared) && predict.contains(shared),
                 "{shared}"
             );
+        }
+    }
+
+    #[test]
+    fn a_stage_has_its_own_settings_and_no_others() {
+        for stage in Stage::ALL {
+            let files = files(stage);
+            let settings = files.iter().filter_map(|file| file.strip_prefix(SETTINGS));
+            let mut expected = ["mod.rs".to_owned(), format!("{stage}.rs")];
+            expected.sort();
+            assert_eq!(settings.collect::<Vec<_>>(), expected);
         }
     }
 
