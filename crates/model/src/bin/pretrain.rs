@@ -35,7 +35,7 @@ fn pretrain(job: &Job, draft: &mut Draft) -> Result<()> {
     device.seed(seed);
     let (model, made) = weights::load::<MaskedModel>(checkpoint, &device)?;
     if !made.is_empty() {
-        // Encoders that were trained for retrieval since know nothing of masks: one lost half of its later answers.
+        // Encoders that were trained for retrieval since know nothing of masks: one lost a third of its later answers.
         tracing::warn!(
             "the checkpoint has no head for masked language modelling, and its encoder may have been trained for \
              something else since; compare with pretrain.epochs = 0. Newly initialised: {}",
