@@ -1,5 +1,7 @@
 //! A task small enough for a test, that models learn in a second: the answer is the run of tokens with high ids.
 
+use std::ops::RangeInclusive;
+
 use anyhow::Result;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
@@ -11,8 +13,9 @@ use spanwise_model::config::EncoderConfig;
 use spanwise_model::encoder::{Encodes, SpanModel};
 use spanwise_model::train::Run;
 use spanwise_model::train::epoch;
+use spanwise_model::train::log::TrainingLog;
 use spanwise_model::train::optimizer::OptimizerSettings;
-use spanwise_model::train::state::Training;
+use spanwise_model::train::state::{SavedState, Training};
 use spanwise_ops::Precision;
 
 /// Tokens of these ids are the answer.
@@ -151,7 +154,7 @@ pub fn files() -> Result<Files> {
 }
 
 /// A tiny BERT's `config.json`.
-pub fn config_document(dropout: f64) -> serde_json::Value {
+fn config_document(dropout: f64) -> serde_json::Value {
     serde_json::json!({
         "model_type": "bert", "vocab_size": 80, "hidden_size": 32, "num_hidden_layers": 2,
         "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 32, "initializer_range": 0.1,
@@ -161,11 +164,16 @@ pub fn config_document(dropout: f64) -> serde_json::Value {
 
 /// A tiny BERT with random weights, always the same.
 pub fn model(dropout: f64, device: &Device) -> Result<SpanModel> {
+    drawn(dropout, 3, device)
+}
+
+/// A tiny BERT with a head, its weights drawn from `seed`.
+pub fn drawn<M: Encodes>(dropout: f64, seed: u64, device: &Device) -> Result<M> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("config.json");
     jsonl::write_document(&path, &config_document(dropout))?;
-    device.seed(3);
-    let model = SpanModel::new(&EncoderConfig::read(&path)?, device);
+    device.seed(seed);
+    let model = M::new(&EncoderConfig::read(&path)?, device);
     // Parameters are drawn when first used, which must not be between seeding and dropout.
     parameters(&model);
     Ok(model)
@@ -223,4 +231,72 @@ pub fn parameters<M: Module>(model: &M) -> Vec<f32> {
 pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
     differences.fold(0.0, f32::max)
+}
+
+/// A run's loop, from where a training stands to its end; the closure sees it after every step.
+type Loop<'a, M> = &'a dyn Fn(
+    &mut Training<M>,
+    &mut TrainingLog,
+    &mut dyn FnMut(&Training<M>) -> Result<()>,
+) -> Result<()>;
+
+/// Saves a run after the first of `steps`, interrupts it after the last, and holds what it comes to when it goes on to
+/// the run that was not interrupted. `begin`: a run before its first step. Gives the losses.
+pub fn assert_goes_on<M: Encodes>(
+    (name, device): (&str, &Device),
+    steps: RangeInclusive<usize>,
+    begin: impl Fn() -> Result<Training<M>>,
+    train: Loop<M>,
+) -> Result<Vec<f64>> {
+    let directory = tempfile::tempdir()?;
+    let config = directory.path().join("config.json");
+    jsonl::write_document(&config, &config_document(0.1))?;
+    let log = |name: &str| directory.path().join(name);
+    let state = |identity: u64| {
+        SavedState::new(directory.path().join("state"), serde_json::json!(identity))
+    };
+    let losses = |name: &str| -> Result<Vec<f64>> {
+        let records: Vec<serde_json::Value> = jsonl::read(&log(name))?.collect::<Result<_>>()?;
+        Ok(numbers(&records, "loss"))
+    };
+    let to_the_end = |training: &mut Training<M>, name: &str| {
+        train(training, &mut TrainingLog::open(&log(name))?, &mut |_| {
+            Ok(())
+        })
+    };
+
+    let mut whole = begin()?;
+    to_the_end(&mut whole, "whole")?;
+
+    let interrupted = train(
+        &mut begin()?,
+        &mut TrainingLog::open(&log("first"))?,
+        &mut |training| {
+            if training.step == *steps.start() {
+                state(1).save(training, &config, &log("first"))?;
+            }
+            anyhow::ensure!(training.step < *steps.end(), "the power went out");
+            Ok(())
+        },
+    );
+    assert!(interrupted.is_err());
+
+    let mut second = begin()?;
+    assert!(
+        !state(2).restore(&mut second, &log("second"), device)?,
+        "{name}: the state of another run"
+    );
+    assert!(state(1).restore(&mut second, &log("second"), device)?);
+    assert_eq!(second.step, *steps.start());
+    to_the_end(&mut second, "second")?;
+    assert_eq!(
+        parameters(&whole.model),
+        parameters(&second.model),
+        "{name}"
+    );
+    assert_eq!(losses("whole")?, losses("second")?, "{name}");
+
+    state(1).remove()?;
+    assert!(!state(1).restore(&mut second, &log("second"), device)?);
+    losses("whole")
 }

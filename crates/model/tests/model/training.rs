@@ -4,17 +4,16 @@ use anyhow::Result;
 use burn::tensor::Device;
 use spanwise_artifact::jsonl;
 use spanwise_artifact::settings::TrainSettings;
-use spanwise_model::config::EncoderConfig;
-use spanwise_model::encoder::{Encodes, SpanModel};
+use spanwise_model::encoder::SpanModel;
 use spanwise_model::train::epoch::{self, Draw};
 use spanwise_model::train::log::TrainingLog;
 use spanwise_model::train::mean::RunningMean;
-use spanwise_model::train::state::SavedState;
 use spanwise_ops::Precision;
 
 use crate::support::devices;
 use crate::task::{
-    Files, begin, config_document, files, largest_difference, model, numbers, parameters, settings,
+    Files, assert_goes_on, begin, drawn, files, largest_difference, model, numbers, parameters,
+    settings,
 };
 
 /// Trains and gives the log's records.
@@ -76,59 +75,14 @@ fn an_interrupted_run_goes_on_as_if_nothing_had_happened() -> Result<()> {
     for (name, device) in devices() {
         let device = device.autodiff();
         let run = files.run(&settings, &device, Precision::F32);
-        let directory = tempfile::tempdir()?;
-        let config = directory.path().join("config.json");
-        jsonl::write_document(&config, &config_document(0.1))?;
-        let log = |name: &str| directory.path().join(name);
-        let state = |identity: u64| {
-            SavedState::new(directory.path().join("state"), serde_json::json!(identity))
-        };
         let begin = || begin(&settings, &device, Precision::F32);
-
-        let mut whole = begin()?;
-        run.train(&mut whole, &mut TrainingLog::open(&log("whole"))?, |_| {
-            Ok(())
-        })?;
-
-        // Saved amid the third epoch, interrupted three steps later.
-        let mut first = begin()?;
-        let interrupted = run.train(
-            &mut first,
-            &mut TrainingLog::open(&log("first"))?,
-            |training| {
-                if training.step == 19 {
-                    state(1).save(training, &config, &log("first"))?;
-                }
-                anyhow::ensure!(training.step < 22, "the power went out");
-                Ok(())
-            },
-        );
-        assert!(interrupted.is_err());
-
-        let mut second = begin()?;
-        assert!(
-            !state(2).restore(&mut second, &log("second"), &device)?,
-            "{name}: the state of another run"
-        );
-        assert!(state(1).restore(&mut second, &log("second"), &device)?);
-        assert_eq!(second.step, 19);
-        run.train(&mut second, &mut TrainingLog::open(&log("second"))?, |_| {
-            Ok(())
-        })?;
-        assert_eq!(
-            parameters(&whole.model),
-            parameters(&second.model),
-            "{name}"
-        );
-        let losses = |name: &str| -> Result<Vec<f64>> {
-            let records: Vec<serde_json::Value> =
-                jsonl::read(&log(name))?.collect::<Result<_>>()?;
-            Ok(numbers(&records, "loss"))
-        };
-        assert_eq!(losses("whole")?, losses("second")?, "{name}");
-
-        state(1).remove()?;
-        assert!(!state(1).restore(&mut second, &log("second"), &device)?);
+        // Saved amid the third epoch.
+        assert_goes_on(
+            (name, &device),
+            19..=22,
+            begin,
+            &|training, log, after_step| run.train(training, log, after_step),
+        )?;
     }
     Ok(())
 }
@@ -239,12 +193,7 @@ fn the_running_mean_is_one() -> Result<()> {
         let mut mean = RunningMean::new(&first, 0.25);
         let start = parameters(mean.model());
         assert_eq!(start, parameters(&first), "{name}");
-        device.seed(4);
-        let config = config_document(0.0);
-        let directory = tempfile::tempdir()?;
-        let path = directory.path().join("config.json");
-        jsonl::write_document(&path, &config)?;
-        let second = SpanModel::new(&EncoderConfig::read(&path)?, &device);
+        let second: SpanModel = drawn(0.0, 4, &device)?;
         let end = parameters(&second);
         // After many steps the decay is what was asked for; after one it is 2/11.
         for (step, decay) in [(1, 2.0f32 / 11.0), (1000, 0.25)] {
