@@ -32,11 +32,16 @@ pub fn open_device(job: &Job) -> Result<Device> {
     Ok(open.device)
 }
 
-/// The precision of matrix products as the operations know it.
+/// The precision of matrix products as the operations know it; f32 where bf16 would have to be emulated.
 pub fn precision(setting: settings::Precision, device: &Device) -> Precision {
     match setting {
         settings::Precision::Fp32 => Precision::F32,
-        settings::Precision::Bf16 => Precision::Bf16,
+        settings::Precision::Bf16 if device::has_bf16(device) => Precision::Bf16,
+        settings::Precision::Bf16 => {
+            // Emulated products round more and take many times as long.
+            tracing::warn!("this processor has no bf16 in hardware: computing in fp32");
+            Precision::F32
+        }
         settings::Precision::Fp16 => {
             if device::is_cpu(device) {
                 tracing::warn!(

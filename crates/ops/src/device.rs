@@ -49,14 +49,19 @@ pub fn is_cpu(device: &Device) -> bool {
     *device == Device::flex() || libtorch::is_cpu(device)
 }
 
+/// Whether bfloat16 is multiplied by hardware and so faster than f32. All GPUs that libtorch supports are said to.
+pub fn has_bf16(device: &Device) -> bool {
+    !is_cpu(device) || processor_has_bf16()
+}
+
 /// What computing here comes down to, by name, for people to read.
 pub fn facts() -> Vec<(&'static str, String)> {
     let mut facts = vec![(
         "bf16 on CPU",
-        if has_bf16() {
+        if processor_has_bf16() {
             "in hardware"
         } else {
-            "emulated, slower than fp32"
+            "not in this processor; fp32 is computed in its place"
         }
         .to_owned(),
     )];
@@ -68,8 +73,7 @@ pub fn facts() -> Vec<(&'static str, String)> {
     facts
 }
 
-/// Whether the processor multiplies bfloat16 itself.
-fn has_bf16() -> bool {
+fn processor_has_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("avx512bf16");
     #[cfg(target_arch = "aarch64")]

@@ -92,14 +92,55 @@ Tensor sum_of_rows(const Tensor& matrix) {
 
 // ---- Matrix products -------------------------------------------------------------------------------------
 
+#if HAS_ONEDNN
+void onednn_multiply(const Tensor& a, const Tensor& b, Tensor& out) {
+  at::native::mkldnn_matmul(a, b, out, 0.0f, 1.0f);
+}
+
+Tensor onednn_affine(const Tensor& x, const Tensor& weight, const Tensor& bias, bool gelu) {
+  const c10::List<std::optional<at::Scalar>> none;
+  return at::native::mkldnn_linear_pointwise(x, weight.t(), bias, gelu ? "gelu" : "none", none, "none");
+}
+
+// Which of the two work here for f32 and for bfloat16. libtorch refuses the first, whatever its type, on processors
+// that have no instructions for the second type, and oneDNN the second type; what each wants changes from version to
+// version, so that they are asked.
+struct OneDnn {
+  bool multiplies[2], adds_bias[2];
+
+  static const OneDnn& get() {
+    static const OneDnn found = [] {
+      OneDnn found{};
+      for (const bool bfloat16 : {false, true}) {
+        Tensor square = at::ones({2, 2}, bfloat16 ? at::kBFloat16 : at::kFloat), out = at::empty_like(square);
+        found.multiplies[bfloat16] = works([&] { onednn_multiply(square, square, out); });
+        found.adds_bias[bfloat16] = works([&] { onednn_affine(square, square, square[0], false); });
+      }
+      return found;
+    }();
+    return found;
+  }
+
+  template <typename Body>
+  static bool works(Body body) {
+    if (!at::globalContext().userEnabledMkldnn()) return false;
+    try {
+      body();
+      return true;
+    } catch (const std::exception&) {
+      return false;
+    }
+  }
+};
+#endif
+
+bool is_bfloat16(const Tensor& tensor) { return tensor.scalar_type() == at::kBFloat16; }
+
 // out = a · b, matrices or equally many of them. oneDNN takes contiguous ones and those transposed as they are, and
 // copies any others first.
 void multiply(const Tensor& a, const Tensor& b, Tensor& out) {
 #if HAS_ONEDNN
-  if (at::globalContext().userEnabledMkldnn() && out.numel() > 0) {
-    at::native::mkldnn_matmul(a, b, out, 0.0f, 1.0f);
-    return;
-  }
+  if (out.numel() > 0 && OneDnn::get().multiplies[is_bfloat16(out)]) return onednn_multiply(a, b, out);
 #endif
   at::matmul_out(out, a, b);
 }
@@ -107,10 +148,7 @@ void multiply(const Tensor& a, const Tensor& b, Tensor& out) {
 // x · weight + bias with x [rows, inputs] and weight [inputs, outputs], or GELU of that.
 Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias, bool gelu) {
 #if HAS_ONEDNN
-  if (at::globalContext().userEnabledMkldnn() && x.numel() > 0) {
-    const c10::List<std::optional<at::Scalar>> none;
-    return at::native::mkldnn_linear_pointwise(x, weight.t(), bias, gelu ? "gelu" : "none", none, "none");
-  }
+  if (x.numel() > 0 && OneDnn::get().adds_bias[is_bfloat16(x)]) return onednn_affine(x, weight, bias, gelu);
 #endif
   const Tensor out = at::addmm(bias, x, weight);
   return gelu ? at::gelu(out) : out;
