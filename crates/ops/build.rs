@@ -53,26 +53,42 @@ fn cplusplus() -> cc::Build {
     build
 }
 
-/// Compiles the kernel that is written for one family of processors, where the target is one of them and the
-/// compiler knows their instructions; says whether it has.
+/// Compiles the kernel that is written for single sets of instructions, where the target may have them and the
+/// compiler knows them; says whether it has.
 fn compile_tiled_attention() -> bool {
+    const SETS: [(&str, &[&str]); 2] = [
+        ("avx2", &["avx2"]),
+        (
+            "avx512",
+            &["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512bf16"],
+        ),
+    ];
     if std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() != Ok("x86_64") {
         return false;
     }
-    let mut build = cplusplus();
-    for instructions in ["f", "bw", "dq", "vl", "bf16"] {
-        let flag = format!("-mavx512{instructions}");
-        if !build.is_flag_supported(&flag).unwrap_or(false) {
-            return false;
+    let builds = SETS.map(|(name, instructions)| {
+        let mut build = cplusplus();
+        build
+            .flag("-mfma")
+            .flag_if_supported("-mprefer-vector-width=512")
+            // Neighbouring elements are read as one pack.
+            .flag("-fno-strict-aliasing")
+            .file("src/kernels/tiled_attention.cpp");
+        for instruction in instructions {
+            build.flag(format!("-m{instruction}"));
         }
-        build.flag(flag);
+        (name, build)
+    });
+    let known = |instruction: &&str| {
+        cplusplus()
+            .is_flag_supported(format!("-m{instruction}"))
+            .unwrap_or(false)
+    };
+    if !SETS.iter().flat_map(|(_, set)| *set).all(known) {
+        return false;
     }
-    build
-        .flag("-mfma")
-        .flag_if_supported("-mprefer-vector-width=512")
-        // Neighbouring elements are read as one pack.
-        .flag("-fno-strict-aliasing")
-        .file("src/kernels/tiled_attention.cpp")
-        .compile("spanwise_attention");
+    for (name, build) in builds {
+        build.compile(&format!("spanwise_attention_{name}"));
+    }
     true
 }

@@ -227,29 +227,36 @@ void scatter(const Tensor& values, Tensor& x, const Heads& heads, int64_t all, i
   }
 }
 
-// Whether attention is computed in tiles here: in few instructions that a processor has or has not.
-bool is_tiled(const Tensor& qkv, int64_t heads) {
+// Attention in tiles, if this processor has the instructions for it and heads of this size can be cut that way. Else
+// null.
+template <typename T>
+const Tiles<T>* tiles_for(const Tensor& qkv, int64_t heads) {
+  const Tiles<T>* tiles = nullptr;
 #if HAS_TILED_ATTENTION
-  static const bool has_f32 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  // With AMX, oneDNN's products have another unit to run on.
-  static const bool has_bfloat16 =
-      has_f32 && __builtin_cpu_supports("avx512bf16") && !__builtin_cpu_supports("amx-bf16");
-  const bool fits = qkv.size(2) / 3 / heads % TILED_SIZES == 0;
-  return fits && (qkv.scalar_type() == at::kBFloat16 ? has_bfloat16 : has_f32);
-#else
-  return false;
+  const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  if constexpr (std::is_same_v<T, float>) {
+    if (has_avx512) {
+      tiles = &avx512_tiles;
+    } else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+      tiles = &avx2_tiles;
+    }
+  } else if (has_avx512 && __builtin_cpu_supports("avx512bf16") && !__builtin_cpu_supports("amx-bf16")) {
+    // With AMX, oneDNN's products have another unit to run on.
+    tiles = &avx512_bfloat16_tiles;
+  }
 #endif
+  return tiles && qkv.size(2) / 3 / heads % tiles->sizes == 0 ? tiles : nullptr;
 }
 
 // Calls body for every head of every row, on all threads, with scratch memory.
 template <typename T, typename Body>
-void for_tiled_heads(const Tensor& qkv, const Tensor& mask, const Tensor& statistics, int64_t heads,
+void for_tiled_heads(const Tiles<T>& tiles, const Tensor& qkv, const Tensor& mask, const Tensor& statistics, int64_t heads,
                      const Dropout& dropout, Body body) {
   const Place queries(qkv, 3, 0, heads), keys(qkv, 3, 1, heads), values(qkv, 3, 2, heads);
   const int64_t tokens = queries.tokens;
   at::parallel_for(0, qkv.size(0) * heads, 1, [&](int64_t begin, int64_t end) {
-    const Tensor scratch = at::empty({attention_scratch(tokens, queries.size)}, at::kByte);
+    const Tensor scratch = at::empty({tiles.scratch(tokens, queries.size)}, at::kByte);
     for (int64_t index = begin; index < end; index++) {
       const int64_t row = index / heads, head = index % heads;
       Head<T> one{tokens, queries.size, queries.width, queries.width / 3};
@@ -266,26 +273,26 @@ void for_tiled_heads(const Tensor& qkv, const Tensor& mask, const Tensor& statis
 }
 
 template <typename T>
-void attend_in_tiles(const Tensor& qkv, const Tensor& mask, int64_t heads, const Dropout& dropout, Tensor& out,
+void attend_in_tiles(const Tiles<T>& tiles, const Tensor& qkv, const Tensor& mask, int64_t heads, const Dropout& dropout, Tensor& out,
                      Tensor& statistics) {
   const Place place(out, 1, 0, heads);
-  for_tiled_heads<T>(qkv, mask, statistics, heads, dropout,
+  for_tiled_heads(tiles, qkv, mask, statistics, heads, dropout,
                      [&](const Head<T>& one, int64_t row, int64_t head, void* scratch) {
-                       attend(one, data<T>(out) + place(row, 0, head), scratch);
+                       tiles.attend(one, data<T>(out) + place(row, 0, head), scratch);
                      });
 }
 
 template <typename T>
-void attend_in_tiles_backward(const Tensor& gradient, const Tensor& qkv, const Tensor& mask, const Tensor& out,
+void attend_in_tiles_backward(const Tiles<T>& tiles, const Tensor& gradient, const Tensor& qkv, const Tensor& mask, const Tensor& out,
                               const Tensor& statistics, int64_t heads, const Dropout& dropout, Tensor& d_qkv) {
   const Place place(out, 1, 0, heads);
-  for_tiled_heads<T>(qkv, mask, statistics, heads, dropout,
+  for_tiled_heads(tiles, qkv, mask, statistics, heads, dropout,
                      [&](const Head<T>& one, int64_t row, int64_t head, void* scratch) {
                        const int64_t at = place(row, 0, head);
                        const auto part = [&](int64_t index) {
                          return data<T>(d_qkv) + Place(d_qkv, 3, index, heads)(row, 0, head);
                        };
-                       attend_backward(one, data<T>(out) + at, data<T>(gradient) + at, part(0), part(1), part(2),
+                       tiles.attend_backward(one, data<T>(out) + at, data<T>(gradient) + at, part(0), part(1), part(2),
                                        scratch);
                      });
 }
@@ -475,8 +482,8 @@ const char* spanwise_attention(const Tensor* qkv, const Tensor* mask, int64_t he
     Tensor statistics = at::empty({batch * heads, tokens, 2}, in.options().dtype(at::kFloat));
     by_type(in, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
-      if constexpr (HAS_TILED_ATTENTION) {
-        if (is_tiled(in, heads)) return attend_in_tiles<T>(in, masks, heads, dropout, out, statistics);
+      if (const auto* tiles = tiles_for<T>(in, heads)) {
+        return attend_in_tiles(*tiles, in, masks, heads, dropout, out, statistics);
       }
       attend_by_products<T>(in, masks, heads, dropout, out, statistics);
     });
@@ -496,10 +503,8 @@ const char* spanwise_attention_backward(const Tensor* gradient, const Tensor* qk
     Tensor d_qkv = at::empty(in.sizes(), in.options());
     by_type(in, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
-      if constexpr (HAS_TILED_ATTENTION) {
-        if (is_tiled(in, heads)) {
-          return attend_in_tiles_backward<T>(incoming, in, masks, attended, *statistics, heads, dropout, d_qkv);
-        }
+      if (const auto* tiles = tiles_for<T>(in, heads)) {
+        return attend_in_tiles_backward(*tiles, incoming, in, masks, attended, *statistics, heads, dropout, d_qkv);
       }
       attend_by_products_backward<T>(incoming, in, masks, attended, *statistics, heads, dropout, d_qkv);
     });

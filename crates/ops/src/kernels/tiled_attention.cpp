@@ -1,5 +1,6 @@
-// Compiled for AVX-512: nothing here may run before `is_tiled` of kernels.cpp has been asked. For the same reason no
-// inline function of a library is used: the linker might hand its AVX-512 version to everyone.
+// Compiled once for every set of instructions: nothing here may run before `tiles_for` of kernels.cpp has found that
+// the processor has them. For the same reason no inline function of a library is used: the linker might hand this
+// file's version to everyone.
 //
 // oneDNN's products write scores to memory, where another loop picks them up. Here a tile of scores is finished in
 // registers; with heads as narrow as BERT's that takes two thirds of the time.
@@ -7,22 +8,14 @@
 
 #include "tiled_attention.h"
 
-#include <immintrin.h>
+#include "vectors.h"
 
 namespace spanwise {
 namespace {
 
-using Floats = __m512;
-typedef uint32_t Integers __attribute__((vector_size(64)));
-
-constexpr int64_t LANES = 16;
-
-// What a tile of a product has: with two vectors of columns, 16 sums stay in registers beside what they are made of.
-constexpr int64_t ROWS = 8, COLUMNS = 2 * LANES;
-
-INLINE Floats load(const float* from) { return _mm512_loadu_ps(from); }
-INLINE void store(float* to, Floats values) { _mm512_storeu_ps(to, values); }
-INLINE Floats all(float value) { return _mm512_set1_ps(value); }
+// What a tile of a product has: with two vectors of columns, half of the registers are sums; the others hold what
+// they are made of.
+constexpr int64_t ROWS = LANES / 2, COLUMNS = 2 * LANES;
 
 // Products are sums over packs: one number in f32, two neighbours in bfloat16, which the processor multiplies and adds
 // up at once. `pack_rows` makes packs across as many rows, `width` long, one below the other.
@@ -32,7 +25,7 @@ struct F32 {
   static constexpr int64_t packed = 1;
 
   static INLINE Floats add_product(Floats sum, Pack a, const Pack* b) {
-    return _mm512_fmadd_ps(all(a), load(b), sum);
+    return multiply_add(all(a), load(b), sum);
   }
   static INLINE Floats widen(const Element* from) { return load(from); }
   static INLINE void narrow(Element* to, Floats values) { store(to, values); }
@@ -41,6 +34,7 @@ struct F32 {
   }
 };
 
+#if defined(__AVX512BF16__)
 struct Bfloat16 {
   using Element = uint16_t;
   using Pack = uint32_t;
@@ -60,6 +54,7 @@ struct Bfloat16 {
     for (int64_t i = 0; i < width; i++) to[i] = rows[i] | static_cast<Pack>(rows[width + i]) << 16;
   }
 };
+#endif
 
 // A tile of a · b. a: ROWS rows, `row` packs from one to the next, `step` from pack to pack; b: `width` packs from row
 // to row; `count` packs are summed over.
@@ -68,7 +63,7 @@ INLINE void multiply(const typename F::Pack* a, int64_t row, int64_t step, const
                      int64_t count, Floats (&sums)[ROWS][2]) {
   Floats tile[ROWS][2];
 #pragma GCC unroll 8
-  for (int64_t r = 0; r < ROWS; r++) tile[r][0] = tile[r][1] = _mm512_setzero_ps();
+  for (int64_t r = 0; r < ROWS; r++) tile[r][0] = tile[r][1] = all(0.0f);
   for (int64_t k = 0; k < count; k++, a += step, b += width) {
 #pragma GCC unroll 8
     for (int64_t r = 0; r < ROWS; r++) {
@@ -82,20 +77,15 @@ INLINE void multiply(const typename F::Pack* a, int64_t row, int64_t step, const
 
 // 2^x for x ≤ 0: 2^n · 2^f with f on [-1/2, 1/2].
 INLINE Floats power_of_two(Floats x) {
-  x = _mm512_max_ps(x, all(-126.0f));
-  const Floats whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT);
-  return _mm512_scalef_ps(power_of_fraction(x - whole), whole);
+  x = larger(x, all(-126.0f));
+  const Floats whole = nearest_whole(x);
+  return times_power(power_of_fraction(x - whole), whole);
 }
 
 // 0 for dropped weights, what the others are scaled by for kept ones.
 INLINE Floats keep(const Dropout& dropout, Integers index) {
-  const auto drawn = (__m512i)draw(dropout, index);
-  const __mmask16 kept = _mm512_cmpge_epu32_mask(drawn, _mm512_set1_epi32(static_cast<int>(dropout.threshold)));
-  return _mm512_maskz_mov_ps(kept, all(dropout.scale));
+  return where_at_least(draw(dropout, index), dropout.threshold, all(dropout.scale));
 }
-
-// 0, 1, 2, …
-constexpr Integers COUNTING = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 INLINE int64_t rounded_up(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
 
@@ -210,24 +200,24 @@ struct Attention {
           for (int64_t r = 0; r < ROWS; r++) {
             const Floats score = sums[r][half] * (scale * LOG2_E) + masked;
             store(scores + r * padded + column, score);
-            largest[r] = _mm512_max_ps(largest[r], score);
+            largest[r] = larger(largest[r], score);
           }
         }
       }
       float inverses[ROWS];
       for (int64_t r = 0; r < ROWS; r++) {
-        const float most = _mm512_reduce_max_ps(largest[r]);
+        const float most = largest_of(largest[r]);
         const uint32_t index = (head.first_query + static_cast<uint32_t>(query + r)) * static_cast<uint32_t>(tokens);
-        Floats total = _mm512_setzero_ps();
+        Floats total = all(0.0f);
         for (int64_t key = 0; key < padded; key += LANES) {
           Floats weight = power_of_two(load(scores + r * padded + key) - most);
           total = total + weight;
           if constexpr (drops) {
-            weight = weight * keep(head.dropout, COUNTING + index + static_cast<uint32_t>(key));
+            weight = weight * keep(head.dropout, counting() + index + static_cast<uint32_t>(key));
           }
           F::narrow(weights + r * padded + key, weight);
         }
-        inverses[r] = 1.0f / _mm512_reduce_add_ps(total);
+        inverses[r] = 1.0f / sum_of(total);
         if (query + r < tokens) {
           head.statistics[2 * (query + r)] = most;
           head.statistics[2 * (query + r) + 1] = inverses[r];
@@ -254,11 +244,11 @@ struct Attention {
       const bool real = query < tokens;
       largest[query] = real ? head.statistics[2 * query] : 0.0f;
       inverse[query] = real ? head.statistics[2 * query + 1] : 0.0f;
-      Floats sum = _mm512_setzero_ps();
+      Floats sum = all(0.0f);
       for (int64_t i = 0; real && i < size; i += LANES) {
         sum = sum + F::widen(d_out + query * head.out_stride + i) * F::widen(out + query * head.out_stride + i);
       }
-      delta[query] = _mm512_reduce_add_ps(sum);
+      delta[query] = sum_of(sum);
     }
 
     // Keys are rows here and queries columns, so that sums over queries find their operands lying right. The
@@ -290,7 +280,7 @@ struct Attention {
           const int64_t column = query + half * LANES;
           const Floats subtracted = load(delta + column);
           const Integers indices =
-              (COUNTING + head.first_query + static_cast<uint32_t>(column)) * static_cast<uint32_t>(tokens);
+              (counting() + head.first_query + static_cast<uint32_t>(column)) * static_cast<uint32_t>(tokens);
 #pragma GCC unroll 8
           for (int64_t r = 0; r < ROWS; r++) {
             const Floats weight = load(undropped + r * COLUMNS + half * LANES);
@@ -317,44 +307,40 @@ struct Attention {
   }
 };
 
-template <typename T>
-struct FormatOf;
-template <>
-struct FormatOf<float> {
-  using Format = F32;
-};
-template <>
-struct FormatOf<uint16_t> {
-  using Format = Bfloat16;
-};
-
-}  // namespace
-
-int64_t attention_scratch(int64_t tokens, int64_t size) {
+// Bytes of scratch memory, aligned to 64, that a head needs.
+int64_t scratch(int64_t tokens, int64_t size) {
   // The backward pass in f32 takes the most: nine arrangements of heads, the scores' gradients, a few rows.
   const int64_t padded = rounded_up(tokens, COLUMNS);
   return sizeof(float) * (9 * padded * size + padded * (padded + LANES) + (2 * ROWS + 4) * padded + ROWS * COLUMNS) +
          20 * 64;
 }
 
-template <typename T>
+template <typename F, typename T = typename F::Element>
 void attend(const Head<T>& head, T* out, void* scratch) {
-  Attention<typename FormatOf<T>::Format> attention(head, scratch);
+  Attention<F> attention(head, scratch);
   head.dropout.threshold ? attention.template forward<true>(out) : attention.template forward<false>(out);
 }
 
-template <typename T>
+template <typename F, typename T = typename F::Element>
 void attend_backward(const Head<T>& head, const T* out, const T* d_out, T* d_queries, T* d_keys, T* d_values,
                      void* scratch) {
-  Attention<typename FormatOf<T>::Format> attention(head, scratch);
+  Attention<F> attention(head, scratch);
   head.dropout.threshold ? attention.template backward<true>(out, d_out, d_queries, d_keys, d_values)
                          : attention.template backward<false>(out, d_out, d_queries, d_keys, d_values);
 }
 
-template void attend(const Head<float>&, float*, void*);
-template void attend(const Head<uint16_t>&, uint16_t*, void*);
-template void attend_backward(const Head<float>&, const float*, const float*, float*, float*, float*, void*);
-template void attend_backward(const Head<uint16_t>&, const uint16_t*, const uint16_t*, uint16_t*, uint16_t*, uint16_t*,
-                              void*);
+template <typename F>
+constexpr Tiles<typename F::Element> tiles() {
+  return {COLUMNS, scratch, attend<F>, attend_backward<F>};
+}
+
+}  // namespace
+
+#if defined(__AVX512F__)
+const Tiles<float> avx512_tiles = tiles<F32>();
+const Tiles<uint16_t> avx512_bfloat16_tiles = tiles<Bfloat16>();
+#else
+const Tiles<float> avx2_tiles = tiles<F32>();
+#endif
 
 }  // namespace spanwise

@@ -1,4 +1,5 @@
-// Scaled dot-product attention of one head at a time, tiled for registers, on processors with AVX-512.
+// Scaled dot-product attention of one head at a time, tiled for registers, on processors with AVX-512
+// or AVX2.
 
 #pragma once
 
@@ -21,19 +22,23 @@ struct Head {
   Dropout dropout;
 };
 
-// Heads are whole vectors, two at a time.
-constexpr int64_t TILED_SIZES = 32;
-
-// Bytes of scratch memory, aligned to 64, that a head needs.
-int64_t attention_scratch(int64_t tokens, int64_t size);
-
-// Writes the attended values and the statistics.
+// What is computed with one set of instructions.
 template <typename T>
-void attend(const Head<T>& head, T* out, void* scratch);
+struct Tiles {
+  int64_t sizes; // of heads, of which this has to be a divisor
 
-// Reads the statistics; `out` and `d_out` are the attended values and their gradient.
-template <typename T>
-void attend_backward(const Head<T>& head, const T* out, const T* d_out, T* d_queries, T* d_keys, T* d_values,
-                     void* scratch);
+  // Bytes of scratch memory, aligned to 64, that a head needs.
+  int64_t (*scratch)(int64_t tokens, int64_t size);
+
+  // Writes the attended values and the statistics.
+  void (*attend)(const Head<T>& head, T* out, void* scratch);
+
+  // Reads the statistics; `out` and `d_out` are the attended values and their gradient.
+  void (*attend_backward)(const Head<T>& head, const T* out, const T* d_out, T* d_queries, T* d_keys, T* d_values,
+                          void* scratch);
+};
+
+extern const Tiles<float> avx512_tiles, avx2_tiles;
+extern const Tiles<uint16_t> avx512_bfloat16_tiles;
 
 }  // namespace spanwise
