@@ -66,29 +66,29 @@ fn compile_tiled_attention() -> bool {
     if std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() != Ok("x86_64") {
         return false;
     }
-    let builds = SETS.map(|(name, instructions)| {
+    let supports = |instruction: &&str| {
+        cplusplus()
+            .is_flag_supported(format!("-m{instruction}"))
+            .unwrap_or(false)
+    };
+    if !SETS
+        .iter()
+        .all(|(_, instructions)| instructions.iter().all(supports))
+    {
+        return false;
+    }
+    for (name, instructions) in SETS {
         let mut build = cplusplus();
+        for instruction in instructions {
+            build.flag(format!("-m{instruction}"));
+        }
         build
             .flag("-mfma")
             .flag_if_supported("-mprefer-vector-width=512")
             // Neighbouring elements are read as one pack.
             .flag("-fno-strict-aliasing")
-            .file("src/kernels/tiled_attention.cpp");
-        for instruction in instructions {
-            build.flag(format!("-m{instruction}"));
-        }
-        (name, build)
-    });
-    let known = |instruction: &&str| {
-        cplusplus()
-            .is_flag_supported(format!("-m{instruction}"))
-            .unwrap_or(false)
-    };
-    if !SETS.iter().flat_map(|(_, set)| *set).all(known) {
-        return false;
-    }
-    for (name, build) in builds {
-        build.compile(&format!("spanwise_attention_{name}"));
+            .file("src/kernels/tiled_attention.cpp")
+            .compile(&format!("spanwise_attention_{name}"));
     }
     true
 }

@@ -82,13 +82,16 @@ pub fn run(bench: &Bench) -> Result<()> {
     println!(
         "| case | train step | evaluation | peak memory | evaluation, share of a plain product's speed |\n|---|---|---|---|---|"
     );
-    for case in cases.iter().filter(|case| case.name.contains(&bench.only)) {
+    'cases: for case in cases.iter().filter(|case| case.name.contains(&bench.only)) {
         let mut ratios: [Vec<f64>; 3] = Default::default();
         let mut share = Vec::new();
         for _ in 0..bench.rounds {
             let mut command = Command::new(&ours);
             command.args(["--precision", if case.bf16 { "bf16" } else { "fp32" }]);
-            let ours = measure(&mut command, case)?;
+            let Some(ours) = measure(&mut command, case)? else {
+                println!("| {} | left out: no bf16 in hardware | | | |", case.name);
+                continue 'cases;
+            };
             let mut command = Command::new(&python);
             command.arg(&peer).arg("speed");
             if case.bf16 {
@@ -97,7 +100,7 @@ pub fn run(bench: &Bench) -> Result<()> {
             if bench.compile {
                 command.arg("--compile");
             }
-            let peers = measure(&mut command, case)?;
+            let peers = measure(&mut command, case)?.context("the peer measured nothing")?;
             ratios[0].push(ours.train / peers.train);
             ratios[1].push(ours.evaluate / peers.evaluate);
             ratios[2].push(ours.memory / peers.memory);
@@ -171,8 +174,8 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// Runs one side on a case and reads its JSON line.
-fn measure(command: &mut Command, case: &Case) -> Result<Figures> {
+/// Runs one side on a case and reads its JSON line. None: it left the case out.
+fn measure(command: &mut Command, case: &Case) -> Result<Option<Figures>> {
     command
         .args(["--batch", BATCH, "--length", LENGTH, "--checkpoint"])
         .arg(&case.checkpoint)
@@ -191,17 +194,20 @@ fn measure(command: &mut Command, case: &Case) -> Result<Figures> {
         bail!("{command:?} printed no figures")
     };
     let all: Value = serde_json::from_str(line)?;
+    if all["left_out"] == true {
+        return Ok(None);
+    }
     let seconds = |key: &str| {
         all[key]
             .as_f64()
             .with_context(|| format!("{line} has no {key}"))
     };
-    Ok(Figures {
+    Ok(Some(Figures {
         train: seconds("train_step_s")?,
         evaluate: seconds("eval_step_s")?,
         memory: memory as f64,
         all,
-    })
+    }))
 }
 
 /// Largest resident set of a running process so far, in bytes; 0 where the system does not say.

@@ -49,7 +49,7 @@ pub fn is_cpu(device: &Device) -> bool {
     *device == Device::flex() || libtorch::is_cpu(device)
 }
 
-/// Whether bfloat16 is multiplied by hardware and so faster than f32. All GPUs that libtorch supports are said to.
+/// Whether the device multiplies bfloat16 itself, and so faster than f32; taken for granted on a GPU.
 pub fn has_bf16(device: &Device) -> bool {
     !is_cpu(device) || processor_has_bf16()
 }
