@@ -251,8 +251,8 @@ const Tiles<T>* tiles_for(const Tensor& qkv, int64_t heads) {
 
 // Calls body for every head of every row, on all threads, with scratch memory.
 template <typename T, typename Body>
-void for_tiled_heads(const Tiles<T>& tiles, const Tensor& qkv, const Tensor& mask, const Tensor& statistics, int64_t heads,
-                     const Dropout& dropout, Body body) {
+void for_tiled_heads(const Tiles<T>& tiles, const Tensor& qkv, const Tensor& mask, const Tensor& statistics,
+                     int64_t heads, const Dropout& dropout, Body body) {
   const Place queries(qkv, 3, 0, heads), keys(qkv, 3, 1, heads), values(qkv, 3, 2, heads);
   const int64_t tokens = queries.tokens;
   at::parallel_for(0, qkv.size(0) * heads, 1, [&](int64_t begin, int64_t end) {
@@ -273,28 +273,29 @@ void for_tiled_heads(const Tiles<T>& tiles, const Tensor& qkv, const Tensor& mas
 }
 
 template <typename T>
-void attend_in_tiles(const Tiles<T>& tiles, const Tensor& qkv, const Tensor& mask, int64_t heads, const Dropout& dropout, Tensor& out,
-                     Tensor& statistics) {
+void attend_in_tiles(const Tiles<T>& tiles, const Tensor& qkv, const Tensor& mask, int64_t heads,
+                     const Dropout& dropout, Tensor& out, Tensor& statistics) {
   const Place place(out, 1, 0, heads);
   for_tiled_heads(tiles, qkv, mask, statistics, heads, dropout,
-                     [&](const Head<T>& one, int64_t row, int64_t head, void* scratch) {
-                       tiles.attend(one, data<T>(out) + place(row, 0, head), scratch);
-                     });
+                  [&](const Head<T>& one, int64_t row, int64_t head, void* scratch) {
+                    tiles.attend(one, data<T>(out) + place(row, 0, head), scratch);
+                  });
 }
 
 template <typename T>
-void attend_in_tiles_backward(const Tiles<T>& tiles, const Tensor& gradient, const Tensor& qkv, const Tensor& mask, const Tensor& out,
-                              const Tensor& statistics, int64_t heads, const Dropout& dropout, Tensor& d_qkv) {
+void attend_in_tiles_backward(const Tiles<T>& tiles, const Tensor& gradient, const Tensor& qkv, const Tensor& mask,
+                              const Tensor& out, const Tensor& statistics, int64_t heads, const Dropout& dropout,
+                              Tensor& d_qkv) {
   const Place place(out, 1, 0, heads);
   for_tiled_heads(tiles, qkv, mask, statistics, heads, dropout,
-                     [&](const Head<T>& one, int64_t row, int64_t head, void* scratch) {
-                       const int64_t at = place(row, 0, head);
-                       const auto part = [&](int64_t index) {
-                         return data<T>(d_qkv) + Place(d_qkv, 3, index, heads)(row, 0, head);
-                       };
-                       tiles.attend_backward(one, data<T>(out) + at, data<T>(gradient) + at, part(0), part(1), part(2),
-                                       scratch);
-                     });
+                  [&](const Head<T>& one, int64_t row, int64_t head, void* scratch) {
+                    const int64_t at = place(row, 0, head);
+                    const auto part = [&](int64_t index) {
+                      return data<T>(d_qkv) + Place(d_qkv, 3, index, heads)(row, 0, head);
+                    };
+                    tiles.attend_backward(one, data<T>(out) + at, data<T>(gradient) + at, part(0), part(1),
+                                          part(2), scratch);
+                  });
 }
 
 // The same through oneDNN's products.

@@ -1,5 +1,5 @@
-// Scaled dot-product attention of one head at a time, tiled for registers, on processors with AVX-512
-// or AVX2.
+// Scaled dot-product attention of one head at a time, tiled for registers, on processors with AVX-512 or
+// AVX2.
 
 #pragma once
 

@@ -10,13 +10,37 @@ namespace spanwise {
 namespace {
 
 #if defined(__AVX512F__)
+constexpr int BYTES = 64;
+#else
+constexpr int BYTES = 32;
+#endif
 
-using Floats = __m512;
-typedef uint32_t Integers __attribute__((vector_size(64)));
+typedef float Floats __attribute__((vector_size(BYTES)));
+typedef uint32_t Integers __attribute__((vector_size(BYTES)));
 
-INLINE Floats load(const float* from) { return _mm512_loadu_ps(from); }
-INLINE void store(float* to, Floats values) { _mm512_storeu_ps(to, values); }
-INLINE Floats all(float value) { return _mm512_set1_ps(value); }
+constexpr int64_t LANES = BYTES / sizeof(float);
+
+INLINE Floats load(const float* from) {
+  Floats values;
+  __builtin_memcpy(&values, from, sizeof values);
+  return values;
+}
+
+INLINE void store(float* to, Floats values) { __builtin_memcpy(to, &values, sizeof values); }
+
+INLINE Floats all(float value) { return value - Floats{}; }
+
+// 0, 1, 2, …
+INLINE Integers counting() {
+  Integers numbers;
+  for (int64_t i = 0; i < LANES; i++) numbers[i] = static_cast<uint32_t>(i);
+  return numbers;
+}
+
+// What has no common form, or one that compiles to more.
+
+#if defined(__AVX512F__)
+
 INLINE Floats multiply_add(Floats a, Floats b, Floats sum) { return _mm512_fmadd_ps(a, b, sum); }
 INLINE Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }
 INLINE float largest_of(Floats values) { return _mm512_reduce_max_ps(values); }
@@ -32,12 +56,6 @@ INLINE Floats where_at_least(Integers numbers, uint32_t limit, Floats values) {
 
 #else
 
-using Floats = __m256;
-typedef uint32_t Integers __attribute__((vector_size(32)));
-
-INLINE Floats load(const float* from) { return _mm256_loadu_ps(from); }
-INLINE void store(float* to, Floats values) { _mm256_storeu_ps(to, values); }
-INLINE Floats all(float value) { return _mm256_set1_ps(value); }
 INLINE Floats multiply_add(Floats a, Floats b, Floats sum) { return _mm256_fmadd_ps(a, b, sum); }
 INLINE Floats larger(Floats a, Floats b) { return _mm256_max_ps(a, b); }
 INLINE float largest_of(Floats values) {
@@ -61,15 +79,6 @@ INLINE Floats where_at_least(Integers numbers, uint32_t limit, Floats values) {
 }
 
 #endif
-
-constexpr int64_t LANES = sizeof(Floats) / sizeof(float);
-
-// 0, 1, 2, …
-INLINE Integers counting() {
-  Integers numbers;
-  for (int64_t i = 0; i < LANES; i++) numbers[i] = static_cast<uint32_t>(i);
-  return numbers;
-}
 
 }  // namespace
 }  // namespace spanwise
