@@ -80,8 +80,8 @@ impl Run<'_> {
             let epoch = training.step / steps_per_epoch;
             let batches = self.batches(epoch);
             for texts in &batches[training.step % steps_per_epoch..] {
-                let factor =
-                    schedule::factor(settings.schedule, settings.warmup, training.step, total);
+                let position = training.step as f64;
+                let factor = schedule::factor(settings.schedule, settings.warmup, position, total);
                 let learning_rate = settings.learning_rate * factor;
                 let seed = mix(self.seed, training.step as u64);
                 let note = training.take_step(epoch, learning_rate, log, |model, scale| {

@@ -10,6 +10,11 @@ use super::{Checks, Precision, Problem, Schedule};
 pub struct TrainSettings {
     /// Passes over the training questions.
     pub epochs: usize,
+    /// Minutes that all steps together may take, at most. Where they are too slow for that, fewer are done, and the
+    /// learning rate goes through its whole schedule all the same; how good the model becomes then depends on the
+    /// machine. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_minutes: Option<f64>,
     /// Questions per optimizer step.
     pub batch_size: usize,
     /// Questions per forward pass; the gradients of a batch are accumulated. Counts windows of full length:
@@ -63,6 +68,7 @@ impl Default for TrainSettings {
     fn default() -> Self {
         Self {
             epochs: 2,
+            max_minutes: None,
             batch_size: 32,
             micro_batch_size: None,
             learning_rate: 3e-5,
@@ -97,6 +103,10 @@ impl TrainSettings {
     pub fn problems(&self) -> Vec<Problem> {
         let mut checks = Checks("train", Vec::new());
         checks.require(self.epochs >= 1, "epochs", self.epochs, "1 or more");
+        if let Some(minutes) = self.max_minutes {
+            let holds = minutes.is_finite() && minutes > 0.0;
+            checks.require(holds, "max_minutes", minutes, "more than 0");
+        }
         checks.batches(self.batch_size, self.micro_batch_size());
         checks.optimizer(
             self.learning_rate,
@@ -195,6 +205,13 @@ mod tests {
                 ..Default::default()
             },
             "train.epochs",
+        );
+        check(
+            TrainSettings {
+                max_minutes: Some(0.0),
+                ..Default::default()
+            },
+            "train.max_minutes",
         );
         check(
             TrainSettings {

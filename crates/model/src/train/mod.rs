@@ -95,8 +95,12 @@ impl Run<'_> {
         // A broken dev path should fail now and not after an epoch.
         self.evaluate(&training.model, FIRST_DEV_QUESTIONS)?;
 
-        let mut progress = Progress::new("train", total - training.step);
-        while training.step < total {
+        let position = |training: &Training<SpanModel>| {
+            schedule::position(settings.max_minutes, training.step, training.seconds, total)
+        };
+        let mut place = position(training);
+        let mut progress = Progress::new("train", total - place as usize);
+        while place < total as f64 {
             let epoch = training.step / steps_per_epoch;
             let draw = Draw {
                 batch_size: settings.batch_size,
@@ -105,18 +109,32 @@ impl Run<'_> {
             };
             let batches = epoch::batches(self.train, self.layout, &questions, draw, epoch);
             for batch in &batches[training.step % steps_per_epoch..] {
-                let note = self.step(training, batch, epoch, total, log)?;
+                let learning_rate = schedule::learning_rate(settings, place, total);
+                let note = self.step(training, batch, epoch, learning_rate, log)?;
                 progress.note(note);
-                progress.advance(1);
+                let before = std::mem::replace(&mut place, position(training));
+                progress.advance(place as usize - before as usize);
                 let step = training.step;
+                let over = place >= total as f64;
                 let every = settings
                     .evaluate_every
                     .is_some_and(|every| step.is_multiple_of(every));
-                if every || step.is_multiple_of(steps_per_epoch) {
+                if every || over || step.is_multiple_of(steps_per_epoch) {
                     self.log_evaluation(training.result(), step, epoch, log)?;
                 }
                 after_step(training)?;
+                if over {
+                    break;
+                }
             }
+        }
+        if training.step < total {
+            tracing::warn!(
+                "train.max_minutes ended it after {} of {total} steps, {:.1} of {} epochs",
+                training.step,
+                training.step as f64 / steps_per_epoch as f64,
+                settings.epochs
+            );
         }
         Ok(())
     }
@@ -127,10 +145,9 @@ impl Run<'_> {
         training: &mut Training<SpanModel>,
         batch: &[Example],
         epoch: usize,
-        total: usize,
+        learning_rate: f64,
         log: &mut TrainingLog,
     ) -> Result<String> {
-        let learning_rate = schedule::learning_rate(self.settings, training.step, total);
         let seed = mix(self.seed, training.step as u64);
         training.take_step(epoch, learning_rate, log, |model, scale| {
             self.gradients(model, batch, seed, scale)

@@ -25,6 +25,8 @@ pub struct Training<M> {
     pub model: M,
     /// Steps done.
     pub step: usize,
+    /// Time they took.
+    pub seconds: f64,
     optimizer: AdamW,
     scaler: LossScaler,
     mean: Option<RunningMean<M>>,
@@ -39,6 +41,7 @@ impl<M: Encodes> Training<M> {
             optimizer: AdamW::new(settings),
             scaler: LossScaler::new(precision),
             step: 0,
+            seconds: 0.0,
         }
     }
 
@@ -60,7 +63,9 @@ impl<M: Encodes> Training<M> {
         let loss_scale = self.scaler.scale();
         let (loss, gradients, tokens) = gradients(&self.model, loss_scale)?;
         let gradient_norm = self.update(gradients, learning_rate)?;
-        let tokens_per_second = tokens as f64 / began.elapsed().as_secs_f64();
+        let seconds = began.elapsed().as_secs_f64();
+        self.seconds += seconds;
+        let tokens_per_second = tokens as f64 / seconds;
         log.push(Record::Step {
             step: self.step,
             epoch: epoch + 1,
@@ -113,6 +118,7 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(300);
 struct Header {
     identity: Value,
     step: usize,
+    seconds: f64,
     scaler: LossScaler,
 }
 
@@ -191,6 +197,7 @@ impl SavedState {
         let header = Header {
             identity: self.identity.clone(),
             step: training.step,
+            seconds: training.seconds,
             scaler: training.scaler.clone(),
         };
         jsonl::write_document(&file(HEADER), &header)?;
@@ -224,6 +231,7 @@ impl SavedState {
         training.optimizer.restore(&file(OPTIMIZER), &plain)?;
         training.scaler = header.scaler;
         training.step = header.step;
+        training.seconds = header.seconds;
         fs_err::copy(file(LOG), log)?;
         tracing::info!(
             "going on after step {}, where it was interrupted",

@@ -288,6 +288,7 @@ pub fn assert_goes_on<M: Encodes>(
     );
     assert!(state(1).restore(&mut second, &log("second"), device)?);
     assert_eq!(second.step, *steps.start());
+    assert!(second.seconds > 0.0, "{name}: time spent counts");
     to_the_end(&mut second, "second")?;
     assert_eq!(
         parameters(&whole.model),

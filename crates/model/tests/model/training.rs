@@ -23,10 +23,22 @@ fn train(
     settings: &TrainSettings,
     precision: Precision,
 ) -> Result<Vec<serde_json::Value>> {
+    train_after(0.0, files, device, settings, precision)
+}
+
+/// The same with `seconds` spent already.
+fn train_after(
+    seconds: f64,
+    files: &Files,
+    device: &Device,
+    settings: &TrainSettings,
+    precision: Precision,
+) -> Result<Vec<serde_json::Value>> {
     let device = device.clone().autodiff();
     let run = files.run(settings, &device, precision);
     let path = files.directory.path().join("training.jsonl");
     let mut training = begin(settings, &device, precision)?;
+    training.seconds = seconds;
     let mut log = TrainingLog::open(&path)?;
     run.train(&mut training, &mut log, |_| Ok(()))?;
     let records = jsonl::read(&path)?.collect();
@@ -64,6 +76,40 @@ fn training_learns_and_repeats_itself() -> Result<()> {
 
         let again = numbers(&train(&files, &device, &settings, Precision::F32)?, "loss");
         assert_eq!(losses, again, "{name}: the same seed gives the same run");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_ends_in_time_and_its_schedule_with_it() -> Result<()> {
+    let files = files()?;
+    for (name, device) in devices() {
+        let within = |max_minutes, spent| {
+            let settings = TrainSettings {
+                max_minutes,
+                ..settings()
+            };
+            train_after(spent, &files, &device, &settings, Precision::F32)
+        };
+        // No step is that fast: the first, at the beginning of the warm-up, is the last.
+        let records = within(Some(1e-9), 0.0)?;
+        assert_eq!(numbers(&records, "learning_rate"), [0.0], "{name}");
+        assert_eq!(numbers(&records, "dev_loss").len(), 1, "{name}");
+
+        // Half of the time is over, and steps take next to nothing of the rest: they are as in the middle of the run
+        // until it is there.
+        let rates = numbers(&within(Some(1e9), 3e10)?, "learning_rate");
+        let peak = settings().learning_rate;
+        assert_eq!(rates.len(), 80, "{name}");
+        assert!((rates[0] - peak * 40.0 / 72.0).abs() < 1e-9, "{name}");
+        assert!((rates[39] - rates[0]).abs() < 1e-9, "{name}");
+        assert!((rates[79] - peak / 72.0).abs() < 1e-9, "{name}");
+
+        let (unlimited, ample) = (within(None, 0.0)?, within(Some(1e9), 0.0)?);
+        for key in ["learning_rate", "loss"] {
+            let (unlimited, ample) = (numbers(&unlimited, key), numbers(&ample, key));
+            assert_eq!(unlimited, ample, "{name}: {key} with time enough");
+        }
     }
     Ok(())
 }
