@@ -52,6 +52,15 @@ struct Case {
     bf16: bool,
 }
 
+/// How both sides are started.
+struct Sides {
+    /// Our bench program.
+    ours: PathBuf,
+    python: PathBuf,
+    /// The peer's script.
+    peer: PathBuf,
+}
+
 /// What one side measured once.
 struct Figures {
     train: f64,
@@ -73,7 +82,11 @@ pub fn run(bench: &Bench) -> Result<()> {
         Some(python) => python.clone(),
         None => environment()?,
     };
-    let ours = Programs::build()?.path("bench");
+    let sides = Sides {
+        ours: Programs::build()?.path("bench"),
+        python,
+        peer,
+    };
     let cases = cases(bench)?;
     println!(
         "batch {BATCH} × {LENGTH} tokens; ours / peer, median of {} rounds (smallest–largest)\n",
@@ -82,18 +95,29 @@ pub fn run(bench: &Bench) -> Result<()> {
     println!(
         "| case | train step | evaluation | peak memory | evaluation, share of a plain product's speed |\n|---|---|---|---|---|"
     );
-    'cases: for case in cases.iter().filter(|case| case.name.contains(&bench.only)) {
-        let mut ratios: [Vec<f64>; 3] = Default::default();
-        let mut share = Vec::new();
+    for case in cases.iter().filter(|case| case.name.contains(&bench.only)) {
+        let columns = sides.compare(case, bench)?.map_or_else(
+            || "left out: no bf16 in hardware | | |".to_owned(),
+            |columns| columns.join(" | "),
+        );
+        println!("| {} | {columns} |", case.name);
+    }
+    Ok(())
+}
+
+impl Sides {
+    /// Lets both sides take turns on a case: ratios of train step, evaluation and memory, and our evaluation's share of a
+    /// plain product's speed, each with its spread. None: this machine leaves the case out.
+    fn compare(&self, case: &Case, bench: &Bench) -> Result<Option<[String; 4]>> {
+        let mut columns: [Vec<f64>; 4] = Default::default();
         for _ in 0..bench.rounds {
-            let mut command = Command::new(&ours);
+            let mut command = Command::new(&self.ours);
             command.args(["--precision", if case.bf16 { "bf16" } else { "fp32" }]);
             let Some(ours) = measure(&mut command, case)? else {
-                println!("| {} | left out: no bf16 in hardware | | | |", case.name);
-                continue 'cases;
+                return Ok(None);
             };
-            let mut command = Command::new(&python);
-            command.arg(&peer).arg("speed");
+            let mut command = Command::new(&self.python);
+            command.arg(&self.peer).arg("speed");
             if case.bf16 {
                 command.arg("--bf16");
             }
@@ -101,24 +125,18 @@ pub fn run(bench: &Bench) -> Result<()> {
                 command.arg("--compile");
             }
             let peers = measure(&mut command, case)?.context("the peer measured nothing")?;
-            ratios[0].push(ours.train / peers.train);
-            ratios[1].push(ours.evaluate / peers.evaluate);
-            ratios[2].push(ours.memory / peers.memory);
+            columns[0].push(ours.train / peers.train);
+            columns[1].push(ours.evaluate / peers.evaluate);
+            columns[2].push(ours.memory / peers.memory);
             if let (Some(reached), Some(plain)) = (
                 ours.all["eval_gflops"].as_f64(),
                 ours.all["matmul_gflops"].as_f64(),
             ) {
-                share.push(reached / plain);
+                columns[3].push(reached / plain);
             }
         }
-        let [train, evaluate, memory] = ratios.map(spread);
-        let share = spread(share);
-        println!(
-            "| {} | {train} | {evaluate} | {memory} | {share} |",
-            case.name
-        );
+        Ok(Some(columns.map(spread)))
     }
-    Ok(())
 }
 
 /// Median, smallest and largest.
