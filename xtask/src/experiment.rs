@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use spanwise_artifact::{Manifest, Split, UserError, jsonl};
+use spanwise_artifact::{Split, UserError, jsonl};
 
 use crate::{pipeline, pipeline_file, workspace};
 
@@ -171,7 +171,7 @@ fn run(
             let pipeline = left.next().context("a pipeline a repetition")?;
             eprintln!("\n── {} ──", pipeline.name);
             let artifacts = pipeline::complete(pipeline)?;
-            seconds += wall_seconds(&artifacts)?;
+            seconds += pipeline::wall_seconds(&artifacts)?;
             let answers = artifacts.last().context("answers come last")?;
             repetitions.push(read_marks(&answers.join("answers.jsonl"))?);
         }
@@ -193,19 +193,6 @@ fn run(
     jsonl::write_document(&folder.join("table.json"), &rows)?;
     println!("\n{table}\nsaved to {}", workspace::display(&folder));
     Ok(())
-}
-
-/// What the stages took when they were run, each artifact once.
-fn wall_seconds(artifacts: &[PathBuf]) -> Result<f64> {
-    let mut counted: Vec<&PathBuf> = Vec::new();
-    let mut seconds = 0.0;
-    for artifact in artifacts {
-        if !counted.contains(&artifact) {
-            counted.push(artifact);
-            seconds += Manifest::read(artifact)?.map_or(0.0, |manifest| manifest.wall_seconds);
-        }
-    }
-    Ok(seconds)
 }
 
 /// The marks of all dev questions with a known answer.

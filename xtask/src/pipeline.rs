@@ -54,6 +54,19 @@ pub fn answer(pipeline: &Pipeline, programs: Programs) -> Result<PathBuf> {
     answers.context("answers come last")
 }
 
+/// Seconds that the stages took when they were run, each artifact once.
+pub fn wall_seconds(artifacts: &[PathBuf]) -> Result<f64> {
+    let mut counted: Vec<&PathBuf> = Vec::new();
+    let mut seconds = 0.0;
+    for artifact in artifacts {
+        if !counted.contains(&artifact) {
+            counted.push(artifact);
+            seconds += Manifest::read(artifact)?.map_or(0.0, |manifest| manifest.wall_seconds);
+        }
+    }
+    Ok(seconds)
+}
+
 /// Says what the last run came to.
 pub fn report(file: &Path, overrides: &[String]) -> Result<()> {
     let pipeline = pipeline_file::read(file, overrides)?;
@@ -104,10 +117,41 @@ impl<'a> Runner<'a> {
                 Some(gc::keep_off()?)
             },
         };
-        for index in 0..runner.plan.nodes.len() {
+        let mut index = 0;
+        while index < runner.plan.nodes.len() {
+            runner.leave_out(index)?;
             runner.bring_up_to_date(index)?;
+            index += 1;
         }
         Ok(runner)
+    }
+
+    /// Leaves out the member whose first node is `index`, and those behind it, where training took those before it all
+    /// the time that the ensemble has. What their manifests say decides, so that the next run decides the same.
+    fn leave_out(&mut self, index: usize) -> Result<()> {
+        let first = self.plan.members.iter().position(|&node| node == index);
+        let (Some(limit), Some(member @ 1..)) = (self.pipeline.max_minutes, first) else {
+            return Ok(());
+        };
+        let trained: Vec<PathBuf> = self.plan.nodes[..index]
+            .iter()
+            .zip(&self.artifacts)
+            .filter(|(node, _)| matches!(node.stage, Stage::Pretrain | Stage::Train))
+            .filter_map(|(_, artifact)| artifact.clone())
+            .collect();
+        let spent = wall_seconds(&trained)? / 60.0;
+        if spent < limit {
+            return Ok(());
+        }
+        if !self.scope.only_answers {
+            let members = format!("member {}+", member + 1);
+            eprintln!(
+                "{members:<12} left out: training took {spent:.0} minutes, and ensemble.max_minutes is {limit}"
+            );
+        }
+        self.plan.keep_members(self.pipeline, member)?;
+        self.artifacts.resize(self.plan.nodes.len(), None);
+        Ok(())
     }
 
     /// Runs node `index` if it is stale and in scope, and says what happens to it.

@@ -56,6 +56,10 @@ struct EnsembleTable {
     /// Train every member once a fold of train and dev together, each time without that fold.
     #[serde(skip_serializing_if = "Option::is_none")]
     folds: Option<usize>,
+    /// Minutes of training after which no further member is begun; the first always is. Which members there are then
+    /// depends on the machine. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_minutes: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     members: Vec<MemberTable>,
 }
@@ -91,6 +95,8 @@ pub struct Pipeline {
     pub data: DataSettings,
     /// One for a single model.
     pub members: Vec<Member>,
+    /// Minutes of training after which no further member is begun.
+    pub max_minutes: Option<f64>,
     /// Every member is trained so many times, each time without another part of train and dev together.
     pub folds: Option<usize>,
     /// A model that learns from the members and answers in their place.
@@ -198,6 +204,15 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
             allowed: "2 or more".to_owned(),
         });
     }
+    if let Some(minutes) = file.ensemble.max_minutes
+        && !(minutes.is_finite() && minutes > 0.0)
+    {
+        problems.push(Problem {
+            key: "ensemble.max_minutes".to_owned(),
+            found: minutes.to_string(),
+            allowed: "more than 0".to_owned(),
+        });
+    }
     if !known_device(&file.device) {
         let allowed = "auto, cpu, cuda, cuda:N, mps or flex".to_owned();
         problems.push(Problem {
@@ -231,6 +246,7 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         device: file.device,
         data: file.data,
         members,
+        max_minutes: file.ensemble.max_minutes,
         folds: file.ensemble.folds,
         student,
         ensemble: EnsembleSettings {
@@ -448,6 +464,10 @@ mod tests {
         assert!(
             error("[windows]\nstride = 900\n", &[])
                 .starts_with("p.toml:8: windows.stride is 900; allowed is 1 to 321")
+        );
+        assert!(
+            error("[ensemble]\nmax_minutes = 0.0\n", &[])
+                .starts_with("p.toml:8: ensemble.max_minutes is 0; allowed is more than 0")
         );
         assert!(
             error("[train]\nprecision = \"fp8\"\n", &[])

@@ -58,6 +58,8 @@ pub struct Ready {
 pub struct Plan {
     /// In the order they run.
     pub nodes: Vec<Node>,
+    /// Each member's first node.
+    pub members: Vec<usize>,
     code: BTreeMap<Stage, BTreeMap<String, String>>,
     /// `runs/<pipeline>`.
     pub run: PathBuf,
@@ -72,11 +74,19 @@ impl Plan {
             .map(|stage| Ok((stage, code.digests(stage)?)))
             .collect::<Result<_>>()?;
         let run = workspace::output().join("runs").join(&pipeline.name);
+        let (nodes, members) = nodes(pipeline, pipeline.members.len())?;
         Ok(Self {
-            nodes: nodes(pipeline)?,
+            nodes,
+            members,
             code,
             run,
         })
+    }
+
+    /// Leaves out all members but the first `count`. Their nodes, and those before them, stay as they are.
+    pub fn keep_members(&mut self, pipeline: &Pipeline, count: usize) -> Result<()> {
+        (self.nodes, self.members) = nodes(pipeline, count)?;
+        Ok(())
     }
 
     /// What node `index` is made from and where it goes; `None` while an artifact it reads is missing.
@@ -210,7 +220,8 @@ fn changes(
         .collect()
 }
 
-fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
+/// The nodes of a pipeline with the first `count` of its members, and which are the members' first.
+fn nodes(pipeline: &Pipeline, count: usize) -> Result<(Vec<Node>, Vec<usize>)> {
     let folds = pipeline.folds;
     // With folds, everything that is measured is measured on train and dev together.
     let all = folds.map(|count| Fold { count, index: None });
@@ -229,8 +240,10 @@ fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
         None => vec![(None, DATA)],
     };
     let several = pipeline.members.len() > 1;
+    let mut members = Vec::new();
     let mut predictions = Vec::new();
-    for (index, member) in pipeline.members.iter().enumerate() {
+    for (index, member) in pipeline.members[..count].iter().enumerate() {
+        members.push(nodes.len());
         for &(fold, data) in &parts {
             let place = Place::Member {
                 member: several.then_some(index + 1),
@@ -245,7 +258,7 @@ fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
         }
     }
     let mut ensemble = nodes.len();
-    let settings = if several || folds.is_some() || pipeline.student.is_some() {
+    let settings = if count > 1 || folds.is_some() || pipeline.student.is_some() {
         let mut files = vec![Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
         files.extend(folds.map(|_| FOLDS_FILE.to_owned()));
         predictions.push(node("data", DATA, Some(files)));
@@ -276,7 +289,7 @@ fn nodes(pipeline: &Pipeline) -> Result<Vec<Node>> {
             node("data", DATA, Some(questions)),
         ],
     ));
-    Ok(nodes)
+    Ok((nodes, members))
 }
 
 /// Which of several models a node belongs to.

@@ -258,6 +258,22 @@ fn folds_and_pre_training_are_stages_like_any_other() {
 }
 
 #[test]
+fn no_member_is_begun_when_time_is_over() {
+    let pipeline = Pipeline::new("minutes-");
+    let members = "ensemble.members=[{ seed = 1 }, { seed = 2 }]";
+    let within = |minutes| ["--set", members, "--set", minutes];
+    let nothing: [&str; 0] = [];
+    let short = within("ensemble.max_minutes=1e-9");
+    assert_eq!(pipeline.reruns(&short), ALL, "the first is always begun");
+    assert_eq!(pipeline.reruns(&short), nothing, "and decides the same");
+    assert_eq!(pipeline.reruns(&[]), nothing, "it is as if it were alone");
+    assert_eq!(
+        pipeline.reruns(&within("ensemble.max_minutes=1000")),
+        ["train", "predict", "predict", "ensemble", "answers"]
+    );
+}
+
+#[test]
 fn one_model_learns_from_the_others_and_answers_for_them() {
     let pipeline = Pipeline::new("distil-");
     let members = "ensemble.members=[{ seed = 1 }, { seed = 2 }]";
