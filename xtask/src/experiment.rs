@@ -124,18 +124,18 @@ struct Row {
     /// Task exact match of every repetition.
     repetitions: Vec<f64>,
     task_exact_match: f64,
-    /// Half the width of the 95 % confidence interval of the mean over questions and repetitions.
+    /// Half the width of its 95 % confidence interval, over questions and repetitions.
     task_exact_match_confidence: f64,
     any_reference_exact_match: f64,
     cmrc_exact_match: f64,
     cmrc_f1: f64,
     /// Task exact match gained over the pipeline it is measured against.
     gain: Option<f64>,
-    /// Half the width of its 95 % confidence interval, paired by question.
+    /// Half the width of its 95 % confidence interval, over questions and repetitions, paired.
     gain_confidence: Option<f64>,
     /// The gain of every repetition over the same one of the other pipeline.
     gain_repetitions: Vec<f64>,
-    /// Probability of a difference at least as large if there were none (McNemar, 1947).
+    /// Probability of a gain at least as far from none if there were none.
     p: Option<f64>,
     /// Seconds that the stages of one repetition took when they were run, on average.
     seconds: f64,
@@ -207,24 +207,48 @@ fn read_marks(path: &Path) -> Result<Vec<Marks>> {
     Ok(marks)
 }
 
-/// Mean, and half the width of its 95 % confidence interval.
-fn mean(values: &[f64]) -> (f64, f64) {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    let error = (squares / (count - 1.0).max(1.0) / count).sqrt();
-    (mean, CONFIDENCE * error)
+/// A mark, or the difference of two, of every repetition's every question.
+type Marked = Vec<Vec<f64>>;
+
+fn exact_matches(repetitions: &[Vec<Marks>]) -> Marked {
+    let matches = |marks: &Vec<Marks>| marks.iter().map(|marks| marks.task_exact_match).collect();
+    repetitions.iter().map(matches).collect()
 }
 
-/// Every question's mean task exact match over the repetitions.
-fn by_question(repetitions: &[Vec<Marks>]) -> Vec<f64> {
-    let question = |index: usize| {
-        let marks = repetitions
-            .iter()
-            .map(|marks| marks[index].task_exact_match);
-        marks.sum::<f64>() / repetitions.len() as f64
-    };
-    (0..repetitions[0].len()).map(question).collect()
+/// Mean over repetitions and questions, and its standard error.
+///
+/// Other questions would give another mean, and so would other seeds: a training is a draw as a question is. So the
+/// variance is that over questions plus that over repetitions, less what both contain, that over single marks (Cameron,
+/// Gelbach & Miller, 2011), and never less than that over questions. One repetition does not show how trainings vary.
+fn mean_and_error(marked: &Marked) -> (f64, f64) {
+    let by_repetition: Vec<f64> = marked.iter().map(|marks| mean(marks)).collect();
+    let by_question: Vec<f64> = (0..marked[0].len())
+        .map(|question| {
+            mean(
+                &marked
+                    .iter()
+                    .map(|marks| marks[question])
+                    .collect::<Vec<_>>(),
+            )
+        })
+        .collect();
+    let over_questions = variance_of_mean(&by_question);
+    let over_both =
+        over_questions + variance_of_mean(&by_repetition) - variance_of_mean(&marked.concat());
+    let variance = over_both.max(over_questions);
+    (mean(&by_question), variance.sqrt())
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Of independent values; none of a single one.
+fn variance_of_mean(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    let mean = mean(values);
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    squares / (count - 1.0).max(1.0) / count
 }
 
 impl Row {
@@ -238,58 +262,70 @@ impl Row {
             let all: Vec<f64> = repetitions.iter().flatten().map(mark).collect();
             all.iter().sum::<f64>() / all.len() as f64
         };
-        let own = by_question(repetitions);
-        let (task_exact_match, task_exact_match_confidence) = mean(&own);
+        let own = exact_matches(repetitions);
+        let (task_exact_match, error) = mean_and_error(&own);
         let gains = match rival {
             Some(rival) => {
-                let rival = by_question(rival);
+                let rival = exact_matches(rival);
+                let pairs = || own.iter().zip(&rival);
                 ensure!(
-                    rival.len() == own.len(),
+                    own.len() == rival.len()
+                        && pairs().all(|(own, rival)| own.len() == rival.len()),
                     UserError::new(format!("{name} was measured on other dev questions"))
                 );
-                let gains = own.iter().zip(rival).map(|(own, rival)| own - rival);
-                Some(gains.collect::<Vec<f64>>())
+                let gains = |(own, rival): (&Vec<f64>, &Vec<f64>)| {
+                    own.iter()
+                        .zip(rival)
+                        .map(|(own, rival)| own - rival)
+                        .collect()
+                };
+                Some(pairs().map(gains).collect::<Marked>())
             }
             None => None,
         };
-        let gain = gains.as_deref().map(mean);
-        let share = |marks: &Vec<Marks>| {
-            marks
-                .iter()
-                .map(|marks| marks.task_exact_match)
-                .sum::<f64>()
-                / marks.len() as f64
-        };
-        let shares: Vec<f64> = repetitions.iter().map(share).collect();
-        let rivals = rival.into_iter().flatten().map(share);
-        let gain_repetitions = shares.iter().zip(rivals).map(|(own, rival)| own - rival);
+        let gain = gains.as_ref().map(mean_and_error);
+        let means = |marked: &Marked| marked.iter().map(|marks| mean(marks)).collect();
         Ok(Self {
             name: name.to_owned(),
-            gain_repetitions: gain_repetitions.collect(),
-            repetitions: shares,
+            gain_repetitions: gains.as_ref().map_or_else(Vec::new, means),
+            repetitions: means(&own),
             task_exact_match,
-            task_exact_match_confidence,
+            task_exact_match_confidence: CONFIDENCE * error,
             any_reference_exact_match: average(|marks| marks.any_reference_exact_match),
             cmrc_exact_match: average(|marks| marks.cmrc_exact_match),
             cmrc_f1: average(|marks| marks.cmrc_f1),
             gain: gain.map(|(gain, _)| gain),
-            gain_confidence: gain.map(|(_, confidence)| confidence),
-            p: gains.map(|gains| mcnemar(&gains)),
+            gain_confidence: gain.map(|(_, error)| CONFIDENCE * error),
+            p: gains.as_ref().map(probability),
             seconds,
         })
     }
 }
 
-/// McNemar's test: how likely the differences are, or larger ones, if either side were as likely to be ahead. With
-/// several repetitions a question's difference is the mean of theirs, and the statistic is the same, Σd / √Σd².
-fn mcnemar(differences: &[f64]) -> f64 {
-    let sum: f64 = differences.iter().sum();
-    let squares: f64 = differences.iter().map(|d| d * d).sum();
-    if squares == 0.0 {
+/// How likely gains are, or larger ones of either sign, if there were none: of one repetition by McNemar's test, of
+/// several by the error over questions and repetitions.
+fn probability(gains: &Marked) -> f64 {
+    match &gains[..] {
+        [gains] => mcnemar(gains),
+        _ => {
+            let (gain, error) = mean_and_error(gains);
+            both_tails(gain, error)
+        }
+    }
+}
+
+/// McNemar's test (1947): questions on which the two differ are won by either as often, if they are equally good.
+fn mcnemar(gains: &[f64]) -> f64 {
+    let squares: f64 = gains.iter().map(|gain| gain * gain).sum();
+    both_tails(gains.iter().sum(), squares.sqrt())
+}
+
+/// How likely a normal variable of mean 0 and this standard deviation is as far from it.
+fn both_tails(distance: f64, deviation: f64) -> f64 {
+    if distance == 0.0 {
         return 1.0;
     }
-    // Both tails of the normal distribution.
-    libm::erfc(sum.abs() / (2.0 * squares).sqrt())
+    libm::erfc(distance.abs() / deviation / std::f64::consts::SQRT_2)
 }
 
 fn markdown(rows: &[Row]) -> String {
@@ -340,9 +376,23 @@ mod tests {
         let balanced = [vec![1.0; 5], vec![-1.0; 5], vec![0.0; 90]].concat();
         assert!((mcnemar(&balanced) - 1.0).abs() < 1e-6);
         assert_eq!(mcnemar(&[0.0; 4]), 1.0);
-        // The same pairs seen twice are no more evidence.
-        let halves: Vec<f64> = gained.iter().map(|d| d / 2.0).collect();
-        assert!((mcnemar(&halves) - mcnemar(&gained)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn other_questions_and_other_seeds_are_both_in_the_error() {
+        // Questions that differ and trainings that do not: as if there were one training.
+        let one = vec![vec![1.0, 0.0, 1.0, 0.0]];
+        let same = vec![one[0].clone(); 3];
+        assert_eq!(mean_and_error(&same), mean_and_error(&one));
+        assert!((mean_and_error(&one).1 - (1.0f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12);
+        // Trainings that differ by themselves: no number of questions makes up for them.
+        let apart = |questions: usize| vec![vec![0.0; questions], vec![0.1; questions]];
+        let (mean, error) = mean_and_error(&apart(10_000));
+        assert!((mean - 0.05).abs() < 1e-12);
+        // Means 0 and 0.1: variance 0.005, of two.
+        assert!((error - 0.0025f64.sqrt()).abs() < 1e-3, "{error}");
+        // One standard error from nothing.
+        assert!((probability(&apart(10_000)) - 0.317).abs() < 5e-3);
     }
 
     #[test]
@@ -354,16 +404,18 @@ mod tests {
             };
             right.iter().map(marks).collect()
         };
-        let below = vec![marks(&[1.0, 0.0, 0.0, 0.0])];
+        let below = vec![marks(&[1.0, 0.0, 0.0, 0.0]), marks(&[0.0, 0.0, 1.0, 0.0])];
         let row = Row::new("a", &below, None, 1.0).unwrap();
         assert_eq!((row.task_exact_match, row.gain), (0.25, None));
         let two = vec![marks(&[1.0, 1.0, 0.0, 1.0]), marks(&[1.0, 1.0, 0.0, 0.0])];
         let row = Row::new("b", &two, Some(&below), 1.0).unwrap();
         assert_eq!(row.repetitions, [0.75, 0.5]);
         assert_eq!((row.task_exact_match, row.gain), (0.625, Some(0.375)));
-        assert_eq!(row.gain_repetitions, [0.5], "the other has one repetition");
-        // Differences 0, 1, 0, ½: z = 1.5 / √1.25 = 1.342.
-        assert!((row.p.unwrap() - 0.1797).abs() < 1e-4);
+        assert_eq!(row.gain_repetitions, [0.5, 0.25]);
+        // Gains 0 1 0 1 and 1 1 -1 0: variances of the mean 0.0990 by question and 0.0156 by repetition, together less
+        // the 0.0692 of single ones no more than by question alone.
+        assert!((row.gain_confidence.unwrap() - CONFIDENCE * 0.098_958f64.sqrt()).abs() < 1e-5);
+        assert!((row.p.unwrap() - 0.2332).abs() < 1e-3, "{:?}", row.p);
         assert!(Row::new("c", &[marks(&[1.0])], Some(&below), 1.0).is_err());
         let table = markdown(&[row]);
         assert!(table.contains("| b | 0.625 ± "), "{table}");
