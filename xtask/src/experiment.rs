@@ -8,13 +8,11 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use spanwise_artifact::{Split, UserError, jsonl};
 
+use crate::statistics::{self, Estimate, Marked, mean};
 use crate::{pipeline, pipeline_file, workspace};
 
 /// Added to every seed of a pipeline from one repetition to the next; more than a pipeline has members.
 const SEED_STEP: u64 = 100;
-
-/// Half the width of a 95 % confidence interval, in standard errors.
-const CONFIDENCE: f64 = 1.96;
 
 #[derive(Args)]
 pub struct Ladder {
@@ -207,48 +205,10 @@ fn read_marks(path: &Path) -> Result<Vec<Marks>> {
     Ok(marks)
 }
 
-/// A mark, or the difference of two, of every repetition's every question.
-type Marked = Vec<Vec<f64>>;
-
+/// Task exact match by repetition and question.
 fn exact_matches(repetitions: &[Vec<Marks>]) -> Marked {
     let matches = |marks: &Vec<Marks>| marks.iter().map(|marks| marks.task_exact_match).collect();
     repetitions.iter().map(matches).collect()
-}
-
-/// Mean over repetitions and questions, and its standard error.
-///
-/// Other questions would give another mean, and so would other seeds: a training is a draw as a question is. So the
-/// variance is that over questions plus that over repetitions, less what both contain, that over single marks (Cameron,
-/// Gelbach & Miller, 2011), and never less than that over questions. One repetition does not show how trainings vary.
-fn mean_and_error(marked: &Marked) -> (f64, f64) {
-    let by_repetition: Vec<f64> = marked.iter().map(|marks| mean(marks)).collect();
-    let by_question: Vec<f64> = (0..marked[0].len())
-        .map(|question| {
-            mean(
-                &marked
-                    .iter()
-                    .map(|marks| marks[question])
-                    .collect::<Vec<_>>(),
-            )
-        })
-        .collect();
-    let over_questions = variance_of_mean(&by_question);
-    let over_both =
-        over_questions + variance_of_mean(&by_repetition) - variance_of_mean(&marked.concat());
-    let variance = over_both.max(over_questions);
-    (mean(&by_question), variance.sqrt())
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Of independent values; none of a single one.
-fn variance_of_mean(values: &[f64]) -> f64 {
-    let count = values.len() as f64;
-    let mean = mean(values);
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    squares / (count - 1.0).max(1.0) / count
 }
 
 impl Row {
@@ -263,69 +223,33 @@ impl Row {
             all.iter().sum::<f64>() / all.len() as f64
         };
         let own = exact_matches(repetitions);
-        let (task_exact_match, error) = mean_and_error(&own);
         let gains = match rival {
             Some(rival) => {
-                let rival = exact_matches(rival);
-                let pairs = || own.iter().zip(&rival);
-                ensure!(
-                    own.len() == rival.len()
-                        && pairs().all(|(own, rival)| own.len() == rival.len()),
-                    UserError::new(format!("{name} was measured on other dev questions"))
-                );
-                let gains = |(own, rival): (&Vec<f64>, &Vec<f64>)| {
-                    own.iter()
-                        .zip(rival)
-                        .map(|(own, rival)| own - rival)
-                        .collect()
-                };
-                Some(pairs().map(gains).collect::<Marked>())
+                let gains = statistics::gains(&own, &exact_matches(rival));
+                let differ =
+                    || UserError::new(format!("{name} was measured on other dev questions"));
+                Some(gains.ok_or_else(differ)?)
             }
             None => None,
         };
-        let gain = gains.as_ref().map(mean_and_error);
-        let means = |marked: &Marked| marked.iter().map(|marks| mean(marks)).collect();
+        let exact_match = Estimate::of(&own);
+        let gain = gains.as_deref().map(Estimate::of);
+        let means = |marked: &[Vec<f64>]| marked.iter().map(|marks| mean(marks)).collect();
         Ok(Self {
             name: name.to_owned(),
-            gain_repetitions: gains.as_ref().map_or_else(Vec::new, means),
+            gain_repetitions: gains.as_deref().map_or_else(Vec::new, means),
             repetitions: means(&own),
-            task_exact_match,
-            task_exact_match_confidence: CONFIDENCE * error,
+            task_exact_match: exact_match.mean,
+            task_exact_match_confidence: exact_match.confidence(),
             any_reference_exact_match: average(|marks| marks.any_reference_exact_match),
             cmrc_exact_match: average(|marks| marks.cmrc_exact_match),
             cmrc_f1: average(|marks| marks.cmrc_f1),
-            gain: gain.map(|(gain, _)| gain),
-            gain_confidence: gain.map(|(_, error)| CONFIDENCE * error),
-            p: gains.as_ref().map(probability),
+            gain: gain.map(|gain| gain.mean),
+            gain_confidence: gain.map(Estimate::confidence),
+            p: gains.as_deref().map(statistics::probability),
             seconds,
         })
     }
-}
-
-/// How likely gains are, or larger ones of either sign, if there were none: of one repetition by McNemar's test, of
-/// several by the error over questions and repetitions.
-fn probability(gains: &Marked) -> f64 {
-    match &gains[..] {
-        [gains] => mcnemar(gains),
-        _ => {
-            let (gain, error) = mean_and_error(gains);
-            both_tails(gain, error)
-        }
-    }
-}
-
-/// McNemar's test (1947): questions on which the two differ are won by either as often, if they are equally good.
-fn mcnemar(gains: &[f64]) -> f64 {
-    let squares: f64 = gains.iter().map(|gain| gain * gain).sum();
-    both_tails(gains.iter().sum(), squares.sqrt())
-}
-
-/// How likely a normal variable of mean 0 and this standard deviation is as far from it.
-fn both_tails(distance: f64, deviation: f64) -> f64 {
-    if distance == 0.0 {
-        return 1.0;
-    }
-    libm::erfc(distance.abs() / deviation / std::f64::consts::SQRT_2)
 }
 
 fn markdown(rows: &[Row]) -> String {
@@ -369,33 +293,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mcnemar_cases() {
-        // Ten questions gained and none lost: (10 - 0)² / 10 = 10, p = 0.00157.
-        let gained = [vec![1.0; 10], vec![0.0; 90]].concat();
-        assert!((mcnemar(&gained) - 0.001_565).abs() < 1e-5);
-        let balanced = [vec![1.0; 5], vec![-1.0; 5], vec![0.0; 90]].concat();
-        assert!((mcnemar(&balanced) - 1.0).abs() < 1e-6);
-        assert_eq!(mcnemar(&[0.0; 4]), 1.0);
-    }
-
-    #[test]
-    fn other_questions_and_other_seeds_are_both_in_the_error() {
-        // Questions that differ and trainings that do not: as if there were one training.
-        let one = vec![vec![1.0, 0.0, 1.0, 0.0]];
-        let same = vec![one[0].clone(); 3];
-        assert_eq!(mean_and_error(&same), mean_and_error(&one));
-        assert!((mean_and_error(&one).1 - (1.0f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12);
-        // Trainings that differ by themselves: no number of questions makes up for them.
-        let apart = |questions: usize| vec![vec![0.0; questions], vec![0.1; questions]];
-        let (mean, error) = mean_and_error(&apart(10_000));
-        assert!((mean - 0.05).abs() < 1e-12);
-        // Means 0 and 0.1: variance 0.005, of two.
-        assert!((error - 0.0025f64.sqrt()).abs() < 1e-3, "{error}");
-        // One standard error from nothing.
-        assert!((probability(&apart(10_000)) - 0.317).abs() < 5e-3);
-    }
-
-    #[test]
     fn a_row_is_measured_against_its_rival_question_by_question() {
         let marks = |right: &[f64]| -> Vec<Marks> {
             let marks = |&task_exact_match: &f64| Marks {
@@ -412,9 +309,8 @@ mod tests {
         assert_eq!(row.repetitions, [0.75, 0.5]);
         assert_eq!((row.task_exact_match, row.gain), (0.625, Some(0.375)));
         assert_eq!(row.gain_repetitions, [0.5, 0.25]);
-        // Gains 0 1 0 1 and 1 1 -1 0: variances of the mean 0.0990 by question and 0.0156 by repetition, together less
-        // the 0.0692 of single ones no more than by question alone.
-        assert!((row.gain_confidence.unwrap() - CONFIDENCE * 0.098_958f64.sqrt()).abs() < 1e-5);
+        // Gains 0 1 0 1 and 1 1 -1 0, by question ½ 1 -½ ½: variance of their mean 0.0990.
+        assert!((row.gain_confidence.unwrap() - 1.96 * 0.098_958f64.sqrt()).abs() < 1e-5);
         assert!((row.p.unwrap() - 0.2332).abs() < 1e-3, "{:?}", row.p);
         assert!(Row::new("c", &[marks(&[1.0])], Some(&below), 1.0).is_err());
         let table = markdown(&[row]);

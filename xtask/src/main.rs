@@ -15,6 +15,7 @@ mod pipeline_file;
 mod plan;
 mod programs;
 mod setup;
+mod statistics;
 mod test;
 mod workspace;
 

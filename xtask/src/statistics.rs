@@ -1,0 +1,131 @@
+//! How sure a comparison of trained models is.
+
+/// Half the width of a 95 % confidence interval, in standard errors.
+const CONFIDENCE: f64 = 1.96;
+
+/// A mark, or the difference of two, by repetition and question: `[repetition][question]`.
+pub type Marked = Vec<Vec<f64>>;
+
+/// A mean and how far it is from certain.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// Over repetitions and questions.
+    pub mean: f64,
+    /// Its standard error.
+    pub error: f64,
+}
+
+impl Estimate {
+    /// Estimates the mean of what is marked.
+    ///
+    /// Other questions would give another mean, and so would other seeds: a training is a draw as a question is. So
+    /// the variance is that over questions plus that over repetitions, less what both contain, that over single marks
+    /// (Cameron, Gelbach & Miller, 2011), and never less than that over questions. One repetition does not show how
+    /// trainings vary.
+    pub fn of(marked: &[Vec<f64>]) -> Self {
+        let by_repetition: Vec<f64> = marked.iter().map(|marks| mean(marks)).collect();
+        let by_question = |question: usize| {
+            let marks: Vec<f64> = marked.iter().map(|marks| marks[question]).collect();
+            mean(&marks)
+        };
+        let by_question: Vec<f64> = (0..marked[0].len()).map(by_question).collect();
+        let over_questions = variance_of_mean(&by_question);
+        let over_both =
+            over_questions + variance_of_mean(&by_repetition) - variance_of_mean(&marked.concat());
+        Self {
+            mean: mean(&by_question),
+            error: over_both.max(over_questions).sqrt(),
+        }
+    }
+
+    /// Half the width of the 95 % confidence interval.
+    pub fn confidence(self) -> f64 {
+        CONFIDENCE * self.error
+    }
+}
+
+/// What `own` marks are above `others`, pair by pair; `None` where they do not mark the same.
+pub fn gains(own: &[Vec<f64>], others: &[Vec<f64>]) -> Option<Marked> {
+    let pairs = || own.iter().zip(others);
+    let same = own.len() == others.len() && pairs().all(|(own, other)| own.len() == other.len());
+    let gain = |(own, other): (&Vec<f64>, &Vec<f64>)| {
+        let pairs = own.iter().zip(other);
+        pairs.map(|(own, other)| own - other).collect()
+    };
+    same.then(|| pairs().map(gain).collect())
+}
+
+/// How likely gains are, or larger ones of either sign, if there were none: of one repetition by McNemar's test, of
+/// several by the error over questions and repetitions.
+pub fn probability(gains: &[Vec<f64>]) -> f64 {
+    if let [gains] = gains {
+        return mcnemar(gains);
+    }
+    let gain = Estimate::of(gains);
+    both_tails(gain.mean, gain.error)
+}
+
+/// The mean of one value or more.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Of independent values; none of a single one.
+fn variance_of_mean(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    let mean = mean(values);
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    squares / (count - 1.0).max(1.0) / count
+}
+
+/// McNemar's test (1947): questions on which the two differ are won by either as often, if they are equally good.
+fn mcnemar(gains: &[f64]) -> f64 {
+    let squares: f64 = gains.iter().map(|gain| gain * gain).sum();
+    both_tails(gains.iter().sum(), squares.sqrt())
+}
+
+/// How likely a normal variable of mean 0 and this standard deviation is as far from it.
+fn both_tails(distance: f64, deviation: f64) -> f64 {
+    if distance == 0.0 {
+        return 1.0;
+    }
+    libm::erfc(distance.abs() / deviation / std::f64::consts::SQRT_2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mcnemar_cases() {
+        // Ten questions gained and none lost: (10 - 0)² / 10 = 10, p = 0.00157.
+        let gained = [vec![1.0; 10], vec![0.0; 90]].concat();
+        assert!((probability(&[gained]) - 0.001_565).abs() < 1e-5);
+        let balanced = [vec![1.0; 5], vec![-1.0; 5], vec![0.0; 90]].concat();
+        assert!((probability(&[balanced]) - 1.0).abs() < 1e-6);
+        assert_eq!(probability(&[vec![0.0; 4]]), 1.0);
+    }
+
+    #[test]
+    fn other_questions_and_other_seeds_are_both_in_the_error() {
+        // Questions that differ and trainings that do not: as if there were one training.
+        let one = [vec![1.0, 0.0, 1.0, 0.0]];
+        let same = [one[0].clone(), one[0].clone(), one[0].clone()];
+        assert_eq!(Estimate::of(&same), Estimate::of(&one));
+        assert!((Estimate::of(&one).error - (1.0f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12);
+
+        // Trainings that differ by themselves: no number of questions makes up for them.
+        let apart = [vec![0.0; 10_000], vec![0.1; 10_000]];
+        let estimate = Estimate::of(&apart);
+        assert!((estimate.mean - 0.05).abs() < 1e-12);
+        // Two means, 0 and 0.1, have a variance of 0.005.
+        assert!((estimate.error - 0.0025f64.sqrt()).abs() < 1e-3);
+        let one_error_from_none = 0.317;
+        assert!((probability(&apart) - one_error_from_none).abs() < 5e-3);
+
+        // Variances of the mean: 0.015625 by question, 0.140625 by repetition, 0.033482 of single marks.
+        let both = [vec![1.0, 1.0, 1.0, 0.0], vec![0.0; 4]];
+        assert!((Estimate::of(&both).error - 0.122_768f64.sqrt()).abs() < 1e-5);
+        assert!((Estimate::of(&both).confidence() - 0.6867).abs() < 1e-4);
+    }
+}
