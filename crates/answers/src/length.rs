@@ -29,7 +29,7 @@ pub struct FittedLength {
     pub characters: usize,
     /// Exact match gained on parts of dev by limits that are fitted on the others: what to expect elsewhere.
     pub held_out_gain: f64,
-    /// Of the limit, in place of the longest that is tried.
+    /// Of the limit, in place of the longest that is tried. It is applied unless it loses on the parts held out.
     #[serde(flatten)]
     pub effect: Effect,
 }
@@ -74,8 +74,21 @@ impl Limits {
         }
     }
 
+    /// The limit to apply, in characters: the best, or the longest where fitting loses on the parts held out.
+    pub fn to_apply(&self) -> usize {
+        if self.is_applied() {
+            self.best()
+        } else {
+            LengthLimit::LONGEST_FITTED
+        }
+    }
+
+    fn is_applied(&self) -> bool {
+        self.held_out_gain() >= 0.0
+    }
+
     /// The limit in characters under which most questions are answered right; of several the longest.
-    pub fn best(&self) -> usize {
+    fn best(&self) -> usize {
         self.best_for(|_| true)
     }
 
@@ -95,7 +108,10 @@ impl Limits {
         FittedLength {
             characters,
             held_out_gain: self.held_out_gain(),
-            effect: effect(known, characters, settings),
+            effect: Effect {
+                applied: self.is_applied(),
+                ..effect(known, characters, settings)
+            },
         }
     }
 
@@ -114,10 +130,7 @@ impl Limits {
 
 /// What a limit does in place of the longest that is tried.
 fn effect(known: &[Known], characters: usize, settings: &AnswersSettings) -> Effect {
-    let mut effect = Effect {
-        applied: true,
-        ..Effect::default()
-    };
+    let mut effect = Effect::default();
     for known in known {
         let (before, was_right) = known.answer(LengthLimit::LONGEST_FITTED, settings);
         let (after, is_right) = known.answer(characters, settings);
@@ -141,23 +154,26 @@ mod tests {
         scores
     }
 
+    const PARAGRAPH: &str = "甲乙丙丁戊己庚辛壬癸";
+
+    fn known<'a>(all: &'a [(Scores, &'static str)]) -> Vec<Known<'a>> {
+        let known = all.iter().map(|(scores, reference)| Known {
+            scores: scores.view(),
+            ranked: None,
+            paragraph: PARAGRAPH,
+            reference,
+        });
+        known.collect()
+    }
+
     #[test]
     fn the_limit_is_what_most_answers_are_right_under() {
-        let paragraph = "甲乙丙丁戊己庚辛壬癸";
         let all = [
             (scores(10, 0, 8, 2), "甲乙"),
             (scores(10, 1, 7, 3), "乙丙丁"),
             (scores(10, 2, 6, 1), "丙丁戊己庚"),
         ];
-        let known: Vec<Known> = all
-            .iter()
-            .map(|(scores, reference)| Known {
-                scores: scores.view(),
-                ranked: None,
-                paragraph,
-                reference,
-            })
-            .collect();
+        let known = known(&all);
         let settings = AnswersSettings::default();
         // With seven the second runs on, with four the last is cut.
         let limits = Limits::try_all(&known, &settings);
@@ -170,12 +186,31 @@ mod tests {
             fixed: 2,
             broken: 0,
         };
-        assert_eq!(effect(&known, 6, &settings), expected);
+        assert_eq!(limits.to_apply(), 6);
+        assert_eq!(limits.fitted(&known, &settings).effect, expected);
         assert_eq!(effect(&known, 4, &settings).broken, 1);
         let (longest, best) = (LengthLimit::LONGEST_FITTED, |known| {
             Limits::try_all(known, &settings).best()
         });
         assert_eq!(best(&known[2..]), longest, "of several the longest");
         assert_eq!(best(&[]), longest, "of nothing too");
+    }
+
+    #[test]
+    fn a_limit_that_loses_where_it_was_not_fitted_is_not_applied() {
+        // Eight characters are right for the first two and wrong for the last. Without one of the first, that is no
+        // better than forty; without the last it is, and the last is lost.
+        let all = [
+            (scores(10, 0, 8, 3), "甲乙丙"),
+            (scores(10, 0, 8, 3), "甲乙丙"),
+            (scores(10, 0, 8, 3), "甲乙丙丁戊己庚辛壬"),
+        ];
+        let known = known(&all);
+        let settings = AnswersSettings::default();
+        let limits = Limits::try_all(&known, &settings);
+        assert_eq!(limits.to_apply(), LengthLimit::LONGEST_FITTED);
+        let fitted = limits.fitted(&known, &settings);
+        assert_eq!((fitted.characters, fitted.effect.applied), (8, false));
+        assert!((fitted.held_out_gain + 1.0 / 3.0).abs() < 1e-12);
     }
 }

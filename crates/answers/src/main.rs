@@ -51,7 +51,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         // Nothing is fitted on test, whether or not its answers are known.
         if let (Split::Dev, LengthLimit::Fitted(_)) = (split, settings.max_answer_length) {
             let found = Limits::try_all(&known, &settings);
-            settings.max_answer_length = LengthLimit::Characters(found.best());
+            settings.max_answer_length = LengthLimit::Characters(found.to_apply());
             limits = Some(found);
         }
         let mut decoded = DecodedSplit::new(&scored, &settings);

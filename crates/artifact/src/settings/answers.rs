@@ -27,7 +27,8 @@ pub struct AnswersSettings {
 pub enum LengthLimit {
     /// So many characters.
     Characters(usize),
-    /// What answers most of dev exactly, up to [`LengthLimit::LONGEST_FITTED`]; that where there is no dev.
+    /// What answers most of dev exactly, up to [`LengthLimit::LONGEST_FITTED`]; that where there is no dev, or where
+    /// fitting loses on parts of dev that were not fitted on.
     Fitted(Fit),
 }
 
