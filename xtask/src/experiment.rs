@@ -220,7 +220,7 @@ impl Row {
     ) -> Result<Self> {
         let average = |mark: fn(&Marks) -> f64| {
             let all: Vec<f64> = repetitions.iter().flatten().map(mark).collect();
-            all.iter().sum::<f64>() / all.len() as f64
+            mean(&all)
         };
         let own = exact_matches(repetitions);
         let gains = match rival {

@@ -100,7 +100,10 @@ mod tests {
     fn mcnemar_cases() {
         // Ten questions gained and none lost: (10 - 0)² / 10 = 10, p = 0.00157.
         let gained = [vec![1.0; 10], vec![0.0; 90]].concat();
-        assert!((probability(&[gained]) - 0.001_565).abs() < 1e-5);
+        assert!((probability(std::slice::from_ref(&gained)) - 0.001_565).abs() < 1e-5);
+        // What a gained question counts does not matter.
+        let halves: Vec<f64> = gained.iter().map(|gain| gain / 2.0).collect();
+        assert!((probability(&[halves]) - probability(&[gained])).abs() < 1e-12);
         let balanced = [vec![1.0; 5], vec![-1.0; 5], vec![0.0; 90]].concat();
         assert!((probability(&[balanced]) - 1.0).abs() < 1e-6);
         assert_eq!(probability(&[vec![0.0; 4]]), 1.0);
