@@ -186,48 +186,7 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         Some(distill) => Some(student(&file, distill)?),
         None => None,
     };
-    let mut problems = file.data.problems();
-    problems.extend(file.distill.iter().flat_map(DistillSettings::problems));
-    if file.distill.is_some() && file.ensemble.folds.is_some() {
-        problems.push(Problem {
-            key: "ensemble.folds".to_owned(),
-            found: "set".to_owned(),
-            allowed: "nothing beside [distill], whose model learns from members that have seen all of train".to_owned(),
-        });
-    }
-    problems.extend(file.answers.problems());
-    problems.extend(file.predict.problems());
-    if file.ensemble.folds.is_some_and(|folds| folds < 2) {
-        problems.push(Problem {
-            key: "ensemble.folds".to_owned(),
-            found: file.ensemble.folds.unwrap_or_default().to_string(),
-            allowed: "2 or more".to_owned(),
-        });
-    }
-    if let Some(minutes) = file.ensemble.max_minutes
-        && !(minutes.is_finite() && minutes > 0.0)
-    {
-        problems.push(Problem {
-            key: "ensemble.max_minutes".to_owned(),
-            found: minutes.to_string(),
-            allowed: "more than 0".to_owned(),
-        });
-    }
-    if !known_device(&file.device) {
-        let allowed = "auto, cpu, cuda, cuda:N, mps or flex".to_owned();
-        problems.push(Problem {
-            key: "device".to_owned(),
-            found: file.device.clone(),
-            allowed,
-        });
-    }
-    for member in &members {
-        problems.extend(member.checkpoint.problems());
-        problems.extend(member.windows.problems());
-        problems.extend(member.pretrain.iter().flat_map(PretrainSettings::problems));
-        problems.extend(member.train.problems());
-    }
-    if let Some(problem) = problems.first() {
+    if let Some(problem) = problems(&file, &members).first() {
         let Problem {
             key,
             found,
@@ -255,6 +214,50 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         },
         answers: file.answers,
     })
+}
+
+/// What cannot work, of every section.
+fn problems(file: &PipelineFile, members: &[Member]) -> Vec<Problem> {
+    let mut problems = file.data.problems();
+    problems.extend(file.distill.iter().flat_map(DistillSettings::problems));
+    problems.extend(file.answers.problems());
+    problems.extend(file.predict.problems());
+    for member in members {
+        problems.extend(member.checkpoint.problems());
+        problems.extend(member.windows.problems());
+        problems.extend(member.pretrain.iter().flat_map(PretrainSettings::problems));
+        problems.extend(member.train.problems());
+    }
+    let mut refuse = |key: &str, found: String, allowed: &str| {
+        problems.push(Problem {
+            key: key.to_owned(),
+            found,
+            allowed: allowed.to_owned(),
+        });
+    };
+    let EnsembleTable {
+        folds, max_minutes, ..
+    } = &file.ensemble;
+    if let Some(folds) = folds {
+        if *folds < 2 {
+            refuse("ensemble.folds", folds.to_string(), "2 or more");
+        }
+        if file.distill.is_some() {
+            let allowed = "nothing beside [distill], whose model learns from members that have seen all of train";
+            refuse("ensemble.folds", folds.to_string(), allowed);
+        }
+    }
+    if let Some(minutes) = max_minutes
+        && !(minutes.is_finite() && *minutes > 0.0)
+    {
+        let key = "ensemble.max_minutes";
+        refuse(key, minutes.to_string(), "more than 0");
+    }
+    if !known_device(&file.device) {
+        let allowed = "auto, cpu, cuda, cuda:N, mps or flex";
+        refuse("device", file.device.clone(), allowed);
+    }
+    problems
 }
 
 fn known_device(name: &str) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
@@ -14,6 +15,8 @@ pub struct Draft {
     directory: tempfile::TempDir,
     destination: PathBuf,
     logs: Vec<String>,
+    began: Instant,
+    earlier_seconds: f64,
 }
 
 impl Draft {
@@ -31,6 +34,8 @@ impl Draft {
             directory,
             destination: destination.to_owned(),
             logs: Vec::new(),
+            began: Instant::now(),
+            earlier_seconds: 0.0,
         })
     }
 
@@ -48,6 +53,16 @@ impl Draft {
     pub fn log_file(&mut self, name: &str) -> PathBuf {
         self.logs.push(name.to_owned());
         self.file(name)
+    }
+
+    /// Adds what an interrupted start has spent on it already.
+    pub fn add_seconds(&mut self, seconds: f64) {
+        self.earlier_seconds += seconds;
+    }
+
+    /// Time spent on it so far.
+    pub fn seconds(&self) -> f64 {
+        self.earlier_seconds + self.began.elapsed().as_secs_f64()
     }
 
     /// Digests of every file written so far.
@@ -101,4 +116,17 @@ fn set_readable(directory: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interrupted_starts_count() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut draft = Draft::create(&parent.path().join("artifact")).unwrap();
+        draft.add_seconds(1000.0);
+        assert!(draft.seconds() >= 1000.0);
+    }
 }

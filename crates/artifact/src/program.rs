@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
@@ -48,7 +47,6 @@ fn run_job(
     arguments: &Arguments,
     run: impl FnOnce(&Job, &mut Draft) -> Result<()>,
 ) -> Result<()> {
-    let began = Instant::now();
     let job = Job::read(&arguments.job)?;
     ensure!(
         job.stage == stage,
@@ -70,7 +68,7 @@ fn run_job(
         files: draft.files()?,
         device: job.device.clone(),
         created: jiff::Timestamp::now().to_string(),
-        wall_seconds: began.elapsed().as_secs_f64(),
+        wall_seconds: draft.seconds(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     draft.commit(&manifest)

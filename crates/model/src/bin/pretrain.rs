@@ -57,6 +57,7 @@ fn pretrain(job: &Job, draft: &mut Draft) -> Result<()> {
     let log_path = draft.log_file("training.jsonl");
     let mut state = SavedState::of(job)?;
     state.restore(&mut training, &log_path, &device)?;
+    draft.add_seconds(training.seconds);
     let mut log = TrainingLog::open(&log_path)?;
     run.train(&mut training, &mut log, |training| {
         state.save_if_due(training, &checkpoint.join("config.json"), &log_path)

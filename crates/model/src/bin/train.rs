@@ -78,6 +78,7 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
     let mut training = Training::new(model, optimizer, settings.ema, precision);
     let mut state = SavedState::of(job)?;
     state.restore(&mut training, &log_path, &device)?;
+    draft.add_seconds(training.seconds);
     let mut log = TrainingLog::open(&log_path)?;
     run.train(&mut training, &mut log, |training| {
         state.save_if_due(training, &checkpoint.join("config.json"), &log_path)
