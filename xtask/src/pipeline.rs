@@ -257,17 +257,16 @@ impl<'a> Runner<'a> {
         Ok(self.programs.as_ref().expect("built above"))
     }
 
-    /// Puts the results at the top of the run's folder.
+    /// Leaves in the run's folder what is this run's, its results at the top.
     fn publish(&self) -> Result<()> {
         let run = &self.plan.run;
+        self.plan.remove_other_links()?;
         fs_err::write(run.join("pipeline.toml"), &self.pipeline.resolved)?;
         for file in RESULTS {
             let target = run.join("answers").join(file);
             let link = run.join(file);
             if target.exists() {
                 relink(&Path::new("answers").join(file), &link)?;
-            } else if link.symlink_metadata().is_ok() {
-                fs_err::remove_file(link)?;
             }
         }
         Ok(())

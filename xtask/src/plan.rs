@@ -148,6 +148,19 @@ impl Plan {
         link.join(Manifest::FILE).exists().then_some(link)
     }
 
+    /// Removes what links an earlier run of this pipeline left besides those of its nodes.
+    pub fn remove_other_links(&self) -> Result<()> {
+        let below_run = |path: &Path| self.run.join(path);
+        let nodes: Vec<PathBuf> = self
+            .nodes
+            .iter()
+            .map(|node| below_run(&node.link))
+            .collect();
+        // Folders of other names are other runs: a comparison may have the name of a pipeline.
+        let own = [MEMBERS, FOLDS, STUDENT].map(|folder| below_run(folder.as_ref()));
+        remove_links(&self.run, &own, &nodes)
+    }
+
     /// Why a node's artifact is not there: what differs from the one its last run used.
     pub fn reasons(&self, node: &Node, ready: &Ready) -> Result<Vec<String>> {
         let previous = match self.current(node) {
@@ -292,6 +305,11 @@ fn nodes(pipeline: &Pipeline, count: usize) -> Result<(Vec<Node>, Vec<usize>)> {
     Ok((nodes, members))
 }
 
+/// Folders of links below the run's.
+const MEMBERS: &str = "members";
+const FOLDS: &str = "folds";
+const STUDENT: &str = "student";
+
 /// Which of several models a node belongs to.
 #[derive(Clone, Copy)]
 enum Place {
@@ -328,13 +346,13 @@ impl Place {
         match self {
             Place::Member { member, fold } => {
                 if let Some(member) = member {
-                    link.push(format!("members/{member}"));
+                    link.push(format!("{MEMBERS}/{member}"));
                 }
                 if let Some(fold) = fold {
-                    link.push(format!("folds/{fold}"));
+                    link.push(format!("{FOLDS}/{fold}"));
                 }
             }
-            Place::Student { .. } => link.push("student"),
+            Place::Student { .. } => link.push(STUDENT),
         }
         link.join(stage.name())
     }
@@ -571,6 +589,24 @@ fn model_stages(member: &Member, first: usize, data: usize, splits: &[Split]) ->
         });
     }
     Ok(stages)
+}
+
+/// Removes the links in `folder`, and in those of its folders that are below one of `own`, but those to keep; and what
+/// folders are empty then.
+fn remove_links(folder: &Path, own: &[PathBuf], keep: &[PathBuf]) -> Result<()> {
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() && own.iter().any(|own| path.starts_with(own)) {
+            remove_links(&path, own, keep)?;
+        } else if kind.is_symlink() && !keep.contains(&path) {
+            fs_err::remove_file(path)?;
+        }
+    }
+    if fs_err::read_dir(folder)?.next().is_none() {
+        fs_err::remove_dir(folder)?;
+    }
+    Ok(())
 }
 
 /// Points `link` at `target`, replacing what it pointed at.

@@ -274,6 +274,24 @@ fn no_member_is_begun_when_time_is_over() {
 }
 
 #[test]
+fn a_runs_folder_has_links_of_the_last_run_only() {
+    let pipeline = Pipeline::new("links-");
+    let run = pipeline.directory.path().join("runs/tiny");
+    let there =
+        || ["train", "members/1/train", "members/2/train"].map(|link| run.join(link).exists());
+    let two = ["--set", "ensemble.members=[{ seed = 1 }, { seed = 2 }]"];
+    pipeline.reruns(&two);
+    assert_eq!(there(), [false, true, true]);
+    pipeline.reruns(&[&two[..], &["--set", "ensemble.max_minutes=1e-9"]].concat());
+    assert_eq!(there(), [false, true, false]);
+    pipeline.reruns(&[]);
+    assert_eq!(there(), [true, false, false]);
+    assert!(!run.join("members").exists());
+    pipeline.reruns(&two);
+    assert_eq!(there(), [false, true, true]);
+}
+
+#[test]
 fn one_model_learns_from_the_others_and_answers_for_them() {
     let pipeline = Pipeline::new("distil-");
     let members = "ensemble.members=[{ seed = 1 }, { seed = 2 }]";
