@@ -148,7 +148,7 @@ impl Plan {
         link.join(Manifest::FILE).exists().then_some(link)
     }
 
-    /// Removes what links an earlier run of this pipeline left besides those of its nodes.
+    /// Removes the links that earlier runs of this pipeline have left in its folder and this one has no node for.
     pub fn remove_other_links(&self) -> Result<()> {
         let below_run = |path: &Path| self.run.join(path);
         let nodes: Vec<PathBuf> = self
@@ -591,8 +591,8 @@ fn model_stages(member: &Member, first: usize, data: usize, splits: &[Split]) ->
     Ok(stages)
 }
 
-/// Removes the links in `folder`, and in those of its folders that are below one of `own`, but those to keep; and what
-/// folders are empty then.
+/// Removes all links in `folder` but those to keep, likewise in its folders that are one of `own` or below one, and
+/// `folder` itself if nothing is left.
 fn remove_links(folder: &Path, own: &[PathBuf], keep: &[PathBuf]) -> Result<()> {
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;
