@@ -54,78 +54,77 @@ impl Known<'_> {
     }
 }
 
-/// Which questions are answered right under every limit.
-pub struct Limits {
-    /// `[limit - 1][question]`.
-    right: Vec<Vec<bool>>,
+/// The best of all limits.
+pub struct Limit {
+    /// Under which most questions are answered right; of several the longest.
+    characters: usize,
+    /// As [`FittedLength::held_out_gain`].
+    held_out_gain: f64,
 }
 
-impl Limits {
-    /// Tries all limits.
-    pub fn try_all(known: &[Known], settings: &AnswersSettings) -> Self {
+impl Limit {
+    /// Tries all limits on questions with a known answer.
+    pub fn fit(known: &[Known], settings: &AnswersSettings) -> Self {
         let right = |limit| {
             let right = known
                 .par_iter()
                 .map(|known| known.answer(limit, settings).1);
             right.collect()
         };
+        let right: Vec<Vec<bool>> = (1..=LengthLimit::LONGEST_FITTED).map(right).collect();
         Self {
-            right: (1..=LengthLimit::LONGEST_FITTED).map(right).collect(),
+            characters: best(&right, |_| true),
+            held_out_gain: held_out_gain(&right),
         }
     }
 
-    /// The limit to apply, in characters: the best, or the longest where fitting loses on the parts held out.
+    fn is_applied(&self) -> bool {
+        self.held_out_gain >= 0.0
+    }
+
+    /// What to apply, in characters: it, or the longest where fitting loses on the parts held out.
     pub fn to_apply(&self) -> usize {
         if self.is_applied() {
-            self.best()
+            self.characters
         } else {
             LengthLimit::LONGEST_FITTED
         }
     }
 
-    fn is_applied(&self) -> bool {
-        self.held_out_gain() >= 0.0
-    }
-
-    /// The limit in characters under which most questions are answered right; of several the longest.
-    fn best(&self) -> usize {
-        self.best_for(|_| true)
-    }
-
-    /// The same for some of the questions.
-    fn best_for(&self, counts: impl Fn(usize) -> bool) -> usize {
-        let right = (1..).zip(&self.right).map(|(limit, right)| {
-            let questions = right.iter().enumerate();
-            let right = questions.filter(|&(question, &right)| right && counts(question));
-            (right.count(), limit)
-        });
-        right.max().expect("there are limits").1
-    }
-
-    /// The best limit and what it does to these questions.
+    /// It, and what it does to these questions.
     pub fn fitted(&self, known: &[Known], settings: &AnswersSettings) -> FittedLength {
-        let characters = self.best();
         FittedLength {
-            characters,
-            held_out_gain: self.held_out_gain(),
+            characters: self.characters,
+            held_out_gain: self.held_out_gain,
             effect: Effect {
                 applied: self.is_applied(),
-                ..effect(known, characters, settings)
+                ..effect(known, self.characters, settings)
             },
         }
     }
+}
 
-    /// As [`FittedLength::held_out_gain`].
-    fn held_out_gain(&self) -> f64 {
-        let longest = &self.right[self.right.len() - 1];
-        let gain = (0..PARTS).map(|part| {
-            let limit = self.best_for(|question| question % PARTS != part);
-            let pairs = self.right[limit - 1].iter().zip(longest);
-            let gains = pairs.map(|(&new, &old)| f64::from(new) - f64::from(old));
-            gains.skip(part).step_by(PARTS).sum::<f64>()
-        });
-        gain.sum::<f64>() / longest.len().max(1) as f64
-    }
+/// The limit in characters under which most of the questions that count are answered right; of several the longest.
+/// `right`: `[limit - 1][question]`.
+fn best(right: &[Vec<bool>], counts: impl Fn(usize) -> bool) -> usize {
+    let right = (1..).zip(right).map(|(limit, right)| {
+        let questions = right.iter().enumerate();
+        let right = questions.filter(|&(question, &right)| right && counts(question));
+        (right.count(), limit)
+    });
+    right.max().expect("there are limits").1
+}
+
+/// As [`FittedLength::held_out_gain`]; `right` as in [`best`].
+fn held_out_gain(right: &[Vec<bool>]) -> f64 {
+    let longest = &right[right.len() - 1];
+    let gain = (0..PARTS).map(|part| {
+        let limit = best(right, |question| question % PARTS != part);
+        let pairs = right[limit - 1].iter().zip(longest);
+        let gains = pairs.map(|(&new, &old)| f64::from(new) - f64::from(old));
+        gains.skip(part).step_by(PARTS).sum::<f64>()
+    });
+    gain.sum::<f64>() / longest.len().max(1) as f64
 }
 
 /// What a limit does in place of the longest that is tried.
@@ -176,21 +175,21 @@ mod tests {
         let known = known(&all);
         let settings = AnswersSettings::default();
         // With seven the second runs on, with four the last is cut.
-        let limits = Limits::try_all(&known, &settings);
-        assert_eq!(limits.best(), 6);
+        let limit = Limit::fit(&known, &settings);
+        assert_eq!(limit.characters, 6);
         // Without the first or the third question the others like 6 too; without the second, 8, under which it is wrong.
-        assert!((limits.held_out_gain() - 1.0 / 3.0).abs() < 1e-12);
+        assert!((limit.held_out_gain - 1.0 / 3.0).abs() < 1e-12);
         let expected = Effect {
             applied: true,
             changed: 2,
             fixed: 2,
             broken: 0,
         };
-        assert_eq!(limits.to_apply(), 6);
-        assert_eq!(limits.fitted(&known, &settings).effect, expected);
+        assert_eq!(limit.to_apply(), 6);
+        assert_eq!(limit.fitted(&known, &settings).effect, expected);
         assert_eq!(effect(&known, 4, &settings).broken, 1);
         let (longest, best) = (LengthLimit::LONGEST_FITTED, |known| {
-            Limits::try_all(known, &settings).best()
+            Limit::fit(known, &settings).characters
         });
         assert_eq!(best(&known[2..]), longest, "of several the longest");
         assert_eq!(best(&[]), longest, "of nothing too");
@@ -207,9 +206,9 @@ mod tests {
         ];
         let known = known(&all);
         let settings = AnswersSettings::default();
-        let limits = Limits::try_all(&known, &settings);
-        assert_eq!(limits.to_apply(), LengthLimit::LONGEST_FITTED);
-        let fitted = limits.fitted(&known, &settings);
+        let limit = Limit::fit(&known, &settings);
+        assert_eq!(limit.to_apply(), LengthLimit::LONGEST_FITTED);
+        let fitted = limit.fitted(&known, &settings);
         assert_eq!((fitted.characters, fitted.effect.applied), (8, false));
         assert!((fitted.held_out_gain + 1.0 / 3.0).abs() < 1e-12);
     }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use spanwise_answers::decode::{Candidate, decode};
-use spanwise_answers::length::{self, Limits};
+use spanwise_answers::length::{self, Limit};
 use spanwise_answers::metrics::{Marks, Metrics};
 use spanwise_answers::report::{Case, Measures, Report};
 use spanwise_answers::rules::{self, Effect, Rule};
@@ -38,7 +38,7 @@ struct Answered {
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let mut settings: AnswersSettings = job.settings()?;
-    let mut limits = None;
+    let mut limit = None;
     let mut all = Vec::new();
     let mut measured = BTreeMap::new();
     let mut applied = Vec::new();
@@ -50,9 +50,9 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         let known = scored.known();
         // Nothing is fitted on test, whether or not its answers are known.
         if let (Split::Dev, LengthLimit::Fitted(_)) = (split, settings.max_answer_length) {
-            let found = Limits::try_all(&known, &settings);
+            let found = Limit::fit(&known, &settings);
             settings.max_answer_length = LengthLimit::Characters(found.to_apply());
-            limits = Some(found);
+            limit = Some(found);
         }
         let mut decoded = DecodedSplit::new(&scored, &settings);
         let effects = decoded.effects(&settings);
@@ -68,9 +68,9 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
                 .map(|answered| (answered.answer.as_str(), answered.marks));
             let measures = Measures {
                 metrics: Metrics::measure(marked),
-                max_answer_length: limits
+                max_answer_length: limit
                     .as_ref()
-                    .map(|limits: &Limits| limits.fitted(&known, &settings)),
+                    .map(|limit: &Limit| limit.fitted(&known, &settings)),
                 rules: effects,
             };
             measured.insert(split.name(), measures);
