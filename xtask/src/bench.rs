@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use spanwise_artifact::{UserError, jsonl};
 
+use crate::links::relink;
 use crate::programs::Programs;
 use crate::workspace;
 
@@ -177,7 +178,7 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
             config["hidden_dropout_prob"] = 0.1.into();
             jsonl::write_document(&checkpoint.join("config.json"), &config)?;
             if let Some(weights) = &weights {
-                crate::plan::relink(weights, &checkpoint.join("model.safetensors"))?;
+                relink(weights, &checkpoint.join("model.safetensors"))?;
             }
             for bf16 in [false, true] {
                 let format = if bf16 { "bf16" } else { "f32" };

@@ -10,6 +10,7 @@ mod code;
 mod doctor;
 mod experiment;
 mod gc;
+mod links;
 mod pipeline;
 mod pipeline_file;
 mod plan;

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use spanwise_artifact::{Job, Manifest, Stage, UserError, jsonl};
 
+use crate::links::relink;
 use crate::pipeline_file::{self, Pipeline};
-use crate::plan::{Node, Plan, relink};
+use crate::plan::{Node, Plan};
 use crate::programs::Programs;
 use crate::{Scope, gc, setup, workspace};
 

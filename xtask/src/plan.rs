@@ -12,7 +12,7 @@ use spanwise_artifact::{Input, Manifest, Stage, UserError, scores, windows};
 
 use crate::code::Code;
 use crate::pipeline_file::{Member, Pipeline, checkpoint_directory};
-use crate::workspace;
+use crate::{links, workspace};
 
 /// One stage of one member of a pipeline.
 pub struct Node {
@@ -158,7 +158,7 @@ impl Plan {
             .collect();
         // Folders of other names are other runs: a comparison may have the name of a pipeline.
         let own = [MEMBERS, FOLDS, STUDENT].map(|folder| below_run(folder.as_ref()));
-        remove_links(&self.run, &own, &nodes)
+        links::remove(&self.run, &own, &nodes)
     }
 
     /// Why a node's artifact is not there: what differs from the one its last run used.
@@ -589,43 +589,6 @@ fn model_stages(member: &Member, first: usize, data: usize, splits: &[Split]) ->
         });
     }
     Ok(stages)
-}
-
-/// Removes all links in `folder` but those to keep, likewise in its folders that are one of `own` or below one, and
-/// `folder` itself if nothing is left.
-fn remove_links(folder: &Path, own: &[PathBuf], keep: &[PathBuf]) -> Result<()> {
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        let (path, kind) = (entry.path(), entry.file_type()?);
-        if kind.is_dir() && own.iter().any(|own| path.starts_with(own)) {
-            remove_links(&path, own, keep)?;
-        } else if kind.is_symlink() && !keep.contains(&path) {
-            fs_err::remove_file(path)?;
-        }
-    }
-    if fs_err::read_dir(folder)?.next().is_none() {
-        fs_err::remove_dir(folder)?;
-    }
-    Ok(())
-}
-
-/// Points `link` at `target`, replacing what it pointed at.
-pub fn relink(target: &Path, link: &Path) -> Result<()> {
-    if let Some(parent) = link.parent() {
-        fs_err::create_dir_all(parent)?;
-    }
-    if link.symlink_metadata().is_ok() {
-        fs_err::remove_file(link)?;
-    }
-    #[cfg(unix)]
-    fs_err::os::unix::fs::symlink(target, link)?;
-    #[cfg(windows)]
-    if target.is_dir() {
-        std::os::windows::fs::symlink_dir(target, link)?;
-    } else {
-        std::os::windows::fs::symlink_file(target, link)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use fs_err::File;
 use spanwise_artifact::{UserError, pip};
 use zip::ZipArchive;
 
-use crate::plan::relink;
+use crate::links::relink;
 use crate::workspace;
 
 /// The release that burn-tch 0.22 is made for.
