@@ -20,13 +20,7 @@ pub struct Columns {
 impl Columns {
     /// Opens `path` and checks its header.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path)?;
-        #[expect(
-            unsafe_code,
-            reason = "artifacts are immutable once committed, so the map cannot change underneath"
-        )]
-        let map =
-            unsafe { Mmap::map(file.file()) }.with_context(|| format!("map {}", path.display()))?;
+        let map = map(path)?;
         let (header, metadata) =
             SafeTensors::read_metadata(&map).with_context(|| format!("read {}", path.display()))?;
         let data = header + size_of::<u64>();
@@ -68,6 +62,24 @@ impl Columns {
         bytemuck::try_cast_slice(&self.map[range.clone()])
             .map_err(|error| anyhow!("{}: array {name}: {error}", self.path.display()))
     }
+}
+
+/// Maps a file into memory for reading. Pages are read from disk when they are first looked at.
+///
+/// # Errors
+/// Fails if the file cannot be opened or mapped; its content is not looked at.
+pub fn map(path: &Path) -> Result<Mmap> {
+    let file = File::open(path)?;
+    #[expect(
+        unsafe_code,
+        reason = "a map is the only way to read parts of a file of weights without copying all of it"
+    )]
+    // SAFETY: the bytes must not change while the map lives. What is mapped here is an artifact,
+    // which never changes once committed, a file that this process has just written, or a
+    // checkpoint of the user, which is read once while a stage runs; whoever rewrites that in place
+    // meanwhile breaks the run in any case.
+    let map = unsafe { Mmap::map(file.file()) };
+    map.with_context(|| format!("map {}", path.display()))
 }
 
 /// Writes one-dimensional arrays of unsigned 32-bit integers to a safetensors file.

@@ -3,11 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use fs_err::File;
-use memmap2::Mmap;
 use safetensors::SafeTensors;
 use serde_json::Value;
-use spanwise_artifact::{UserError, jsonl};
+use spanwise_artifact::{UserError, columns, jsonl};
 
 /// Rewrites the checkpoint in `directory` to its first `count` layers.
 pub fn keep_first(directory: &Path, count: usize) -> Result<()> {
@@ -28,12 +26,7 @@ pub fn keep_first(directory: &Path, count: usize) -> Result<()> {
     let path = directory.join("model.safetensors");
     let kept = directory.join("model.safetensors.kept");
     {
-        let file = File::open(&path)?;
-        #[expect(
-            unsafe_code,
-            reason = "the file was just written by this process and nothing else knows of it"
-        )]
-        let map = unsafe { Mmap::map(file.file()) }?;
+        let map = columns::map(&path)?;
         let tensors =
             SafeTensors::deserialize(&map).with_context(|| format!("read {}", path.display()))?;
         let (_, metadata) = SafeTensors::read_metadata(&map)?;

@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use fs_err::File;
-use memmap2::Mmap;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
-use spanwise_artifact::{UserError, jsonl};
+use spanwise_artifact::{UserError, columns, jsonl};
 
 use crate::torch_file;
 
@@ -102,13 +100,7 @@ pub fn unify(files: &[PathBuf], output: &Path) -> Result<()> {
 }
 
 fn read_safetensors(path: &Path) -> Result<Vec<NamedTensor>> {
-    let file = File::open(path)?;
-    #[expect(
-        unsafe_code,
-        reason = "the map lives for this function only; a file that shrinks under it is a fault of the machine"
-    )]
-    let map =
-        unsafe { Mmap::map(file.file()) }.with_context(|| format!("map {}", path.display()))?;
+    let map = columns::map(path)?;
     let damaged = |error| UserError::new(format!("{} is damaged: {error}", path.display()));
     let tensors = SafeTensors::deserialize(&map).map_err(damaged)?;
     let named = |(name, view): (String, TensorView)| NamedTensor {
