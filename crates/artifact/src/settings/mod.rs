@@ -7,6 +7,7 @@
 mod answers;
 mod checkpoint;
 mod data;
+mod device;
 mod ensemble;
 mod predict;
 mod pretrain;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use answers::{AnswersSettings, Decoding, Fit, LengthLimit, RuleSettings, RuleSwitch};
 pub use checkpoint::CheckpointSettings;
 pub use data::{DataSettings, Fold, OnBadRecord};
+pub use device::{Device, UnknownDevice};
 pub use ensemble::{EnsembleMethod, EnsembleSettings};
 pub use predict::PredictSettings;
 pub use pretrain::PretrainSettings;
