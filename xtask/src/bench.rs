@@ -9,9 +9,9 @@ use clap::Args;
 use serde_json::{Value, json};
 use spanwise_artifact::{UserError, jsonl};
 
-use crate::links::relink;
-use crate::programs::Programs;
-use crate::workspace;
+use spanwise_runner::links::relink;
+use spanwise_runner::programs::Programs;
+use spanwise_runner::workspace;
 
 /// What to compare and how long.
 #[derive(Args)]

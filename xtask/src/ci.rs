@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::{Scope, pipeline, setup, test, workspace};
+use spanwise_runner::{Scope, pipeline, setup, workspace};
+
+use crate::test;
 
 /// Formats, lints, the README's two commands, then the model on libtorch.
 pub fn run() -> Result<()> {
@@ -26,7 +28,9 @@ pub fn run() -> Result<()> {
             "--package",
             "spanwise-ops",
             "--package",
-            "spanwise-model",
+            "spanwise-training",
+            "--package",
+            "spanwise-train",
         ])
         .args(workspace::features());
     workspace::check(&mut model)

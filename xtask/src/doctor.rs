@@ -4,8 +4,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::programs::Programs;
-use crate::{setup, workspace};
+use spanwise_runner::programs::Programs;
+use spanwise_runner::{setup, workspace};
 
 /// Prints what the machine has, then what the programs make of it.
 pub fn run() -> Result<()> {

@@ -3,29 +3,19 @@
 //! This program knows stages by name and starts them as processes. It links neither Burn nor tokenizers,
 //! so it builds in seconds.
 
-mod ask;
 mod bench;
 mod ci;
-mod code;
 mod doctor;
-mod experiment;
-mod gc;
-mod links;
-mod pipeline;
-mod pipeline_file;
-mod plan;
-mod programs;
-mod setup;
-mod statistics;
 mod test;
-mod workspace;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
-use spanwise_artifact::{Stage, program};
+use clap::{Parser, Subcommand};
+use spanwise_artifact::Stage;
+use spanwise_program as program;
+use spanwise_runner::scope::{FileArguments, Scope, stage};
+use spanwise_runner::{ask, experiment, gc, pipeline, setup};
 
 #[derive(Parser)]
 #[command(
@@ -98,44 +88,6 @@ enum Task {
     },
     /// Run what continuous integration runs
     Ci,
-}
-
-#[derive(Args)]
-struct FileArguments {
-    /// The pipeline file
-    #[arg(default_value = "pipelines/demo.toml")]
-    file: PathBuf,
-    /// Change a setting for this run, such as `--set train.epochs=3`
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
-}
-
-/// Which stages run.
-#[derive(Args, Default)]
-struct Scope {
-    /// Run this stage and all after it even if they are fresh
-    #[arg(long, value_name = "STAGE", value_parser = stage)]
-    from: Option<Stage>,
-    /// Run this stage only, if it is stale; everything before it must be fresh
-    #[arg(long, value_name = "STAGE", value_parser = stage)]
-    only: Option<Stage>,
-    /// Take this stage's current artifact as it is, stale or not
-    #[arg(long, value_name = "STAGE", value_parser = stage)]
-    keep: Vec<Stage>,
-    /// Run every stage even if it is fresh
-    #[arg(long)]
-    force: bool,
-    /// Print the resolved pipeline file and what would run, and stop
-    #[arg(long)]
-    dry_run: bool,
-    /// Answer with the models that are there, and say only what is wrong.
-    #[arg(skip)]
-    only_answers: bool,
-}
-
-fn stage(name: &str) -> Result<Stage, String> {
-    let names = || Stage::ALL.map(Stage::name).join(", ");
-    Stage::from_name(name).ok_or_else(|| format!("the stages are {}", names()))
 }
 
 fn main() -> ExitCode {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::workspace;
+use spanwise_runner::workspace;
 
 /// Runs every test, on libtorch too where it is set up.
 pub fn run(arguments: &[String]) -> Result<()> {

@@ -15,7 +15,8 @@ use spanwise_answers::rules::{self, Effect, Rule};
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::{ScoreFile, Span, candidates_file};
 use spanwise_artifact::settings::{AnswersSettings, LengthLimit};
-use spanwise_artifact::{Answer, Characters, Draft, Job, Split, Stage, jsonl, program};
+use spanwise_artifact::{Answer, Characters, Draft, Job, Split, Stage, jsonl};
+use spanwise_program as program;
 
 fn main() -> ExitCode {
     program::main(Stage::Answers, run)

@@ -7,8 +7,7 @@
 //! - [`settings`]: every key a pipeline file may hold, its default and its bounds
 //! - [`questions`], [`windows`], [`scores`]: what passes between stages
 //! - [`manifest`], [`fingerprint`], [`draft`]: identity, staleness and atomic commit
-//! - [`job`], [`program`]: how a stage program is started and how it reports
-//! - [`pip`]: wheels through the user's own pip
+//! - [`job`]: what a stage program is started with
 
 #![warn(missing_docs)]
 
@@ -19,9 +18,6 @@ pub mod fingerprint;
 pub mod job;
 pub mod jsonl;
 pub mod manifest;
-pub mod pip;
-pub mod program;
-pub mod progress;
 pub mod questions;
 pub mod scores;
 pub mod settings;

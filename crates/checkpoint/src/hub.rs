@@ -14,7 +14,7 @@ use hf_hub::{Cache, Repo, RepoType};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use spanwise_artifact::UserError;
-use spanwise_artifact::progress::Progress;
+use spanwise_program::progress::Progress;
 
 use crate::{directory, weights};
 

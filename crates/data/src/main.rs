@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use spanwise_artifact::questions::{FOLDS_FILE, Questions};
 use spanwise_artifact::settings::{DataSettings, Fold};
-use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl, program};
+use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
 use spanwise_data::check::Checker;
 use spanwise_data::{folds, layout};
+use spanwise_program as program;
 
 fn main() -> ExitCode {
     program::main(Stage::Data, run)

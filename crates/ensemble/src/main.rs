@@ -7,9 +7,10 @@ use anyhow::{Result, ensure};
 use spanwise_artifact::questions::{FOLDS_FILE, Questions};
 use spanwise_artifact::scores::{ScoreWriter, candidates_file};
 use spanwise_artifact::settings::{EnsembleMethod, EnsembleSettings};
-use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl, program};
+use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
 use spanwise_ensemble::combine::{self, Members};
 use spanwise_ensemble::report;
+use spanwise_program as program;
 
 fn main() -> ExitCode {
     program::main(Stage::Ensemble, run)

@@ -1,0 +1,158 @@
+//! What every program of the pipeline shares: `main`, logging, progress, exit codes, pip.
+//!
+//! Nothing here changes an artifact, so the package is in no fingerprint.
+
+#![warn(missing_docs)]
+
+pub mod pip;
+pub mod progress;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::prelude::*;
+
+use spanwise_artifact::draft::Draft;
+use spanwise_artifact::error::UserError;
+use spanwise_artifact::job::Job;
+use spanwise_artifact::manifest::Manifest;
+use spanwise_artifact::stage::Stage;
+
+/// Exit code of a mistake that the user can fix; any other failure ends with 1.
+pub const EXIT_USER_ERROR: u8 = 2;
+
+#[derive(Parser)]
+#[command(
+    name = "spanwise",
+    about = "One stage of a spanwise pipeline. `cargo xtask pipeline` writes the job and starts it.",
+    version
+)]
+struct Arguments {
+    /// What to do: settings, inputs and output, as JSON
+    #[arg(long, value_name = "FILE")]
+    job: PathBuf,
+}
+
+/// Runs a stage program: reads the job, lets `run` fill the draft, commits it as an artifact.
+pub fn main(stage: Stage, run: impl FnOnce(&Job, &mut Draft) -> Result<()>) -> ExitCode {
+    let arguments = Arguments::parse();
+    match run_job(stage, &arguments, run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn run_job(
+    stage: Stage,
+    arguments: &Arguments,
+    run: impl FnOnce(&Job, &mut Draft) -> Result<()>,
+) -> Result<()> {
+    let job = Job::read(&arguments.job)?;
+    ensure!(
+        job.stage == stage,
+        UserError::new(format!(
+            "a job for the {} stage was given to the {stage} stage",
+            job.stage
+        ))
+    );
+    listen(job.log.clone())?;
+    let mut draft = Draft::create(&job.output)?;
+    run(&job, &mut draft)?;
+    let manifest = Manifest {
+        stage,
+        format: stage.format_version(),
+        settings: job.settings.clone(),
+        seed: job.seed,
+        inputs: job.input_contents()?,
+        code: job.code.clone(),
+        files: draft.files()?,
+        device: job.device.clone(),
+        created: jiff::Timestamp::now().to_string(),
+        wall_seconds: draft.seconds(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    draft.commit(&manifest)
+}
+
+/// Prints an error, its causes and its remedy on standard error, and gives the exit code that fits.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    let color = io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let (bold, reset) = if color {
+        ("\x1b[1;31m", "\x1b[0m")
+    } else {
+        ("", "")
+    };
+    let mut out = io::stderr().lock();
+    // A closed standard error leaves nobody to tell.
+    let _ = writeln!(out, "{bold}error{reset}: {error:#}");
+    let Some(user) = error.downcast_ref::<UserError>() else {
+        return ExitCode::FAILURE;
+    };
+    if let Some(hint) = &user.hint {
+        let _ = writeln!(out, "hint: {hint}");
+    }
+    ExitCode::from(EXIT_USER_ERROR)
+}
+
+/// Sends messages to standard error, above any progress bar, and to a log file. `RUST_LOG` sets the level.
+pub fn listen(log: Option<PathBuf>) -> Result<()> {
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env_lossy();
+    let console = tracing_subscriber::fmt::layer()
+        .without_time()
+        .with_target(false)
+        .with_level(false)
+        .with_ansi(false)
+        .with_writer(StandardError);
+    let file = match log {
+        Some(path) => {
+            if let Some(parent) = path.parent() {
+                fs_err::create_dir_all(parent)?;
+            }
+            let file = std::fs::File::create(&path)?;
+            let layer = tracing_subscriber::fmt::layer();
+            Some(
+                layer
+                    .with_target(false)
+                    .with_ansi(false)
+                    .with_writer(Mutex::new(file)),
+            )
+        }
+        None => None,
+    };
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(console)
+        .with(file)
+        .init();
+    Ok(())
+}
+
+/// Standard error that takes progress bars away while a message is written.
+struct StandardError;
+
+impl Write for StandardError {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        progress::suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for StandardError {
+    type Writer = StandardError;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        StandardError
+    }
+}

@@ -1,0 +1,256 @@
+//! `cargo xtask setup`: libtorch into `.libtorch/`, an ignored folder of the checkout.
+//!
+//! In this order: the directory `LIBTORCH` names, the active Python environment's torch, the pinned wheel
+//! through pip. Whatever it is, builds and programs see it as `.libtorch/torch`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use fs_err::File;
+use spanwise_artifact::UserError;
+use spanwise_program::pip;
+use zip::ZipArchive;
+
+use crate::links::relink;
+use crate::workspace;
+
+/// The release that burn-tch 0.22 is made for.
+const VERSION: &str = "2.9.0";
+
+/// Wheels whose libraries libtorch's CPU half names, in the CUDA build that the package index has.
+const CUDA_STUBS: [&str; 2] = [
+    "nvidia-cuda-cupti-cu12==12.8.90",
+    "nvidia-cuda-runtime-cu12==12.8.90",
+];
+
+/// Brings libtorch in, unless it is there.
+pub fn run(cuda: bool) -> Result<()> {
+    let destination = workspace::libtorch();
+    let has_cuda = destination.join("lib/libtorch_cuda.so").exists();
+    if workspace::has_libtorch()
+        && version(&destination).as_deref() == Some(VERSION)
+        && (has_cuda || !cuda)
+    {
+        eprintln!(
+            "libtorch {VERSION} is set up in {}",
+            workspace::display(&destination)
+        );
+        return Ok(());
+    }
+    let replaces = workspace::has_libtorch();
+    if let Some(found) = existing()? {
+        eprintln!("using the libtorch {VERSION} in {}", found.display());
+        remove(&destination)?;
+        relink(&found, &destination)?;
+    } else if cuda || has_gpu() {
+        install_cuda(&destination)?;
+    } else {
+        install_cpu(&destination)?;
+    }
+    if replaces {
+        // Their build scripts look at what lies in the folder once and do not notice another libtorch.
+        let stale = ["torch-sys", "burn-tch", "spanwise-ops"]
+            .into_iter()
+            .flat_map(|name| ["--package", name]);
+        workspace::check(workspace::cargo().args(["clean", "--quiet"]).args(stale))?;
+    }
+    eprintln!(
+        "libtorch {VERSION} is set up in {}",
+        workspace::display(&destination)
+    );
+    Ok(())
+}
+
+/// A libtorch of the right version that the user already has.
+fn existing() -> Result<Option<PathBuf>> {
+    if let Some(directory) = std::env::var_os("LIBTORCH")
+        .map(PathBuf::from)
+        .filter(|path| *path != workspace::libtorch())
+    {
+        let found = version(&directory);
+        ensure!(
+            found.as_deref() == Some(VERSION),
+            UserError::new(format!(
+                "LIBTORCH names {}, which holds {}, not libtorch {VERSION}",
+                directory.display(),
+                found.map_or_else(
+                    || "no libtorch".to_owned(),
+                    |found| format!("version {found}")
+                )
+            ))
+            .hint("unset LIBTORCH to have the right version brought in")
+        );
+        return Ok(Some(directory));
+    }
+    if std::env::var_os("LIBTORCH_USE_PYTORCH").is_some()
+        || std::env::var_os("VIRTUAL_ENV").is_some()
+    {
+        let script = "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
+        let output = Command::new("python3")
+            .args(["-c", script])
+            .output()
+            .context("start python3")?;
+        let directory = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        if version(&directory).as_deref() == Some(VERSION) {
+            return Ok(Some(directory));
+        }
+    }
+    Ok(None)
+}
+
+/// The release of a libtorch directory, without its build tag: a wheel's `version.py` or an archive's
+/// `build-version`.
+pub fn version(directory: &Path) -> Option<String> {
+    let text = fs_err::read_to_string(directory.join("version.py"))
+        .or_else(|_| fs_err::read_to_string(directory.join("build-version")))
+        .ok()?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("__version__"))
+        .unwrap_or(&text);
+    let release = line.trim_start_matches(|c: char| !c.is_ascii_digit());
+    Some(release.split(['+', '\'']).next()?.trim().to_owned())
+}
+
+fn has_gpu() -> bool {
+    Command::new("nvidia-smi")
+        .arg("-L")
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+/// The whole CUDA build, in a Python environment of its own, where its libraries find each other.
+fn install_cuda(destination: &Path) -> Result<()> {
+    eprintln!("bringing libtorch {VERSION} with CUDA: 3.5 GB to fetch, 7 GB on disk");
+    let environment = destination.with_file_name("python");
+    workspace::check(
+        Command::new("python3")
+            .args(["-m", "venv"])
+            .arg(&environment),
+    )?;
+    let python = environment.join("bin/python");
+    workspace::check(Command::new(&python).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        &format!("torch=={VERSION}"),
+    ]))?;
+    let script =
+        "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])";
+    let output = Command::new(&python).args(["-c", script]).output()?;
+    let torch = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    ensure!(
+        torch.join("lib").is_dir(),
+        "pip installed torch, but {} has no lib",
+        torch.display()
+    );
+    remove(destination)?;
+    relink(&torch, destination)
+}
+
+/// The parts of the wheel that computing on a CPU needs.
+fn install_cpu(destination: &Path) -> Result<()> {
+    let parent = destination.parent().expect("lies in .libtorch");
+    fs_err::create_dir_all(parent)?;
+    let scratch = tempfile::Builder::new()
+        .prefix(".fetch-")
+        .tempdir_in(parent)?;
+    let root = scratch.path().join("root");
+    eprintln!("bringing libtorch {VERSION} for the CPU");
+    // The smaller CPU wheel, where the user's pip knows an index that has it.
+    let wheel =
+        pip::download(&format!("torch=={VERSION}+cpu"), scratch.path(), true).or_else(|_| {
+            eprintln!("fetching the wheel: 0.9 GB, of which 0.5 GB are kept");
+            pip::download(&format!("torch=={VERSION}"), scratch.path(), false)
+        })?;
+    extract(&wheel, &root, |name| {
+        let kept = [
+            "libtorch_cpu.",
+            "libc10.",
+            "libgomp",
+            "libtorch.",
+            "libomp",
+            "libshm",
+        ];
+        name.starts_with("torch/include/")
+            || name == "torch/version.py"
+            || name
+                .strip_prefix("torch/lib/")
+                .is_some_and(|file| kept.iter().any(|prefix| file.starts_with(prefix)))
+    })?;
+    fs_err::remove_file(wheel)?;
+    if needs_cuda_stubs(&root.join("torch/lib"))? {
+        for requirement in CUDA_STUBS {
+            let wheel = pip::download(requirement, scratch.path(), false)?;
+            extract(&wheel, &root, |name| {
+                name.starts_with("nvidia/") && name.contains("/lib/")
+            })?;
+            fs_err::remove_file(wheel)?;
+        }
+        replace_front_library(&root.join("torch/lib"))?;
+    }
+    for entry in fs_err::read_dir(&root)? {
+        let entry = entry?;
+        let target = parent.join(entry.file_name());
+        remove(&target)?;
+        fs_err::rename(entry.path(), target)?;
+    }
+    Ok(())
+}
+
+/// Removes a directory, or a link to one, if there is any.
+fn remove(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => fs_err::remove_dir_all(path)?,
+        Ok(_) => fs_err::remove_file(path)?,
+        Err(_) => {}
+    }
+    Ok(())
+}
+
+fn extract(wheel: &Path, destination: &Path, keep: impl Fn(&str) -> bool) -> Result<()> {
+    let mut archive = ZipArchive::new(File::open(wheel)?)?;
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index)?;
+        let Some(name) = entry.enclosed_name() else {
+            bail!("{} holds an unsafe path", wheel.display())
+        };
+        if entry.is_dir() || !keep(&name.to_string_lossy()) {
+            continue;
+        }
+        let path = destination.join(name);
+        fs_err::create_dir_all(path.parent().expect("joined to a directory"))?;
+        io::copy(&mut entry, &mut File::create(&path)?)?;
+    }
+    Ok(())
+}
+
+/// Whether this is the CUDA build: its CPU half names CUDA's profiling library.
+fn needs_cuda_stubs(libraries: &Path) -> Result<bool> {
+    let path = libraries.join("libtorch_cpu.so");
+    if !path.exists() {
+        return Ok(false);
+    }
+    let bytes = fs_err::read(path)?;
+    let name = b"libcupti.so";
+    Ok(bytes.windows(name.len()).any(|window| window == name))
+}
+
+/// Puts an empty `libtorch.so` in place of the CUDA build's, which would load all of CUDA.
+fn replace_front_library(libraries: &Path) -> Result<()> {
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let mut link = Command::new(compiler);
+    link.current_dir(libraries)
+        .args(["-shared", "-o", "libtorch.so", "-Wl,-soname,libtorch.so"]);
+    link.args([
+        "-Wl,--no-as-needed",
+        "-Wl,--allow-shlib-undefined",
+        "-L.",
+        "-ltorch_cpu",
+        "-Wl,-rpath,$ORIGIN",
+    ]);
+    workspace::check(&mut link)
+}

@@ -1,0 +1,89 @@
+//! Where things lie in the checkout, and how other programs are started in it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// The checkout's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("the runner lies in the workspace's crates")
+}
+
+/// Where `artifacts/` and `runs/` lie: the checkout, or the directory `SPANWISE_OUTPUT` names.
+pub fn output() -> PathBuf {
+    match std::env::var_os("SPANWISE_OUTPUT") {
+        Some(directory) => resolve(directory),
+        None => root().to_owned(),
+    }
+}
+
+/// A path as the user writes it: relative ones start at the root.
+pub fn resolve(path: impl AsRef<Path>) -> PathBuf {
+    root().join(path)
+}
+
+/// A path as the user reads it: from the root where it lies below.
+pub fn display(path: &Path) -> String {
+    path.strip_prefix(root())
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
+/// Where `setup` puts libtorch, and where every build looks for it.
+pub fn libtorch() -> PathBuf {
+    root().join(".libtorch/torch")
+}
+
+/// Whether `setup` has run.
+pub fn has_libtorch() -> bool {
+    libtorch().join("lib").is_dir()
+}
+
+/// Cargo, started in the root. It finds libtorch through `.cargo/config.toml`.
+pub fn cargo() -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(root())
+        .env_remove("LIBTORCH_USE_PYTORCH");
+    // `cargo xtask` tells this program which package it is. Handed on, build scripts of dependencies would
+    // take that for a change, and Burn would be built anew after every plain `cargo build`.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// The cargo features that go with what is set up. Always the same ones, since a change rebuilds Burn.
+pub fn features() -> &'static [&'static str] {
+    if has_libtorch() {
+        &[
+            "--features",
+            "spanwise-model-tools/tch,spanwise-predict/tch,spanwise-pretrain/tch,spanwise-train/tch",
+        ]
+    } else {
+        &[]
+    }
+}
+
+/// Runs a command to its end; fails where it does.
+pub fn check(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| format!("start {name}"))?;
+    if !status.success() {
+        let arguments: Vec<_> = command
+            .get_args()
+            .map(|argument| argument.to_string_lossy())
+            .collect();
+        bail!("{name} {} failed: {status}", arguments.join(" "));
+    }
+    Ok(())
+}
