@@ -9,6 +9,7 @@ mod checkpoint;
 mod data;
 mod device;
 mod ensemble;
+mod precision;
 mod predict;
 mod pretrain;
 mod train;
@@ -21,6 +22,7 @@ pub use checkpoint::CheckpointSettings;
 pub use data::{DataSettings, Fold, OnBadRecord};
 pub use device::{Device, UnknownDevice};
 pub use ensemble::{EnsembleMethod, EnsembleSettings};
+pub use precision::{Precision, UnknownPrecision};
 pub use predict::PredictSettings;
 pub use pretrain::PretrainSettings;
 pub use train::{DistillSettings, TrainSettings};
@@ -117,18 +119,6 @@ pub enum Schedule {
     Linear,
     /// Falls to zero on half a cosine.
     Cosine,
-}
-
-/// Number format of matrix products. Weights, layer norms, softmax, loss and optimizer stay in f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floats throughout.
-    Fp32,
-    /// bfloat16 matrix products.
-    Bf16,
-    /// Matrix products in 16-bit floats, training with a scaled loss.
-    Fp16,
 }
 
 #[cfg(test)]
