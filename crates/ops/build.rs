@@ -2,18 +2,15 @@
 
 mod link;
 
+/// The C++ files; cargo looks through the folder for changes.
+const SOURCES: &str = "src/libtorch/cpp";
+
 fn main() {
     link::main();
     let Some(directory) = link::libtorch() else {
         return;
     };
-    // The C++ files; the Rust ones beside them are cargo's.
-    for entry in std::fs::read_dir("src/kernels").expect("the kernels are there") {
-        let path = entry.expect("their folder can be read").path();
-        if path.extension().is_some_and(|extension| extension != "rs") {
-            println!("cargo::rerun-if-changed={}", path.display());
-        }
-    }
+    println!("cargo::rerun-if-changed={SOURCES}");
     let include = directory.with_file_name("include");
     let mut build = cplusplus();
     if compile_tiled_attention() {
@@ -24,14 +21,14 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         .flag_if_supported("-fno-math-errno")
         .flag_if_supported("-fno-trapping-math")
-        // Sums may be taken in any order, so that they can be taken side by side.
+        // Sums may be reordered, so that they vectorise.
         .flag_if_supported("-fno-signed-zeros")
         .flag_if_supported("-fassociative-math")
         // Short copying loops stay loops.
         .flag_if_supported("-fno-tree-loop-distribute-patterns")
-        // Where a processor has wide vectors at all, the ones measured gain from their full width.
+        // The processors measured gain from the full width of their vectors.
         .flag_if_supported("-mprefer-vector-width=512")
-        .file("src/kernels/kernels.cpp");
+        .file(format!("{SOURCES}/kernels.cpp"));
     // libtorch's own OpenMP: a second one in the process would have threads of its own.
     let openmp = "libgomp.so.1";
     if directory.join(openmp).exists() {
@@ -48,13 +45,14 @@ fn main() {
 
 fn cplusplus() -> cc::Build {
     let mut build = cc::Build::new();
-    // Warnings: libtorch's headers are full of them, and so are GCC's own of vector instructions.
+    // Without warnings: libtorch's headers are full of them, and so are GCC's headers of vector
+    // instructions.
     build.cpp(true).std("c++17").opt_level(3).warnings(false);
     build
 }
 
-/// Compiles the kernel that is written for single sets of instructions, where the target may have them and the
-/// compiler knows them; says whether it has.
+/// Compiles attention once per instruction set that it is written for, if the target may have those
+/// and the compiler knows them; returns whether it did.
 fn compile_tiled_attention() -> bool {
     const SETS: [(&str, &[&str]); 2] = [
         ("avx2", &["avx2"]),
@@ -87,7 +85,7 @@ fn compile_tiled_attention() -> bool {
             .flag_if_supported("-mprefer-vector-width=512")
             // Neighbouring elements are read as one pack.
             .flag("-fno-strict-aliasing")
-            .file("src/kernels/tiled_attention.cpp")
+            .file(format!("{SOURCES}/tiled_attention.cpp"))
             .compile(&format!("spanwise_attention_{name}"));
     }
     true

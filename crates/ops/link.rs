@@ -1,5 +1,5 @@
 //! Tells the linker where libtorch lies, so that programs and tests start without environment variables.
-//! Link arguments do not travel from a library's build script to another package's programs, so every
+//! Link arguments do not pass from a library's build script to another package's programs, so every
 //! package with programs or tests on libtorch names this file as its own build script.
 
 use std::path::{Path, PathBuf};

@@ -283,7 +283,7 @@ impl SpanModel {
     pub fn logits(&self, hidden: Tensor<3>) -> SpanLogits {
         let [rows, tokens, _] = hidden.dims();
         // The head is tiny and its output is what is compared: always f32.
-        let logits = linear(&self.span_head, hidden, Precision::F32);
+        let logits = linear(&self.span_head, hidden, Precision::Fp32);
         let logit = |index| logits.clone().narrow(2, index, 1).reshape([rows, tokens]);
         SpanLogits {
             start: logit(0),
@@ -301,7 +301,7 @@ impl MaskedModel {
             hidden.unsqueeze(),
             weight,
             bias,
-            Precision::F32,
+            Precision::Fp32,
             self.activation,
         );
         let normed = norm(&self.norm, transformed, self.epsilon).squeeze_dim::<2>(0);

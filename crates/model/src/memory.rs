@@ -65,8 +65,8 @@ impl TrainingMemory {
 /// What one layer keeps of a forward pass.
 fn layer_activations(config: &EncoderConfig, tokens: u64, precision: Precision) -> u64 {
     let product = match precision {
-        Precision::F32 => F32,
-        Precision::Bf16 | Precision::F16 => 2,
+        Precision::Fp32 => F32,
+        Precision::Bf16 | Precision::Fp16 => 2,
     };
     let [hidden, inner, heads] = [
         config.hidden_size,
@@ -109,14 +109,14 @@ fn parameters(config: &EncoderConfig) -> u64 {
 #[cfg(test)]
 mod tests {
     use burn::module::Module;
-    use spanwise_ops::device;
+    use burn::tensor::Device;
 
     use super::*;
     use crate::encoder::{Encodes, SpanModel};
 
     #[test]
     fn parameters_are_those_of_the_model() {
-        let device = device::open("flex").unwrap().device;
+        let device = Device::flex();
         for kind in ["bert", "electra", "roberta", "xlm-roberta", "albert"] {
             let path = format!(
                 "{}/tests/fixtures/tiny-{kind}/config.json",
@@ -135,7 +135,7 @@ mod tests {
             env!("CARGO_MANIFEST_DIR")
         );
         let config = EncoderConfig::read(path.as_ref()).unwrap();
-        let memory = |recomputes| TrainingMemory::of(&config, 8, 128, Precision::F32, recomputes);
+        let memory = |recomputes| TrainingMemory::of(&config, 8, 128, Precision::Fp32, recomputes);
         assert_eq!(memory(true).state, memory(false).state);
         assert!(memory(true).activations < memory(false).activations);
     }

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
+use spanwise_artifact::settings::Precision;
 use spanwise_artifact::windows::{LAYOUT_FILE, Layout};
 use spanwise_artifact::{Draft, Job, Manifest, UserError, jsonl, settings};
-use spanwise_ops::Precision;
 use spanwise_ops::device;
 
 use crate::config::EncoderConfig;
@@ -25,30 +25,34 @@ pub fn copy_checkpoint(checkpoint: &Path, draft: &Draft, but: &[&str]) -> Result
 
 /// Opens the job's device.
 pub fn open_device(job: &Job) -> Result<Device> {
-    let name = job.device.as_deref().unwrap_or("auto");
-    let open =
-        device::open(name).map_err(|error| UserError::new(error.message).hint(error.hint))?;
+    let device = match &job.device {
+        Some(name) => name
+            .parse::<settings::Device>()
+            .map_err(|error| UserError::new(error.to_string()))?,
+        None => settings::Device::Auto,
+    };
+    let open = device::open(device)?;
     tracing::info!("device: {}", open.name);
     Ok(open.device)
 }
 
-/// The precision of matrix products as the operations know it; f32 where bf16 would have to be emulated.
-pub fn precision(setting: settings::Precision, device: &Device) -> Precision {
+/// The precision to compute in: as set, but fp32 where bf16 would have to be emulated.
+pub fn precision(setting: Precision, device: &Device) -> Precision {
     match setting {
-        settings::Precision::Fp32 => Precision::F32,
-        settings::Precision::Bf16 if device::has_bf16(device) => Precision::Bf16,
-        settings::Precision::Bf16 => {
+        Precision::Fp32 => Precision::Fp32,
+        Precision::Bf16 if device::has_bf16(device) => Precision::Bf16,
+        Precision::Bf16 => {
             // Emulated products round more and take many times as long.
             tracing::warn!("this processor has no bf16 in hardware: computing in fp32");
-            Precision::F32
+            Precision::Fp32
         }
-        settings::Precision::Fp16 => {
+        Precision::Fp16 => {
             if device::is_cpu(device) {
                 tracing::warn!(
                     "fp16 is far slower than fp32 on a CPU; bf16 is the fast format there"
                 );
             }
-            Precision::F16
+            Precision::Fp16
         }
     }
 }

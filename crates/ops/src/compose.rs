@@ -1,4 +1,4 @@
-//! The operations composed from Burn's own, on any device. What a kernel computes is defined here.
+//! The operations composed from Burn's own, for any device: the definition of what a kernel computes.
 
 use burn::tensor::{Distribution, FloatDType, Tensor, activation, module};
 

@@ -1,47 +1,31 @@
 //! The few heavy operations of the model, and the devices they run on.
 //!
-//! What each computes is said by a composition of Burn's own operations, which runs on any device. On
-//! libtorch's CPU, kernels take their place without the model noticing, and on CUDA one does in attention.
-//! Only this crate knows libtorch.
+//! Each operation is defined by a composition of Burn's own operations, which runs on any device.
+//! Where a device has a kernel for it, the kernel takes the composition's place without the model
+//! noticing.
 //!
-//! - [`device`]: devices by name
+//! - [`device`]: opening devices, and what they can do
 //! - `compose`: the compositions
-//! - `kernels`: the kernels
 //! - [`optimizer`]: AdamW on all parameters at once
+//! - `libtorch`: libtorch's devices and the kernels that run on them; the only place that knows it
 
 #![warn(missing_docs)]
 
 mod compose;
 pub mod device;
 #[cfg(feature = "tch")]
-mod kernels;
+mod libtorch;
+#[cfg(not(feature = "tch"))]
+#[path = "libtorch/absent.rs"]
+mod libtorch;
 pub mod optimizer;
 
 use burn::tensor::{DType, FloatDType, Int, Tensor, activation, module};
+pub use spanwise_artifact::settings::Precision;
 
-/// Number format of matrix products. Whatever it is, parameters, layer norms, softmax and loss are f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// 32-bit floats.
-    F32,
-    /// bfloat16.
-    Bf16,
-    /// 16-bit floats. Small gradients vanish in it, so that the loss has to be scaled up. Fast on GPUs; far
-    /// slower than f32 on CPUs.
-    F16,
-}
+use libtorch::kernel;
 
-impl Precision {
-    fn dtype(self) -> FloatDType {
-        match self {
-            Precision::F32 => FloatDType::F32,
-            Precision::Bf16 => FloatDType::BF16,
-            Precision::F16 => FloatDType::F16,
-        }
-    }
-}
-
-/// Converts a tensor to f32; free where it is f32 already.
+/// Converts a tensor to f32, without a copy where it is f32 already.
 pub fn to_f32<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if x.dtype() == DType::F32 {
         x
@@ -51,39 +35,26 @@ pub fn to_f32<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 }
 
 fn to_precision<const D: usize>(x: Tensor<D>, precision: Precision) -> Tensor<D> {
-    if x.dtype() == DType::from(precision.dtype()) {
+    let format = match precision {
+        Precision::Fp32 => FloatDType::F32,
+        Precision::Bf16 => FloatDType::BF16,
+        Precision::Fp16 => FloatDType::F16,
+    };
+    if x.dtype() == DType::from(format) {
         x
     } else {
-        x.cast(precision.dtype())
+        x.cast(format)
     }
 }
 
-/// Whether kernels take the place of compositions for this tensor. They know f32 and bf16.
+/// Whether kernels take the place of compositions for this tensor. They are made for f32 and bf16.
 fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() != DType::F16 && device::has_kernels(&x.device())
 }
 
 /// Whether kernels multiply in this precision.
 fn has_product<const D: usize>(x: &Tensor<D>, precision: Precision) -> bool {
-    precision != Precision::F16 && has_kernels(x)
-}
-
-/// `kernel!(name(tensors…; others…))`: the kernel's result as a tensor.
-#[cfg(feature = "tch")]
-macro_rules! kernel {
-    ($name:ident($($tensor:expr),+; $($other:expr),*)) => {
-        Tensor::from_dispatch(<burn::backend::Dispatch as kernels::Kernels>::$name(
-            $($tensor.into_dispatch(),)+ $($other),*
-        ))
-    };
-}
-
-/// Without libtorch there are no kernels, and [`has_kernels`] says so.
-#[cfg(not(feature = "tch"))]
-macro_rules! kernel {
-    ($name:ident($($tensor:expr),+; $($other:expr),*)) => {
-        unreachable!(concat!(stringify!($name), " is built with libtorch only"))
-    };
+    precision != Precision::Fp16 && has_kernels(x)
 }
 
 /// `x · weight + bias`, in the given precision.
@@ -99,7 +70,7 @@ pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, precision: Preci
     }
 }
 
-/// An activation of `x · weight + bias`: shapes as in [`linear`].
+/// An activation of `x · weight + bias`, shapes as in [`linear`].
 pub fn linear_activated(
     x: Tensor<3>,
     weight: Tensor<2>,
@@ -115,10 +86,10 @@ pub fn linear_activated(
     }
 }
 
-/// Layer normalisation over the last dimension (Ba et al., 2016), in f32.
+/// Layer normalisation over the last dimension (Ba et al., 2016, arXiv:1607.06450), in f32.
 ///
 /// # Shapes
-/// - x: `[batch, tokens, hidden]`, f32; gamma and beta: `[hidden]`
+/// - x and output: `[batch, tokens, hidden]`, f32; gamma and beta: `[hidden]`
 pub fn layer_norm(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> Tensor<3> {
     if has_kernels(&x) {
         kernel!(kernel_layer_norm(x, gamma, beta; epsilon))
@@ -127,7 +98,7 @@ pub fn layer_norm(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64)
     }
 }
 
-/// `layer_norm(residual + dropout(x))`: what stands after every block of an encoder layer.
+/// `layer_norm(residual + dropout(x))`, which follows every block of an encoder layer.
 ///
 /// # Shapes
 /// - x: `[batch, tokens, hidden]`, in any precision; residual and output: the same, f32
@@ -150,9 +121,10 @@ pub fn residual_layer_norm(
 /// The non-linearity of a feed-forward block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// `x · Φ(x)` with the exact normal distribution function (Hendrycks & Gimpel, 2016).
+    /// `x · Φ(x)` with the exact normal distribution function (Hendrycks & Gimpel, 2016,
+    /// arXiv:1606.08415).
     Gelu,
-    /// The same through a hyperbolic tangent, as the first implementations had it.
+    /// GELU with Φ approximated by a hyperbolic tangent, as in the first implementations.
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
@@ -177,7 +149,7 @@ pub fn dropout<const D: usize>(x: Tensor<D>, probability: f64) -> Tensor<D> {
     }
 }
 
-/// Rows of `weight` by id.
+/// Looks up the rows of `weight` that the ids name.
 ///
 /// # Shapes
 /// - weight: `[vocabulary, hidden]`, ids: `[batch, tokens]`
@@ -186,17 +158,19 @@ pub fn embedding(weight: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
     module::embedding(weight, ids)
 }
 
-/// What is added to the attention score or the logit of a padding token. Finite, so that a row of
-/// nothing but padding gives numbers and not NaN.
+/// Added to the attention score or the logit of a padding token. Finite, so that a row of nothing
+/// but padding yields numbers and not NaN.
 pub const MASKED: f32 = -1e9;
 
-/// Multi-head scaled dot-product attention (Vaswani et al., 2017). Matrix products run in the precision
-/// of the inputs, the softmax in f32.
+/// Multi-head scaled dot-product attention (Vaswani et al., 2017, arXiv:1706.03762). Matrix products
+/// run in the precision of the inputs, the softmax in f32.
 ///
-/// The mask is additive because Burn's libtorch backend hands a boolean one on with its meaning inverted.
+/// The mask is additive because one of Burn's backends passes a boolean mask on with its meaning
+/// inverted.
 ///
 /// # Shapes
-/// - qkv: queries, keys and values side by side, `[batch, tokens, 3 · hidden]`, hidden divisible by `heads`
+/// - qkv: queries, keys and values side by side, `[batch, tokens, 3 · hidden]`, hidden divisible by
+///   `heads`
 /// - mask: `[batch, tokens]`, 0 for a token to attend to, [`MASKED`] for padding
 /// - output: `[batch, tokens, hidden]`
 pub fn attention(
@@ -212,13 +186,13 @@ pub fn attention(
     }
 }
 
-/// Cross-entropy of a distribution per row against the softmax over the row's real tokens.
+/// Cross-entropy of a target distribution per row against the softmax over the row's real tokens.
 ///
 /// # Shapes
 /// - logits: `[batch, tokens]`, f32
-/// - mask: `[batch, tokens]`, 0 for real tokens, [`MASKED`] for padding, which then has no say: a row's
-///   loss does not depend on what it is batched with
-/// - target: `[batch, tokens]`, the share of every token, 1 together
+/// - mask: `[batch, tokens]`, 0 for real tokens, [`MASKED`] for padding, which is then ignored: a
+///   row's loss does not depend on what it is batched with
+/// - target: `[batch, tokens]`, probabilities that sum to 1 in every row
 /// - output: `[batch]`
 pub fn cross_entropy(logits: Tensor<2>, mask: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
     compose::cross_entropy(logits, mask, target)

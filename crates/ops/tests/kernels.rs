@@ -1,16 +1,13 @@
-//! Kernels against the compositions they stand for, and against differences.
+//! Kernels against the compositions that they replace, and their gradients against finite differences.
 #![cfg(feature = "tch")]
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use spanwise_artifact::settings;
 use spanwise_ops::{self as ops, MASKED, Precision, device};
 
-/// libtorch has one random generator for all threads, and tests run in several.
-static GENERATOR: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
+/// libtorch's CPU, where the kernels run.
+fn cpu() -> Device {
+    device::open(settings::Device::Cpu).unwrap().device
 }
 
 /// Numbers between -1 and 1 that look random and are the same everywhere.
@@ -81,9 +78,9 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 
 /// The kernel on libtorch against the composition on flex: output and gradients.
 fn check_composition(name: &str, inputs: &[Input], operation: Operation, tolerance: f32) {
-    let kernels = device::open("cpu").unwrap().device;
+    let kernels = cpu();
     assert!(device::has_kernels(&kernels) && device::has_kernels(&kernels.clone().autodiff()));
-    let flex = device::open("flex").unwrap().device;
+    let flex = Device::flex();
     let (output, gradients) = run(inputs, &kernels, operation);
     let (expected, expected_gradients) = run(inputs, &flex, operation);
     let difference = largest_difference(&output, &expected);
@@ -100,9 +97,9 @@ fn check_composition(name: &str, inputs: &[Input], operation: Operation, toleran
     }
 }
 
-/// The kernel's gradients against differences of its own output, in one direction per input.
+/// The kernel's gradients against finite differences of its own output, in one direction per input.
 fn check_differences(name: &str, inputs: &[Input], operation: Operation) {
-    let device = device::open("cpu").unwrap().device;
+    let device = cpu();
     let (output, gradients) = run(inputs, &device, operation);
     let weights = numbers(output.len(), 99);
     for (index, gradient) in gradients
@@ -158,7 +155,7 @@ fn sequence(salt: u32) -> Input {
 
 #[test]
 fn linear() {
-    let _alone = alone();
+    let _generator = device::hold_generator();
     let inputs = [sequence(1), input(&[HIDDEN, 7], 2), input(&[7], 3)];
     let operation = |precision| {
         move |x: &Flat| {
@@ -166,15 +163,15 @@ fn linear() {
             flat(ops::linear(three(&x[0]), weight, x[2].clone(), precision))
         }
     };
-    check_composition("f32", &inputs, &operation(Precision::F32), 1e-5);
-    check_differences("f32", &inputs, &operation(Precision::F32));
-    // Sums over tokens are rounded at different places, to three digits.
+    check_composition("f32", &inputs, &operation(Precision::Fp32), 1e-5);
+    check_differences("f32", &inputs, &operation(Precision::Fp32));
+    // The two round sums over tokens at different points, to three digits.
     check_composition("bf16", &inputs, &operation(Precision::Bf16), 0.1);
 }
 
 #[test]
 fn layer_norms() {
-    let _alone = alone();
+    let _generator = device::hold_generator();
     let inputs = [
         sequence(1),
         input(&[HIDDEN], 2),
@@ -222,7 +219,7 @@ fn layer_norms() {
     check_composition("residual in bf16", &inputs, &low, 0.05);
 }
 
-/// Rows with nothing, with some and, if asked for, with everything padded.
+/// A mask of rows with nothing, with some tokens and, if `all_of_one`, with all tokens padded.
 fn mask(tokens: usize, all_of_one: bool, device: &Device) -> Tensor<2> {
     let padded = |row: usize, token: usize| match row {
         0 => false,
@@ -241,9 +238,9 @@ fn mask(tokens: usize, all_of_one: bool, device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(mask, [BATCH, tokens]), device)
 }
 
-/// `size`: of a head.
+/// Checks heads of `size` values each.
 fn check_attention(tokens: usize, heads: usize, size: usize) {
-    let _alone = alone();
+    let _generator = device::hold_generator();
     let width = 3 * heads * size;
     let inputs = [input(&[BATCH, tokens, width], 1)];
     let operation = |dropout: f64, low: bool, padded_row: bool| {
@@ -257,7 +254,7 @@ fn check_attention(tokens: usize, heads: usize, size: usize) {
     };
     let name = |what: &str| format!("{what}, {tokens} tokens, {heads} × {size}");
     check_composition(&name("f32"), &inputs, &operation(0.0, false, true), 1e-5);
-    // A score beside the mask of a padded row is rounded away, and with it any difference.
+    // In a row of nothing but padding, scores are rounded away beside the mask, and differences with them.
     check_differences(&name("f32"), &inputs, &operation(0.0, false, false));
     check_differences(
         &name("f32 with dropout"),
@@ -272,7 +269,7 @@ fn attention_of_any_size() {
     check_attention(TOKENS, HEADS, HIDDEN / HEADS);
 }
 
-/// Heads that are tiled where the processor has the instructions.
+/// Heads of sizes that are tiled where the processor has the instructions.
 #[test]
 fn attention_of_whole_vectors() {
     check_attention(TOKENS, 3, 32);
@@ -280,11 +277,11 @@ fn attention_of_whole_vectors() {
     check_attention(75, 2, 32);
 }
 
-/// Both precisions draw the same dropout, and both passes do.
+/// Both precisions drop the same weights, in the forward and the backward pass.
 #[test]
 fn attention_drops_the_same_in_both_precisions() {
-    let _alone = alone();
-    let device = device::open("cpu").unwrap().device;
+    let _generator = device::hold_generator();
+    let device = cpu();
     let (tokens, heads, width) = (40, 2, 3 * 64);
     let inputs = [input(&[BATCH, tokens, width], 1)];
     let operation = |low: bool| {
@@ -311,8 +308,8 @@ fn attention_drops_the_same_in_both_precisions() {
 
 #[test]
 fn dropout_drops_its_share_and_scales_the_rest() {
-    let _alone = alone();
-    let device = device::open("cpu").unwrap().device;
+    let _generator = device::hold_generator();
+    let device = cpu();
     let count = 200_000;
     let ones = [vec![1.0; count]];
     for probability in [0.1, 0.5] {
@@ -367,7 +364,7 @@ fn dropout_drops_its_share_and_scales_the_rest() {
 
 #[test]
 fn nothing_is_dropped_without_gradients() {
-    let device = device::open("cpu").unwrap().device;
+    let device = cpu();
     let x = Tensor::<1>::from_data(TensorData::new(numbers(50, 1), [50]), &device);
     assert_eq!(values(ops::dropout(x.clone(), 0.5)), values(x));
 }

@@ -277,14 +277,14 @@ fn halves(logits: &SpanLogits) -> [SpanLogits; 2] {
 
 #[cfg(test)]
 mod tests {
-    use spanwise_ops::device;
+    use burn::tensor::Device;
 
     use super::*;
 
     const TOKENS: usize = 5;
 
     fn tensor(rows: &[[f32; TOKENS]]) -> Tensor<2> {
-        let device = device::open("flex").unwrap().device;
+        let device = Device::flex();
         let values = rows.concat();
         Tensor::from_data(TensorData::new(values, [rows.len(), TOKENS]), &device)
     }

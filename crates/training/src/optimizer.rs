@@ -8,7 +8,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use spanwise_ops::optimizer::{self, Slot};
+use spanwise_ops::optimizer::{self, AdamWStep, Slot};
 
 /// Names of the two moments in a saved state, behind their parameter's path.
 const MOMENTS: [&str; 2] = ["first", "second"];
@@ -136,7 +136,7 @@ impl AdamW {
             self.moments.extend(
                 slots
                     .into_iter()
-                    .map(|(path, slot)| (path, [slot.first, slot.second])),
+                    .map(|(path, slot)| (path, [slot.first_moment, slot.second_moment])),
             );
             return Ok((model, f64::from(norm)));
         }
@@ -152,8 +152,8 @@ impl AdamW {
         let mut updated = BTreeMap::new();
         for ((depth, spared), group) in groups {
             let (paths, slots): (Vec<String>, Vec<Slot>) = group.into_iter().unzip();
-            let settings = optimizer::AdamW {
-                step: self.steps,
+            let step = AdamWStep {
+                number: self.steps,
                 learning_rate: learning_rate * self.settings.layer_decay.powi(depth as i32),
                 weight_decay: if spared {
                     0.0
@@ -163,9 +163,10 @@ impl AdamW {
             };
             for (path, slot) in paths
                 .into_iter()
-                .zip(optimizer::step(slots, settings, &divisor))
+                .zip(optimizer::step(slots, step, &divisor))
             {
-                self.moments.insert(path.clone(), [slot.first, slot.second]);
+                self.moments
+                    .insert(path.clone(), [slot.first_moment, slot.second_moment]);
                 updated.insert(path, slot.parameter);
             }
         }
@@ -231,15 +232,15 @@ impl ModuleVisitor for Collector<'_> {
         };
         let path = self.path.join(".");
         let gradient = flat(gradient);
-        let [first, second] = self
+        let [first_moment, second_moment] = self
             .moments
             .remove(&path)
             .unwrap_or_else(|| [gradient.zeros_like(), gradient.zeros_like()]);
         let slot = Slot {
             parameter: flat(param.val().inner()),
             gradient,
-            first,
-            second,
+            first_moment,
+            second_moment,
         };
         self.slots.push((path, slot));
     }

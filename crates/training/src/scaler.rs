@@ -21,7 +21,7 @@ impl LossScaler {
 
     /// Scales in 16-bit floats only: other formats have f32's range.
     pub fn new(precision: Precision) -> Self {
-        let dynamic = precision == Precision::F16;
+        let dynamic = precision == Precision::Fp16;
         Self {
             scale: if dynamic { Self::FIRST_SCALE } else { 1.0 },
             steps_since_change: 0,
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn it_backs_off_at_once_and_grows_after_many_good_steps() {
-        let mut scaler = LossScaler::new(Precision::F16);
+        let mut scaler = LossScaler::new(Precision::Fp16);
         assert!(scaler.update(true) && scaler.update(true));
         assert_eq!(scaler.scale(), 16384.0);
         for _ in 0..LossScaler::GROWTH_INTERVAL - 1 {
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn overflow_without_scaling_is_final() {
-        let mut scaler = LossScaler::new(Precision::F16);
+        let mut scaler = LossScaler::new(Precision::Fp16);
         for _ in 0..16 {
             assert!(scaler.update(true));
         }
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn formats_with_the_range_of_f32_are_not_scaled() {
-        for precision in [Precision::F32, Precision::Bf16] {
+        for precision in [Precision::Fp32, Precision::Bf16] {
             let mut scaler = LossScaler::new(precision);
             assert!((0..3000).all(|_| scaler.update(false)));
             assert_eq!(scaler.scale(), 1.0);
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn its_state_survives_being_saved() {
-        let mut scaler = LossScaler::new(Precision::F16);
+        let mut scaler = LossScaler::new(Precision::Fp16);
         assert!(scaler.update(true) && scaler.update(false));
         let saved = serde_json::to_string(&scaler).unwrap();
         assert_eq!(serde_json::from_str::<LossScaler>(&saved).unwrap(), scaler);

@@ -9,14 +9,15 @@ use anyhow::{Result, anyhow};
 use burn::module::Module;
 use burn::optim::GradientsAccumulator;
 use burn::tensor::{Device, Distribution, FloatDType, Tensor};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use serde_json::json;
+use spanwise_artifact::settings::{self, Precision};
 use spanwise_model::batch::Batch;
 use spanwise_model::config::EncoderConfig;
 use spanwise_model::encoder::{Encodes, SpanModel};
 use spanwise_model::memory::TrainingMemory;
 use spanwise_model::weights;
-use spanwise_ops::{Precision, device, to_f32};
+use spanwise_ops::{device, to_f32};
 use spanwise_program as program;
 use spanwise_train::objective::{Example, Targets};
 use spanwise_training::backward::Backward;
@@ -36,21 +37,16 @@ struct Arguments {
     length: usize,
     /// Number format of matrix products
     #[arg(long, default_value = "fp32")]
-    precision: Format,
+    precision: Precision,
     /// Compute activations again in place of keeping them
     #[arg(long)]
     checkpoint_activations: bool,
+    /// Device: auto, cpu, cuda, cuda:N, mps or flex
     #[arg(long, default_value = "auto")]
-    device: String,
+    device: settings::Device,
     /// Timed runs, after two that are not
     #[arg(long, default_value_t = 5)]
     repeats: usize,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Fp32,
-    Bf16,
 }
 
 fn main() -> ExitCode {
@@ -61,8 +57,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let open = device::open(&arguments.device)?;
-    if matches!(arguments.precision, Format::Bf16) && !device::has_bf16(&open.device) {
+    let open = device::open(arguments.device)?;
+    if arguments.precision == Precision::Bf16 && !device::has_bf16(&open.device) {
         // Training would not use it either, and emulated steps take minutes.
         println!("{}", json!({"device": open.name, "left_out": true}));
         return Ok(());
@@ -74,10 +70,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     if !path.exists() {
         weights::save(&SpanModel::new(&config, &device).valid(), &config, &path)?;
     }
-    let precision = match arguments.precision {
-        Format::Fp32 => Precision::F32,
-        Format::Bf16 => Precision::Bf16,
-    };
+    let precision = arguments.precision;
     let input = |device: &Device| {
         // The first ids are special tokens in most vocabularies.
         let row = |row: usize| -> (Vec<u32>, Vec<u32>) {
@@ -141,8 +134,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     let matrix = || {
         let matrix = Tensor::<2>::random([side, side], Distribution::Default, &open.device);
         match arguments.precision {
-            Format::Fp32 => matrix,
-            Format::Bf16 => matrix.cast(FloatDType::BF16),
+            Precision::Fp32 => matrix,
+            Precision::Bf16 => matrix.cast(FloatDType::BF16),
+            Precision::Fp16 => matrix.cast(FloatDType::F16),
         }
     };
     let (a, b) = (matrix(), matrix());

@@ -72,7 +72,7 @@ fn assert_micro_batches_add_up(settings: &TrainSettings, sizes: &[usize]) -> Res
                 micro_batch_size,
                 ..settings.clone()
             };
-            gradients(&files, &model, &device, settings, Precision::F32, 1.0)
+            gradients(&files, &model, &device, settings, Precision::Fp32, 1.0)
         };
         let (loss, whole) = gradients(None)?;
         for &size in sizes {
@@ -114,7 +114,7 @@ fn recomputing_activations_changes_nothing() -> Result<()> {
     for (name, device) in devices() {
         let device = device.autodiff();
         let model = model(0.1, &device)?;
-        for precision in [Precision::F32, Precision::Bf16] {
+        for precision in [Precision::Fp32, Precision::Bf16] {
             let gradients = |checkpoint_activations| {
                 let settings = TrainSettings {
                     batch_size: 13,
@@ -154,8 +154,8 @@ fn a_scaled_loss_gives_scaled_gradients_until_they_overflow() -> Result<()> {
             };
             gradients(&files, &model, &device, settings, precision, scale)
         };
-        let (loss, expected) = gradients(Precision::F32, 1.0)?;
-        let (scaled_loss, scaled) = gradients(Precision::F16, 1024.0)?;
+        let (loss, expected) = gradients(Precision::Fp32, 1.0)?;
+        let (scaled_loss, scaled) = gradients(Precision::Fp16, 1024.0)?;
         assert!(
             (loss - scaled_loss).abs() < 0.02,
             "{name}: {loss} and {scaled_loss}"
@@ -167,7 +167,7 @@ fn a_scaled_loss_gives_scaled_gradients_until_they_overflow() -> Result<()> {
             "{name}: gradients differ by {difference}"
         );
 
-        let (_, overflowed) = gradients(Precision::F16, 1e9)?;
+        let (_, overflowed) = gradients(Precision::Fp16, 1e9)?;
         assert!(overflowed.iter().any(|gradient| !gradient.is_finite()));
         let (_, wide) = gradients(Precision::Bf16, 1e9)?;
         assert!(wide.iter().all(|gradient| gradient.is_finite()), "{name}");
@@ -182,7 +182,7 @@ fn a_step_that_overflowed_is_not_taken() -> Result<()> {
     for (name, device) in devices() {
         let device = device.autodiff();
         let mut model = model(0.0, &device)?;
-        let run = files.run(&settings, &device, Precision::F16);
+        let run = files.run(&settings, &device, Precision::Fp16);
         let batch = batch(&files, 8);
         // One optimizer sees an overflow between two good steps, the other does not.
         let mut after = Vec::new();
@@ -213,7 +213,7 @@ fn an_adversarial_step_raises_the_loss() -> Result<()> {
         let model = model(0.0, &device)?;
         let gradients = |fgm| {
             let settings = TrainSettings { fgm, ..settings() };
-            gradients(&files, &model, &device, settings, Precision::F32, 1.0)
+            gradients(&files, &model, &device, settings, Precision::Fp32, 1.0)
         };
         let (loss, clean) = gradients(0.0)?;
         let (same_loss, far) = gradients(0.5)?;
@@ -240,7 +240,7 @@ fn lower_layers_take_smaller_steps() -> Result<()> {
             layer_decay: 0.5,
             ..settings()
         };
-        let mut training = begin(&settings, &device, Precision::F32)?;
+        let mut training = begin(&settings, &device, Precision::Fp32)?;
         let before = training.model.clone().valid();
         let widths = |model: &SpanModel| {
             [
@@ -251,7 +251,7 @@ fn lower_layers_take_smaller_steps() -> Result<()> {
             ]
         };
         let before = widths(&before);
-        let run = files.run(&settings, &device, Precision::F32);
+        let run = files.run(&settings, &device, Precision::Fp32);
         let (_, gradients, _) = run.gradients(&training.model, &batch(&files, 8), 11, 1.0)?;
         training.update(gradients, 1e-2)?;
         // Adam's first step has the learning rate's length in every parameter that has a gradient.

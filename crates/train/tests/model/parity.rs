@@ -60,7 +60,7 @@ fn pairs(rows: &[Row]) -> Vec<(Vec<u32>, Vec<u32>)> {
 impl Case {
     /// Largest difference of a logit of a real token.
     fn difference(&self, model: &SpanModel, device: &Device) -> Result<f32> {
-        let logits = model.forward(&batch(&pairs(&self.rows), device), Precision::F32);
+        let logits = model.forward(&batch(&pairs(&self.rows), device), Precision::Fp32);
         let mut largest = 0f32;
         for (found, expected) in [
             (values(logits.start)?, &self.start),
@@ -124,7 +124,7 @@ fn guessed_tokens_equal_transformers() -> Result<()> {
             assert!(missing.is_empty(), "{kind}: {missing:?}");
             let hidden = model
                 .encoder
-                .forward(&batch(&rows, &device), Precision::F32);
+                .forward(&batch(&rows, &device), Precision::Fp32);
             let real = rows.iter().enumerate().map(|(row, (ids, _))| {
                 let hidden = hidden.clone().narrow(0, row, 1).narrow(1, 0, ids.len());
                 hidden.squeeze_dim::<2>(0)
@@ -225,7 +225,7 @@ fn optimizer_steps_equal_pytorch() -> Result<()> {
                 rows: 1,
             });
             let targets = Targets::new(&examples.collect::<Vec<_>>(), 0.0, &input.mask);
-            let logits = model.forward(&input, Precision::F32);
+            let logits = model.forward(&input, Precision::Fp32);
             let loss = targets.boundaries(&logits).mean();
             let found_loss = loss
                 .clone()

@@ -32,14 +32,14 @@ fn pre_training_learns_the_texts_and_goes_on_after_an_interruption() -> Result<(
             settings: &settings,
             seed: 7,
             device: &device,
-            precision: Precision::F32,
+            precision: Precision::Fp32,
             layout: &files.layout,
             files: &texts,
         };
         let begin = || {
             let model: MaskedModel = drawn(0.1, 3, &device)?;
             let optimizer = OptimizerSettings::uniform(0.01, 1.0);
-            Ok(Training::new(model, optimizer, 0.0, Precision::F32))
+            Ok(Training::new(model, optimizer, 0.0, Precision::Fp32))
         };
         let losses = assert_goes_on(
             (name, &device),

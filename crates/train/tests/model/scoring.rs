@@ -18,7 +18,7 @@ fn scores_do_not_depend_on_batching() -> Result<()> {
                 model: &model,
                 device: &device,
                 layout: &files.layout,
-                precision: Precision::F32,
+                precision: Precision::Fp32,
                 tokens_per_pass,
             };
             let mut all = Vec::new();

@@ -1,20 +1,18 @@
 //! What the tests of the model share.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
+use spanwise_artifact::settings;
 use spanwise_model::batch::Batch;
 use spanwise_ops::device;
 
-/// A backend has one random generator for all threads, and tests run in several.
-static GENERATOR: Mutex<()> = Mutex::new(());
-
-/// Devices with their names, held by one test at a time: whatever another test draws in between,
-/// be it the parameters of a model, would change what this one draws.
+/// Devices with their names, held by one test at a time: whatever another test samples in between,
+/// be it the parameters of a model, would change what this one samples.
 pub struct Devices {
-    left: std::vec::IntoIter<&'static str>,
+    left: std::vec::IntoIter<(&'static str, settings::Device)>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -22,23 +20,21 @@ impl Iterator for Devices {
     type Item = (&'static str, Device);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let name = self.left.next()?;
-        Some((name, device::open(name).expect("the build has it").device))
+        let (name, device) = self.left.next()?;
+        Some((name, device::open(device).expect("the build has it").device))
     }
 }
 
 /// Every backend that this build has: flex, and libtorch where it is set up. Waits for the test
 /// that has them.
 pub fn devices() -> Devices {
-    let names = if device::HAS_LIBTORCH {
-        vec!["flex", "cpu"]
-    } else {
-        vec!["flex"]
-    };
+    let mut devices = vec![("flex", settings::Device::Flex)];
+    if device::HAS_LIBTORCH {
+        devices.push(("cpu", settings::Device::Cpu));
+    }
     Devices {
-        left: names.into_iter(),
-        // A test that failed leaves the generator as usable as it was.
-        _alone: GENERATOR.lock().unwrap_or_else(PoisonError::into_inner),
+        left: devices.into_iter(),
+        _alone: device::hold_generator(),
     }
 }
 

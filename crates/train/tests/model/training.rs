@@ -54,7 +54,7 @@ fn training_learns_and_repeats_itself() -> Result<()> {
             evaluate_every: Some(20),
             ..settings()
         };
-        let records = train(&files, &device, &settings, Precision::F32)?;
+        let records = train(&files, &device, &settings, Precision::Fp32)?;
         let losses = numbers(&records, "loss");
         assert_eq!(losses.len(), 10 * 64 / 8);
         let evaluations: Vec<_> = records
@@ -74,7 +74,7 @@ fn training_learns_and_repeats_itself() -> Result<()> {
             "{name}: {losses:?}"
         );
 
-        let again = numbers(&train(&files, &device, &settings, Precision::F32)?, "loss");
+        let again = numbers(&train(&files, &device, &settings, Precision::Fp32)?, "loss");
         assert_eq!(losses, again, "{name}: the same seed gives the same run");
     }
     Ok(())
@@ -89,7 +89,7 @@ fn a_run_ends_in_time_and_its_schedule_with_it() -> Result<()> {
                 max_minutes,
                 ..settings()
             };
-            train_after(spent, &files, &device, &settings, Precision::F32)
+            train_after(spent, &files, &device, &settings, Precision::Fp32)
         };
         // No step is that fast: the first, at the beginning of the warm-up, is the last.
         let records = within(Some(1e-9), 0.0)?;
@@ -120,8 +120,8 @@ fn an_interrupted_run_goes_on_as_if_nothing_had_happened() -> Result<()> {
     let settings = settings();
     for (name, device) in devices() {
         let device = device.autodiff();
-        let run = files.run(&settings, &device, Precision::F32);
-        let begin = || begin(&settings, &device, Precision::F32);
+        let run = files.run(&settings, &device, Precision::Fp32);
+        let begin = || begin(&settings, &device, Precision::Fp32);
         // Saved amid the third epoch.
         assert_goes_on(
             (name, &device),
@@ -137,9 +137,9 @@ fn an_interrupted_run_goes_on_as_if_nothing_had_happened() -> Result<()> {
 fn sixteen_bits_track_f32() -> Result<()> {
     let files = files()?;
     for (name, device) in devices() {
-        let full = train(&files, &device, &settings(), Precision::F32)?;
+        let full = train(&files, &device, &settings(), Precision::Fp32)?;
         let full = numbers(&full, "loss");
-        for precision in [Precision::Bf16, Precision::F16] {
+        for precision in [Precision::Bf16, Precision::Fp16] {
             let half = train(&files, &device, &settings(), precision)?;
             let half = numbers(&half, "loss");
             let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
@@ -179,12 +179,12 @@ fn every_way_to_train_learns() -> Result<()> {
         ("ema", |settings| settings.ema = 0.9),
     ];
     for (name, device) in devices() {
-        let plain = train(&files, &device, &settings(), Precision::F32)?;
+        let plain = train(&files, &device, &settings(), Precision::Fp32)?;
         for (way, set) in &ways {
             let mut settings = settings();
             set(&mut settings);
             assert_eq!(settings.problems(), []);
-            let records = train(&files, &device, &settings, Precision::F32)?;
+            let records = train(&files, &device, &settings, Precision::Fp32)?;
             let exact = numbers(&records, "dev_exact_match");
             assert!(exact.last() > Some(&0.6), "{name}, {way}: {exact:?}");
             assert_ne!(

@@ -1,4 +1,5 @@
-// Vectors of floats as wide as the target has them, for files that are compiled for one set of instructions each.
+// Vectors of floats as wide as the target has them, for files that are compiled for one set of
+// instructions each.
 
 #pragma once
 
@@ -28,16 +29,17 @@ INLINE Floats load(const float* from) {
 
 INLINE void store(float* to, Floats values) { __builtin_memcpy(to, &values, sizeof values); }
 
+// The value in every lane.
 INLINE Floats all(float value) { return value - Floats{}; }
 
-// 0, 1, 2, …
+// The lanes' indices: 0, 1, 2, …
 INLINE Integers counting() {
   Integers numbers;
   for (int64_t i = 0; i < LANES; i++) numbers[i] = static_cast<uint32_t>(i);
   return numbers;
 }
 
-// What has no common form, or one that compiles to more.
+// Operations that vector types have no operator for, or one that compiles to more instructions.
 
 #if defined(__AVX512F__)
 
@@ -48,7 +50,7 @@ INLINE float sum_of(Floats values) { return _mm512_reduce_add_ps(values); }
 INLINE Floats nearest_whole(Floats x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT); }
 // x · 2^whole, within the range of normal numbers.
 INLINE Floats times_power(Floats x, Floats whole) { return _mm512_scalef_ps(x, whole); }
-// `values` where a number is not below a limit, 0 elsewhere.
+// `values` where the number is at least `limit`, 0 elsewhere.
 INLINE Floats where_at_least(Integers numbers, uint32_t limit, Floats values) {
   const __mmask16 chosen = _mm512_cmpge_epu32_mask((__m512i)numbers, _mm512_set1_epi32(static_cast<int>(limit)));
   return _mm512_maskz_mov_ps(chosen, values);

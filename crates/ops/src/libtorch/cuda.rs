@@ -1,16 +1,18 @@
-//! Attention where libtorch has kernels of its own that keep no weights: on CUDA (flash and memory-efficient
-//! attention; it chooses by shape and format).
+//! Attention on GPUs, where libtorch has kernels of its own that keep no weights: flash (Dao et al.,
+//! 2022, arXiv:2205.14135) and memory-efficient attention (Rabe & Staats, 2021, arXiv:2112.05682),
+//! of which it picks one by shape and format.
 
 use tch::{Kind, Tensor};
 
-use super::Kernel;
+use super::kernels::Kernel;
 
-/// Added to the score of padding in place of [`crate::MASKED`]: 16-bit floats do not reach that, and the logarithm
-/// of a softmax's denominator, which these kernels keep, would vanish beside it in a row of nothing but padding.
+/// Added to the score of padding in place of [`crate::MASKED`]: 16-bit floats do not reach that, and
+/// the logarithm of a softmax's denominator, which these kernels keep, would vanish beside it in a
+/// row of nothing but padding.
 const LOWEST: f64 = -3e4;
 
-/// libtorch's `scaled_dot_product_attention`. libtorch records the way back itself, from this operation's input
-/// to its output.
+/// libtorch's `scaled_dot_product_attention`. libtorch records the backward pass itself, from this
+/// operation's input to its output.
 #[derive(Debug, Clone)]
 pub(super) struct ScaledDotProduct {
     pub(super) heads: usize,
@@ -18,7 +20,7 @@ pub(super) struct ScaledDotProduct {
 }
 
 impl ScaledDotProduct {
-    /// Without a way back.
+    /// The attended values, `[batch, tokens, hidden]`, without a backward pass.
     pub(super) fn compute(&self, qkv: &Tensor, mask: &Tensor) -> Tensor {
         let (batch, tokens, triple) = qkv.size3().expect("has three dimensions");
         let (heads, hidden) = (self.heads as i64, triple / 3);
@@ -77,8 +79,8 @@ mod tests {
     use tch::{Device, Kind, Tensor};
 
     use super::ScaledDotProduct;
-    use crate::kernels::sys::Dropout;
-    use crate::kernels::{Attention, Kernel};
+    use crate::libtorch::kernels::{Attention, Kernel};
+    use crate::libtorch::sys::Dropout;
 
     const HEADS: usize = 4;
     const SHAPE: [i64; 3] = [3, 13, 20];
@@ -115,7 +117,7 @@ mod tests {
         (a - b).abs().max().double_value(&[])
     }
 
-    /// In training it never runs on a CPU, but it can.
+    /// Training never runs this operation on a CPU, but it works there.
     #[test]
     fn equals_the_kernel_for_cpus() {
         let ours = Attention {

@@ -1,15 +1,17 @@
-//! The functions of `kernels.cpp`, on tch's tensors. All of the project's calls across the language border.
+//! The functions of `cpp/kernels.cpp`, on tch's tensors: all of the project's calls into C++.
 
 #![expect(
     unsafe_code,
-    reason = "calls into C++; every function checks what it is given and reports failures as messages"
+    reason = "calls into C++; every function checks its arguments and reports failures as messages"
 )]
 
 use std::ffi::{CStr, c_char, c_int};
 
 use tch::Tensor;
 
-/// What C++ sees of a tensor.
+use crate::optimizer::{AdamWStep, BETA_1, BETA_2, EPSILON};
+
+/// An `at::Tensor` of C++, behind a pointer only.
 #[repr(C)]
 struct CTensor {
     _opaque: [u8; 0],
@@ -17,7 +19,7 @@ struct CTensor {
 
 unsafe extern "C" {
     fn spanwise_free(message: *const c_char);
-    fn spanwise_draw_seed() -> i64;
+    fn spanwise_random_seed() -> i64;
     fn spanwise_linear(
         x: *const CTensor,
         weight: *const CTensor,
@@ -31,7 +33,7 @@ unsafe extern "C" {
         weight: *const CTensor,
         outputs: *mut *mut CTensor,
     ) -> *const c_char;
-    fn spanwise_norm(
+    fn spanwise_layer_norm(
         x: *const CTensor,
         residual: *const CTensor,
         gamma: *const CTensor,
@@ -41,7 +43,7 @@ unsafe extern "C" {
         seed: i64,
         outputs: *mut *mut CTensor,
     ) -> *const c_char;
-    fn spanwise_norm_backward(
+    fn spanwise_layer_norm_backward(
         gradient: *const CTensor,
         sum: *const CTensor,
         statistics: *const CTensor,
@@ -77,7 +79,7 @@ unsafe extern "C" {
         seed: i64,
         outputs: *mut *mut CTensor,
     ) -> *const c_char;
-    fn spanwise_norm_of_all(
+    fn spanwise_global_norm(
         tensors: *const *const CTensor,
         count: i64,
         outputs: *mut *mut CTensor,
@@ -98,29 +100,29 @@ unsafe extern "C" {
     ) -> *const c_char;
 }
 
-/// Probability and seed of one dropout.
+/// One dropout: the same elements in the forward and the backward pass.
 #[derive(Debug, Clone, Copy)]
-pub struct Dropout {
-    /// Share of elements zeroed.
-    pub probability: f64,
-    /// Decides which.
-    pub seed: i64,
+pub(super) struct Dropout {
+    /// Share of elements that are zeroed.
+    pub(super) probability: f64,
+    /// Determines which ones.
+    pub(super) seed: i64,
 }
 
 impl Dropout {
-    /// Drops nothing.
-    pub const NONE: Self = Self {
+    /// Zeroes nothing.
+    pub(super) const NONE: Self = Self {
         probability: 0.0,
         seed: 0,
     };
 
-    /// Draws a seed from libtorch's generator, which `Device::seed` sets.
-    pub fn draw(probability: f64) -> Self {
+    /// Samples a seed from libtorch's generator, which `Device::seed` sets.
+    pub(super) fn sample(probability: f64) -> Self {
         if probability == 0.0 {
             return Self::NONE;
         }
-        // SAFETY: takes a lock of its own and touches nothing of ours.
-        let seed = unsafe { spanwise_draw_seed() };
+        // SAFETY: takes no pointers; the generator has a lock of its own.
+        let seed = unsafe { spanwise_random_seed() };
         Self { probability, seed }
     }
 }
@@ -133,7 +135,7 @@ fn pointers(tensors: &[Tensor]) -> Vec<*const CTensor> {
     tensors.iter().map(pointer).collect()
 }
 
-/// Runs a call that fills `N` outputs; the ones it leaves null are `None`.
+/// Runs a call that fills `N` outputs; those that it leaves null are `None`.
 fn call<const N: usize>(
     run: impl FnOnce(*mut *mut CTensor) -> *const c_char,
 ) -> [Option<Tensor>; N] {
@@ -149,7 +151,7 @@ fn call<const N: usize>(
         // Like any other tensor operation given shapes that do not fit.
         panic!("libtorch: {text}");
     }
-    // SAFETY: the call succeeded, so each output is null or a tensor made with `new` for us to own.
+    // SAFETY: the call succeeded, so each output is null or a tensor from `new` for us to own.
     outputs.map(|output| (!output.is_null()).then(|| unsafe { Tensor::from_ptr(output.cast()) }))
 }
 
@@ -157,8 +159,8 @@ fn all<const N: usize>(outputs: [Option<Tensor>; N]) -> [Tensor; N] {
     outputs.map(|output| output.expect("the kernel fills every output"))
 }
 
-/// `x · weight + bias`, or GELU of that; x is a matrix.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, gelu: bool) -> Tensor {
+/// `x · weight + bias`, or its GELU. x: `[rows, inputs]`, weight: `[inputs, outputs]`.
+pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, gelu: bool) -> Tensor {
     let [x, weight, bias] = [x, weight, bias].map(pointer);
     // SAFETY: every pointer is that of a tensor that is borrowed for the call.
     let [out] = all(call(|outputs| unsafe {
@@ -167,8 +169,8 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, gelu: bool) -> Tensor 
     out
 }
 
-/// Gradients of x, weight and bias, the last in f32.
-pub fn linear_backward(gradient: &Tensor, x: &Tensor, weight: &Tensor) -> [Tensor; 3] {
+/// Gradients of x, weight and bias; the bias's in f32.
+pub(super) fn linear_backward(gradient: &Tensor, x: &Tensor, weight: &Tensor) -> [Tensor; 3] {
     let [gradient, x, weight] = [gradient, x, weight].map(pointer);
     // SAFETY: every pointer is that of a tensor that is borrowed for the call.
     all(call(|outputs| unsafe {
@@ -176,8 +178,9 @@ pub fn linear_backward(gradient: &Tensor, x: &Tensor, weight: &Tensor) -> [Tenso
     }))
 }
 
-/// `[out, sum, statistics]` of `layer_norm(residual + dropout(x))`.
-pub fn norm(
+/// Layer norm of `sum = residual + dropout(x)`. Returns the result, the sum, and mean and inverse
+/// deviation of every row.
+pub(super) fn layer_norm(
     x: &Tensor,
     residual: Option<&Tensor>,
     gamma: &Tensor,
@@ -190,7 +193,7 @@ pub fn norm(
     let [x, gamma, beta] = [x, gamma, beta].map(pointer);
     // SAFETY: every pointer is null or that of a tensor that is borrowed for the call.
     all(call(|outputs| unsafe {
-        spanwise_norm(
+        spanwise_layer_norm(
             x,
             residual,
             gamma,
@@ -204,7 +207,7 @@ pub fn norm(
 }
 
 /// Gradients of x, residual, gamma and beta.
-pub fn norm_backward(
+pub(super) fn layer_norm_backward(
     gradient: &Tensor,
     sum: &Tensor,
     statistics: &Tensor,
@@ -217,7 +220,7 @@ pub fn norm_backward(
     let [gradient, sum, statistics, gamma] = [gradient, sum, statistics, gamma].map(pointer);
     // SAFETY: every pointer is that of a tensor that is borrowed for the call.
     call(|outputs| unsafe {
-        spanwise_norm_backward(
+        spanwise_layer_norm_backward(
             gradient,
             sum,
             statistics,
@@ -231,8 +234,8 @@ pub fn norm_backward(
     })
 }
 
-/// `x` with dropout; with a gradient for `x`, the gradient through the same dropout.
-pub fn dropout(x: &Tensor, dropout: Dropout) -> Tensor {
+/// `x` with dropout. Given the result's gradient as `x`, the gradient of the input.
+pub(super) fn dropout(x: &Tensor, dropout: Dropout) -> Tensor {
     let Dropout { probability, seed } = dropout;
     let x = pointer(x);
     // SAFETY: the pointer is that of a tensor that is borrowed for the call.
@@ -242,8 +245,14 @@ pub fn dropout(x: &Tensor, dropout: Dropout) -> Tensor {
     out
 }
 
-/// `[attended values, statistics of every softmax]`.
-pub fn attention(qkv: &Tensor, mask: &Tensor, heads: usize, dropout: Dropout) -> [Tensor; 2] {
+/// Attended values, and per softmax its largest score and its denominator's inverse for the backward
+/// pass.
+pub(super) fn attention(
+    qkv: &Tensor,
+    mask: &Tensor,
+    heads: usize,
+    dropout: Dropout,
+) -> [Tensor; 2] {
     let Dropout { probability, seed } = dropout;
     let [qkv, mask] = [qkv, mask].map(pointer);
     // SAFETY: every pointer is that of a tensor that is borrowed for the call.
@@ -253,7 +262,7 @@ pub fn attention(qkv: &Tensor, mask: &Tensor, heads: usize, dropout: Dropout) ->
 }
 
 /// The gradient of qkv.
-pub fn attention_backward(
+pub(super) fn attention_backward(
     gradient: &Tensor,
     [qkv, mask]: [&Tensor; 2],
     [out, statistics]: [&Tensor; 2],
@@ -280,37 +289,22 @@ pub fn attention_backward(
     d_qkv
 }
 
-/// The global L2 norm of all tensors, one element.
-pub fn norm_of_all(tensors: &[Tensor]) -> Tensor {
+/// The L2 norm of all tensors together, one element.
+pub(super) fn global_norm(tensors: &[Tensor]) -> Tensor {
     let pointers = pointers(tensors);
     // SAFETY: the pointers are those of tensors that are borrowed for the call.
     let [norm] = all(call(|outputs| unsafe {
-        spanwise_norm_of_all(pointers.as_ptr(), pointers.len() as i64, outputs)
+        spanwise_global_norm(pointers.as_ptr(), pointers.len() as i64, outputs)
     }));
     norm
 }
 
-/// What AdamW needs besides the tensors.
-#[derive(Debug, Clone, Copy)]
-pub struct AdamW {
-    /// Steps done, this one included.
-    pub step: usize,
-    /// Of this step.
-    pub learning_rate: f64,
-    /// Decay of the two moments.
-    pub betas: (f64, f64),
-    /// Decoupled.
-    pub weight_decay: f64,
-    /// Added to the denominator.
-    pub epsilon: f64,
-}
-
-/// One step on all parameters, in place. Gradients are divided by `divisor`, one element, first.
-pub fn adamw(
+/// One step of AdamW on all parameters, in place. Gradients are divided by `divisor`, one element, first.
+pub(super) fn adamw(
     parameters: &[Tensor],
     gradients: &[Tensor],
     moments: [&[Tensor]; 2],
-    settings: AdamW,
+    step: AdamWStep,
     divisor: &Tensor,
 ) {
     let lists = [parameters, gradients, moments[0], moments[1]].map(pointers);
@@ -325,12 +319,12 @@ pub fn adamw(
             first.as_ptr(),
             second.as_ptr(),
             parameters.len() as i64,
-            settings.step as i64,
-            settings.learning_rate,
-            settings.betas.0,
-            settings.betas.1,
-            settings.weight_decay,
-            settings.epsilon,
+            step.number as i64,
+            step.learning_rate,
+            BETA_1,
+            BETA_2,
+            step.weight_decay,
+            EPSILON,
             divisor,
         )
     });

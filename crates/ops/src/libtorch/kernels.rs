@@ -1,15 +1,7 @@
 //! The operations as libtorch's own kernels, forward and backward, through Burn's backend extension.
 //!
-//! A [`Kernel`] says what is computed; [`run`] and [`track`] carry it through Burn, without and with
-//! gradients.
-
-#![expect(
-    deprecated,
-    reason = "burn-tch is deprecated upstream but is today's fastest backend on CPU and CUDA"
-)]
-
-mod cuda;
-pub mod sys;
+//! A [`Kernel`] describes what is computed; [`run`] and [`run_recorded`] carry it through Burn,
+//! without and with gradients.
 
 use std::fmt::Debug;
 
@@ -23,23 +15,23 @@ use burn::tensor::DType;
 use burn_tch::TchTensor;
 use tch::{Kind, Tensor};
 
+use super::cuda::ScaledDotProduct;
+use super::sys::{self, Dropout};
 use crate::Precision;
-use cuda::ScaledDotProduct;
-use sys::Dropout;
 
 /// An operation on `N` tensors.
-trait Kernel<const N: usize>: Debug + Clone + Send + 'static {
+pub(super) trait Kernel<const N: usize>: Debug + Clone + Send + 'static {
     /// Inputs that the backward pass reads.
     const KEPT: [bool; N];
 
-    /// Whether it reads the result.
+    /// Whether the backward pass reads the result.
     const KEEPS_RESULT: bool = false;
 
-    /// The result first, then whatever else the backward pass reads.
+    /// Returns the result first, then whatever else the backward pass reads.
     fn forward(&self, inputs: [&Tensor; N]) -> Vec<Tensor>;
 
-    /// Gradients of the inputs. `outputs` are those of the forward pass, without the result if that is not
-    /// kept.
+    /// Returns the gradients of the inputs. `outputs` are the forward pass's, without the result if
+    /// that is not kept.
     fn backward(
         &self,
         gradient: &Tensor,
@@ -48,8 +40,8 @@ trait Kernel<const N: usize>: Debug + Clone + Send + 'static {
     ) -> [Option<Tensor>; N];
 }
 
-/// What a backward pass needs of its forward pass. Burn's tensors, since counting those is how Burn
-/// knows that it must not write into their storage.
+/// What a backward pass needs of its forward pass. Held as Burn's tensors: Burn counts those to know
+/// whether it may write into their storage.
 #[derive(Debug, Clone)]
 struct Saved<K, const N: usize> {
     kernel: K,
@@ -57,10 +49,11 @@ struct Saved<K, const N: usize> {
     outputs: Vec<TchTensor>,
 }
 
+/// The backward pass of a kernel, as Burn's graph of gradients holds it.
 #[derive(Debug)]
-struct Step<K>(std::marker::PhantomData<K>);
+struct BackwardPass<K>(std::marker::PhantomData<K>);
 
-impl<K: Kernel<N>, const N: usize> Backward<LibTorch, N> for Step<K> {
+impl<K: Kernel<N>, const N: usize> Backward<LibTorch, N> for BackwardPass<K> {
     type State = Saved<K, N>;
 
     fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
@@ -86,16 +79,18 @@ impl<K: Kernel<N>, const N: usize> Backward<LibTorch, N> for Step<K> {
     }
 }
 
+/// Runs a kernel without gradients.
 fn run<K: Kernel<N>, const N: usize>(kernel: &K, inputs: [TchTensor; N]) -> TchTensor {
     let mut outputs = kernel.forward(inputs.each_ref().map(|input| &input.tensor));
     TchTensor::new(outputs.swap_remove(0))
 }
 
-fn track<K: Kernel<N>, C: CheckpointStrategy, const N: usize>(
+/// Runs a kernel and records its backward pass.
+fn run_recorded<K: Kernel<N>, C: CheckpointStrategy, const N: usize>(
     kernel: K,
     inputs: [FloatTensor<Autodiff<LibTorch, C>>; N],
 ) -> FloatTensor<Autodiff<LibTorch, C>> {
-    let prepared = Step::<K>(std::marker::PhantomData)
+    let prepared = BackwardPass::<K>(std::marker::PhantomData)
         .prepare::<C>(inputs.each_ref().map(|input| input.node()))
         .compute_bound()
         .stateful();
@@ -127,7 +122,7 @@ fn track<K: Kernel<N>, C: CheckpointStrategy, const N: usize>(
 
 /// The operations that have kernels.
 #[backend_extension(LibTorch, Autodiff)]
-pub trait Kernels: Backend {
+pub(crate) trait Kernels: Backend {
     /// See [`crate::linear`].
     fn kernel_linear(
         x: FloatTensor<Self>,
@@ -136,7 +131,7 @@ pub trait Kernels: Backend {
         precision: Precision,
     ) -> FloatTensor<Self>;
 
-    /// GELU of that; without gradients.
+    /// GELU of [`crate::linear`], without gradients.
     fn kernel_linear_gelu(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -248,7 +243,7 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<LibTorch, C> {
         bias: FloatTensor<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
-        track::<_, C, 3>(Linear(precision), [x, weight, bias])
+        run_recorded::<_, C, 3>(Linear(precision), [x, weight, bias])
     }
 
     fn kernel_linear_gelu(
@@ -257,7 +252,7 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<LibTorch, C> {
         _: FloatTensor<Self>,
         _: Precision,
     ) -> FloatTensor<Self> {
-        unreachable!("gradients need what stands between the product and GELU")
+        unreachable!("gradients need the input of GELU")
     }
 
     fn kernel_layer_norm(
@@ -266,7 +261,7 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<LibTorch, C> {
         beta: FloatTensor<Self>,
         epsilon: f64,
     ) -> FloatTensor<Self> {
-        track::<_, C, 3>(LayerNorm { epsilon }, [x, gamma, beta])
+        run_recorded::<_, C, 3>(LayerNorm { epsilon }, [x, gamma, beta])
     }
 
     fn kernel_residual_layer_norm(
@@ -279,14 +274,14 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<LibTorch, C> {
     ) -> FloatTensor<Self> {
         let kernel = ResidualLayerNorm {
             epsilon,
-            dropout: Dropout::draw(probability),
+            dropout: Dropout::sample(probability),
             bfloat16: x.dtype() == DType::BF16,
         };
-        track::<_, C, 4>(kernel, [x, residual, gamma, beta])
+        run_recorded::<_, C, 4>(kernel, [x, residual, gamma, beta])
     }
 
     fn kernel_dropout(x: FloatTensor<Self>, probability: f64) -> FloatTensor<Self> {
-        track::<_, C, 1>(Drop(Dropout::draw(probability)), [x])
+        run_recorded::<_, C, 1>(DropElements(Dropout::sample(probability)), [x])
     }
 
     fn kernel_attention(
@@ -296,10 +291,10 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<LibTorch, C> {
         probability: f64,
     ) -> FloatTensor<Self> {
         if qkv.primitive().tensor.device().is_cuda() {
-            return track::<_, C, 2>(ScaledDotProduct { heads, probability }, [qkv, mask]);
+            return run_recorded::<_, C, 2>(ScaledDotProduct { heads, probability }, [qkv, mask]);
         }
-        let dropout = Dropout::draw(probability);
-        track::<_, C, 2>(Attention { heads, dropout }, [qkv, mask])
+        let dropout = Dropout::sample(probability);
+        run_recorded::<_, C, 2>(Attention { heads, dropout }, [qkv, mask])
     }
 }
 
@@ -310,9 +305,9 @@ struct Linear(Precision);
 impl Linear {
     fn kind(&self) -> Kind {
         match self.0 {
-            Precision::F32 => Kind::Float,
+            Precision::Fp32 => Kind::Float,
             Precision::Bf16 => Kind::BFloat16,
-            Precision::F16 => Kind::Half,
+            Precision::Fp16 => Kind::Half,
         }
     }
 
@@ -324,7 +319,7 @@ impl Linear {
     }
 }
 
-/// `[batch, tokens, width]` as one matrix.
+/// `[batch, tokens, width]` as a matrix, `[batch · tokens, width]`.
 fn flat(x: &Tensor) -> Tensor {
     x.reshape([-1, x.size()[x.dim() - 1]])
 }
@@ -354,6 +349,7 @@ impl Kernel<3> for Linear {
     }
 }
 
+/// See [`crate::layer_norm`].
 #[derive(Debug, Clone)]
 struct LayerNorm {
     epsilon: f64,
@@ -363,7 +359,7 @@ impl Kernel<3> for LayerNorm {
     const KEPT: [bool; 3] = [false, true, false];
 
     fn forward(&self, [x, gamma, beta]: [&Tensor; 3]) -> Vec<Tensor> {
-        sys::norm(x, None, gamma, beta, self.epsilon, Dropout::NONE).into()
+        sys::layer_norm(x, None, gamma, beta, self.epsilon, Dropout::NONE).into()
     }
 
     fn backward(
@@ -376,7 +372,7 @@ impl Kernel<3> for LayerNorm {
             unreachable!("the forward pass saves two")
         };
         let (gamma, bfloat16, residual) = (gamma.expect("kept"), false, false);
-        let [d_x, _, d_gamma, d_beta] = sys::norm_backward(
+        let [d_x, _, d_gamma, d_beta] = sys::layer_norm_backward(
             gradient,
             sum,
             statistics,
@@ -389,11 +385,12 @@ impl Kernel<3> for LayerNorm {
     }
 }
 
+/// See [`crate::residual_layer_norm`].
 #[derive(Debug, Clone)]
 struct ResidualLayerNorm {
     epsilon: f64,
     dropout: Dropout,
-    /// Whether x is, and so its gradient.
+    /// Whether x is bfloat16, and so its gradient.
     bfloat16: bool,
 }
 
@@ -401,7 +398,7 @@ impl Kernel<4> for ResidualLayerNorm {
     const KEPT: [bool; 4] = [false, false, true, false];
 
     fn forward(&self, [x, residual, gamma, beta]: [&Tensor; 4]) -> Vec<Tensor> {
-        sys::norm(x, Some(residual), gamma, beta, self.epsilon, self.dropout).into()
+        sys::layer_norm(x, Some(residual), gamma, beta, self.epsilon, self.dropout).into()
     }
 
     fn backward(
@@ -414,7 +411,7 @@ impl Kernel<4> for ResidualLayerNorm {
             unreachable!("the forward pass saves two")
         };
         let (gamma, residual) = (gamma.expect("kept"), true);
-        sys::norm_backward(
+        sys::layer_norm_backward(
             gradient,
             sum,
             statistics,
@@ -426,10 +423,11 @@ impl Kernel<4> for ResidualLayerNorm {
     }
 }
 
+/// See [`crate::dropout`].
 #[derive(Debug, Clone)]
-struct Drop(Dropout);
+struct DropElements(Dropout);
 
-impl Kernel<1> for Drop {
+impl Kernel<1> for DropElements {
     const KEPT: [bool; 1] = [false];
 
     fn forward(&self, [x]: [&Tensor; 1]) -> Vec<Tensor> {
@@ -446,10 +444,11 @@ impl Kernel<1> for Drop {
     }
 }
 
+/// See [`crate::attention`], on a CPU.
 #[derive(Debug, Clone)]
-struct Attention {
-    heads: usize,
-    dropout: Dropout,
+pub(super) struct Attention {
+    pub(super) heads: usize,
+    pub(super) dropout: Dropout,
 }
 
 impl Kernel<2> for Attention {

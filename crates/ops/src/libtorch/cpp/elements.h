@@ -1,5 +1,5 @@
-// What is computed of single elements, one at a time or on all lanes of a vector at once. The functions are always
-// inlined, since files that include this are compiled for different processors.
+// Functions of single elements, one at a time or on all lanes of a vector at once. They are always
+// inlined, since the files that include this are compiled for different processors.
 
 #pragma once
 
@@ -9,17 +9,18 @@
 
 namespace spanwise {
 
-// Whether an element is dropped is a function of a seed and the element's index: threads need no order, and the
-// backward pass draws the same again instead of keeping a mask.
+// Whether an element is dropped is a function of a seed and the element's index: threads need no
+// order, and the backward pass computes the same again instead of keeping a mask.
 struct Dropout {
   uint32_t first, second, threshold;
   float scale;
 };
 
-// An element is kept if this is not below the threshold. The mixing steps are those of "lowbias32" (Wellons, 2018),
+// A random number per element: the element is kept if it is not below the threshold. The steps are
+// those of the hash function lowbias32 (Wellons, 2018, https://nullprogram.com/blog/2018/07/31/),
 // with half of the seed added before each multiplication.
 template <typename Integers>
-INLINE Integers draw(const Dropout& dropout, Integers index) {
+INLINE Integers random_bits(const Dropout& dropout, Integers index) {
   Integers x = index + dropout.first;
   x ^= x >> 16;
   x *= 0x7feb352dU;

@@ -1,5 +1,6 @@
-// Kernels that libtorch lacks, or has without its Rust bindings showing them. Each function gives nullptr,
-// or a message that the caller frees. CPU tensors only, unless it says otherwise.
+// Kernels that libtorch lacks, or has without exposing them to its Rust bindings. Each function
+// returns nullptr, or a message that the caller frees. CPU tensors only, unless a function's
+// comment says otherwise.
 
 #include "rows.h"
 #include "tiled_attention.h"
@@ -17,8 +18,9 @@
 
 using at::Tensor;
 
-// oneDNN's products, which libtorch itself uses for bfloat16 and Intel's MKL for f32. MKL is made for Intel's
-// processors; on others oneDNN has been measured at more than twice its speed. No header declares these.
+// oneDNN's products, which libtorch itself uses for bfloat16 and Intel's MKL for f32. MKL is made
+// for Intel's processors; on others oneDNN has been measured at more than twice its speed. No
+// header declares these.
 #if defined(__linux__)
 #define HAS_ONEDNN 1
 namespace at::native {
@@ -40,6 +42,7 @@ using namespace spanwise;
 
 namespace {
 
+// Runs body and returns what it throws as a message, else nullptr.
 template <typename Body>
 const char* guarded(Body body) {
   try {
@@ -56,7 +59,7 @@ T* data(const Tensor& tensor) {
   return static_cast<T*>(tensor.data_ptr());
 }
 
-// Calls body with a null pointer of the element type that represents `tensor`'s.
+// Calls body with a null pointer of the C++ type that holds elements of `tensor`.
 template <typename Body>
 void by_type(const Tensor& tensor, Body body) {
   if (tensor.scalar_type() == at::kFloat) {
@@ -75,7 +78,7 @@ Dropout dropout_of(int64_t seed, double probability) {
           static_cast<float>(1.0 / (1.0 - probability))};
 }
 
-// The sum of all rows of a matrix, f32.
+// The sum of all rows of a matrix, in f32.
 Tensor sum_of_rows(const Tensor& matrix) {
   const Tensor in = matrix.contiguous();
   const int64_t rows = in.size(0), width = in.size(1);
@@ -102,9 +105,9 @@ Tensor onednn_affine(const Tensor& x, const Tensor& weight, const Tensor& bias, 
   return at::native::mkldnn_linear_pointwise(x, weight.t(), bias, gelu ? "gelu" : "none", none, "none");
 }
 
-// Which of the two work here for f32 and for bfloat16. libtorch refuses the first, whatever its type, on processors
-// that have no instructions for the second type, and oneDNN the second type; what each wants changes from version to
-// version, so that they are asked.
+// Which of the two functions above work here, in f32 and in bfloat16. On processors without
+// bfloat16 instructions libtorch refuses mkldnn_matmul in both types, and oneDNN refuses bfloat16;
+// the conditions change from version to version, so both are probed once.
 struct OneDnn {
   bool multiplies[2], adds_bias[2];
 
@@ -136,8 +139,8 @@ struct OneDnn {
 
 bool is_bfloat16(const Tensor& tensor) { return tensor.scalar_type() == at::kBFloat16; }
 
-// out = a · b, matrices or equally many of them. oneDNN takes contiguous ones and those transposed as they are, and
-// copies any others first.
+// out = a · b, for matrices or batches of them. oneDNN reads contiguous and transposed ones in
+// place and copies any others first.
 void multiply(const Tensor& a, const Tensor& b, Tensor& out) {
 #if HAS_ONEDNN
   if (out.numel() > 0 && OneDnn::get().multiplies[is_bfloat16(out)]) return onednn_multiply(a, b, out);
@@ -145,7 +148,7 @@ void multiply(const Tensor& a, const Tensor& b, Tensor& out) {
   at::matmul_out(out, a, b);
 }
 
-// x · weight + bias with x [rows, inputs] and weight [inputs, outputs], or GELU of that.
+// x · weight + bias with x [rows, inputs] and weight [inputs, outputs], or its GELU.
 Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias, bool gelu) {
 #if HAS_ONEDNN
   if (x.numel() > 0 && OneDnn::get().adds_bias[is_bfloat16(x)]) return onednn_affine(x, weight, bias, gelu);
@@ -156,15 +159,16 @@ Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias, bool ge
 
 // ---- Heads -----------------------------------------------------------------------------------------------
 
-// A few heads of one row of a batch. Products of all of them are one call, and their scores stay in the cache.
+// A few heads of one row of a batch: few enough that their scores stay in the cache, multiplied in
+// one call.
 struct Heads {
   int64_t row, first, count;
 };
 
-// About what a core's own cache has room for.
+// About the size of a core's own cache.
 constexpr int64_t CACHED_BYTES = 1 << 20;
 
-// Calls body for every few heads, on all threads.
+// Calls body for every group of heads, on all threads.
 template <typename Body>
 void for_heads(const Tensor& qkv, int64_t heads, Body body) {
   const int64_t batch = qkv.size(0), tokens = qkv.size(1);
@@ -180,11 +184,11 @@ void for_heads(const Tensor& qkv, int64_t heads, Body body) {
   });
 }
 
-// Where the values of one token and head are in part `part` of [batch, tokens, parts · hidden].
-struct Place {
+// Index of the first value of a token and head in part `part` of [batch, tokens, parts · hidden].
+struct Offset {
   int64_t tokens, width, size, start;
 
-  Place(const Tensor& x, int64_t parts, int64_t part, int64_t heads)
+  Offset(const Tensor& x, int64_t parts, int64_t part, int64_t heads)
       : tokens(x.size(1)), width(x.size(2)), size(width / parts / heads), start(part * (width / parts)) {}
 
   int64_t operator()(int64_t row, int64_t token, int64_t head) const {
@@ -192,43 +196,44 @@ struct Place {
   }
 };
 
-// A head's few values. A loop, since calling memcpy for so little takes longer than the copying.
+// Copies one head's values. A loop, since for so few a call of memcpy takes longer than the
+// copying.
 template <typename T>
 INLINE void copy(const T* from, T* to, int64_t size) {
 #pragma omp simd
   for (int64_t i = 0; i < size; i++) to[i] = from[i];
 }
 
-// Part `part` of those heads, [heads, tokens, size].
+// Copies part `part` of those heads out of x: [heads, tokens, size].
 template <typename T>
 Tensor gather(const Tensor& x, const Heads& heads, int64_t all, int64_t parts, int64_t part) {
-  const Place place(x, parts, part, all);
-  Tensor out = at::empty({heads.count, place.tokens, place.size}, x.options());
+  const Offset offset(x, parts, part, all);
+  Tensor out = at::empty({heads.count, offset.tokens, offset.size}, x.options());
   const T* from = data<T>(x);
   T* to = data<T>(out);
   for (int64_t head = heads.first; head < heads.first + heads.count; head++) {
-    for (int64_t token = 0; token < place.tokens; token++, to += place.size) {
-      copy(from + place(heads.row, token, head), to, place.size);
+    for (int64_t token = 0; token < offset.tokens; token++, to += offset.size) {
+      copy(from + offset(heads.row, token, head), to, offset.size);
     }
   }
   return out;
 }
 
-// The way back.
+// The inverse of `gather`: copies values into part `part` of those heads in x.
 template <typename T>
 void scatter(const Tensor& values, Tensor& x, const Heads& heads, int64_t all, int64_t parts, int64_t part) {
-  const Place place(x, parts, part, all);
+  const Offset offset(x, parts, part, all);
   const T* from = data<T>(values);
   T* to = data<T>(x);
   for (int64_t head = heads.first; head < heads.first + heads.count; head++) {
-    for (int64_t token = 0; token < place.tokens; token++, from += place.size) {
-      copy(from, to + place(heads.row, token, head), place.size);
+    for (int64_t token = 0; token < offset.tokens; token++, from += offset.size) {
+      copy(from, to + offset(heads.row, token, head), offset.size);
     }
   }
 }
 
-// Attention in tiles, if this processor has the instructions for it and heads of this size can be cut that way. Else
-// null.
+// Attention in tiles, if this processor has the instructions for it and the heads' size divides
+// into tiles; else null.
 template <typename T>
 const Tiles<T>* tiles_for(const Tensor& qkv, int64_t heads) {
   const Tiles<T>* tiles = nullptr;
@@ -242,18 +247,18 @@ const Tiles<T>* tiles_for(const Tensor& qkv, int64_t heads) {
       tiles = &avx2_tiles;
     }
   } else if (has_avx512 && __builtin_cpu_supports("avx512bf16") && !__builtin_cpu_supports("amx-bf16")) {
-    // With AMX, oneDNN's products have another unit to run on.
+    // With AMX, oneDNN's products run on a faster unit.
     tiles = &avx512_bfloat16_tiles;
   }
 #endif
-  return tiles && qkv.size(2) / 3 / heads % tiles->sizes == 0 ? tiles : nullptr;
+  return tiles && qkv.size(2) / 3 / heads % tiles->divisor == 0 ? tiles : nullptr;
 }
 
 // Calls body for every head of every row, on all threads, with scratch memory.
 template <typename T, typename Body>
 void for_tiled_heads(const Tiles<T>& tiles, const Tensor& qkv, const Tensor& mask, const Tensor& statistics,
                      int64_t heads, const Dropout& dropout, Body body) {
-  const Place queries(qkv, 3, 0, heads), keys(qkv, 3, 1, heads), values(qkv, 3, 2, heads);
+  const Offset queries(qkv, 3, 0, heads), keys(qkv, 3, 1, heads), values(qkv, 3, 2, heads);
   const int64_t tokens = queries.tokens;
   at::parallel_for(0, qkv.size(0) * heads, 1, [&](int64_t begin, int64_t end) {
     const Tensor scratch = at::empty({tiles.scratch(tokens, queries.size)}, at::kByte);
@@ -275,10 +280,10 @@ void for_tiled_heads(const Tiles<T>& tiles, const Tensor& qkv, const Tensor& mas
 template <typename T>
 void attend_in_tiles(const Tiles<T>& tiles, const Tensor& qkv, const Tensor& mask, int64_t heads,
                      const Dropout& dropout, Tensor& out, Tensor& statistics) {
-  const Place place(out, 1, 0, heads);
+  const Offset offset(out, 1, 0, heads);
   for_tiled_heads(tiles, qkv, mask, statistics, heads, dropout,
                   [&](const Head<T>& one, int64_t row, int64_t head, void* scratch) {
-                    tiles.attend(one, data<T>(out) + place(row, 0, head), scratch);
+                    tiles.attend(one, data<T>(out) + offset(row, 0, head), scratch);
                   });
 }
 
@@ -286,19 +291,19 @@ template <typename T>
 void attend_in_tiles_backward(const Tiles<T>& tiles, const Tensor& gradient, const Tensor& qkv, const Tensor& mask,
                               const Tensor& out, const Tensor& statistics, int64_t heads, const Dropout& dropout,
                               Tensor& d_qkv) {
-  const Place place(out, 1, 0, heads);
+  const Offset offset(out, 1, 0, heads);
   for_tiled_heads(tiles, qkv, mask, statistics, heads, dropout,
                   [&](const Head<T>& one, int64_t row, int64_t head, void* scratch) {
-                    const int64_t at = place(row, 0, head);
+                    const int64_t at = offset(row, 0, head);
                     const auto part = [&](int64_t index) {
-                      return data<T>(d_qkv) + Place(d_qkv, 3, index, heads)(row, 0, head);
+                      return data<T>(d_qkv) + Offset(d_qkv, 3, index, heads)(row, 0, head);
                     };
                     tiles.attend_backward(one, data<T>(out) + at, data<T>(gradient) + at, part(0), part(1),
                                           part(2), scratch);
                   });
 }
 
-// The same through oneDNN's products.
+// Attention through oneDNN's products, where there are no tiles for it.
 template <typename T>
 void attend_by_products(const Tensor& qkv, const Tensor& mask, int64_t heads, const Dropout& dropout, Tensor& out,
                         Tensor& statistics) {
@@ -356,20 +361,20 @@ extern "C" {
 
 void spanwise_free(char* message) { free(message); }
 
-// A seed for one dropout, drawn from the generator that seeds everything else.
-int64_t spanwise_draw_seed() {
+// Samples a seed for one dropout from the generator that all of libtorch uses.
+int64_t spanwise_random_seed() {
   auto generator = at::detail::getDefaultCPUGenerator();
   std::lock_guard<std::mutex> lock(generator.mutex());
   return static_cast<int64_t>(at::check_generator<at::CPUGeneratorImpl>(generator)->random64());
 }
 
-// x · weight + bias, or GELU of that. x: [rows, inputs], weight: [inputs, outputs], all of one type.
+// x · weight + bias, or its GELU. x: [rows, inputs], weight: [inputs, outputs], all of one type.
 const char* spanwise_linear(const Tensor* x, const Tensor* weight, const Tensor* bias, int gelu,
                             Tensor** outputs) {
   return guarded([&] { outputs[0] = new Tensor(affine(*x, *weight, *bias, gelu)); });
 }
 
-// Gradients of x, weight and bias; the last in f32, since its sum over all tokens is long.
+// Gradients of x, weight and bias; the bias's in f32, since it is a long sum over all tokens.
 const char* spanwise_linear_backward(const Tensor* gradient, const Tensor* x, const Tensor* weight,
                                      Tensor** outputs) {
   return guarded([&] {
@@ -383,10 +388,11 @@ const char* spanwise_linear_backward(const Tensor* gradient, const Tensor* x, co
   });
 }
 
-// out = layer_norm(residual + dropout(x)) over the last dimension. `residual` may be null. x: f32 or
-// bfloat16, all else f32. Outputs: out, residual + dropout(x), and mean and inverse deviation of every row.
-const char* spanwise_norm(const Tensor* x, const Tensor* residual, const Tensor* gamma, const Tensor* beta,
-                          double epsilon, double probability, int64_t seed, Tensor** outputs) {
+// out = layer_norm(residual + dropout(x)) over the last dimension. `residual` may be null. x: f32
+// or bfloat16, all else f32. Outputs: out, residual + dropout(x), and mean and inverse deviation of
+// every row.
+const char* spanwise_layer_norm(const Tensor* x, const Tensor* residual, const Tensor* gamma, const Tensor* beta,
+                                double epsilon, double probability, int64_t seed, Tensor** outputs) {
   return guarded([&] {
     const Tensor in = x->contiguous();
     const Tensor added = residual ? residual->contiguous() : Tensor();
@@ -401,10 +407,10 @@ const char* spanwise_norm(const Tensor* x, const Tensor* residual, const Tensor*
       at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; row++) {
           const int64_t at = row * width;
-          norm_row(data<T>(in) + at, added.defined() ? data<float>(added) + at : zeros.data(),
-                   data<float>(*gamma), data<float>(*beta), data<float>(sum) + at, data<float>(out) + at,
-                   data<float>(statistics) + 2 * row, width, static_cast<uint32_t>(at), dropout,
-                   static_cast<float>(epsilon));
+          layer_norm_row(data<T>(in) + at, added.defined() ? data<float>(added) + at : zeros.data(),
+                         data<float>(*gamma), data<float>(*beta), data<float>(sum) + at, data<float>(out) + at,
+                         data<float>(statistics) + 2 * row, width, static_cast<uint32_t>(at), dropout,
+                         static_cast<float>(epsilon));
         }
       });
     });
@@ -414,10 +420,11 @@ const char* spanwise_norm(const Tensor* x, const Tensor* residual, const Tensor*
   });
 }
 
-// Gradients of x (of the type of `like`), residual (null where `has_residual` is false), gamma and beta.
-const char* spanwise_norm_backward(const Tensor* gradient, const Tensor* sum, const Tensor* statistics,
-                                   const Tensor* gamma, int bfloat16, int has_residual, double probability,
-                                   int64_t seed, Tensor** outputs) {
+// Gradients of x (in bfloat16 if `bfloat16`, else f32), residual (null unless `has_residual`),
+// gamma and beta.
+const char* spanwise_layer_norm_backward(const Tensor* gradient, const Tensor* sum, const Tensor* statistics,
+                                         const Tensor* gamma, int bfloat16, int has_residual, double probability,
+                                         int64_t seed, Tensor** outputs) {
   return guarded([&] {
     const Tensor incoming = gradient->contiguous();
     const int64_t width = sum->size(-1), rows = sum->numel() / std::max<int64_t>(width, 1);
@@ -433,10 +440,10 @@ const char* spanwise_norm_backward(const Tensor* gradient, const Tensor* sum, co
         float* sums = data<float>(partial) + at::get_thread_num() * 2 * width;
         for (int64_t row = begin; row < end; row++) {
           const int64_t at = row * width;
-          norm_row_backward(data<float>(incoming) + at, data<float>(*sum) + at, data<float>(*gamma),
-                            data<float>(*statistics) + 2 * row,
-                            has_residual ? data<float>(d_residual) + at : unused.data(), data<T>(d_x) + at, sums,
-                            sums + width, width, static_cast<uint32_t>(at), dropout);
+          layer_norm_row_backward(data<float>(incoming) + at, data<float>(*sum) + at, data<float>(*gamma),
+                                  data<float>(*statistics) + 2 * row,
+                                  has_residual ? data<float>(d_residual) + at : unused.data(), data<T>(d_x) + at,
+                                  sums, sums + width, width, static_cast<uint32_t>(at), dropout);
         }
       });
     });
@@ -448,7 +455,8 @@ const char* spanwise_norm_backward(const Tensor* gradient, const Tensor* sum, co
   });
 }
 
-// x with elements dropped and the others scaled up; its own gradient too, given the gradient.
+// x with elements zeroed and the others scaled up. Given the result's gradient as x, the gradient
+// of the input.
 const char* spanwise_dropout(const Tensor* x, double probability, int64_t seed, Tensor** outputs) {
   return guarded([&] {
     const Tensor in = x->contiguous();
@@ -466,13 +474,14 @@ const char* spanwise_dropout(const Tensor* x, double probability, int64_t seed, 
   });
 }
 
-// Scaled dot-product attention with dropout of the weights. The scores of a head or a few stay in the cache, and of
-// all heads only what every softmax divides by is kept. (FlashAttention, Dao et al., 2022, with a query's keys in one
-// block.)
+// Scaled dot-product attention with dropout of the weights. The scores of a few heads at a time
+// stay in the cache; for the backward pass every softmax keeps its statistics alone, as in
+// FlashAttention (Dao et al., 2022, arXiv:2205.14135) with all keys of a query in one block.
 //
-// qkv: queries, keys and values side by side, [batch, tokens, 3 · hidden], f32 or bfloat16; mask: [batch,
-// tokens], f32, added to the scores. Outputs: the attended values, [batch, tokens, hidden], and the largest
-// score and the inverse of the denominator of every softmax, [batch · heads, tokens, 2], for the way back only.
+// qkv: queries, keys and values side by side, [batch, tokens, 3 · hidden], f32 or bfloat16; mask:
+// [batch, tokens], f32, added to the scores. Outputs: the attended values, [batch, tokens, hidden],
+// and the largest score and the inverse of the denominator of every softmax, [batch · heads,
+// tokens, 2], for the backward pass.
 const char* spanwise_attention(const Tensor* qkv, const Tensor* mask, int64_t heads, double probability,
                                int64_t seed, Tensor** outputs) {
   return guarded([&] {
@@ -513,8 +522,8 @@ const char* spanwise_attention_backward(const Tensor* gradient, const Tensor* qk
   });
 }
 
-// The global L2 norm of `count` tensors, on any device.
-const char* spanwise_norm_of_all(Tensor** tensors, int64_t count, Tensor** outputs) {
+// The L2 norm of `count` tensors together, on any device.
+const char* spanwise_global_norm(Tensor** tensors, int64_t count, Tensor** outputs) {
   return guarded([&] {
     std::vector<Tensor> all;
     for (int64_t i = 0; i < count; i++) all.push_back(*tensors[i]);
@@ -522,8 +531,8 @@ const char* spanwise_norm_of_all(Tensor** tensors, int64_t count, Tensor** outpu
   });
 }
 
-// One step of AdamW (Loshchilov & Hutter, 2019) on `count` parameters at once, in place, on any device.
-// Gradients are divided by `divisor`, one element, first.
+// One step of AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101) on `count` parameters at once, in
+// place, on any device. Gradients are divided by `divisor`, one element, first.
 const char* spanwise_adamw(Tensor** parameters, Tensor** gradients, Tensor** first_moments,
                            Tensor** second_moments, int64_t count, int64_t step, double learning_rate,
                            double beta_1, double beta_2, double weight_decay, double epsilon,

@@ -1,10 +1,11 @@
-// Compiled once for every set of instructions: nothing here may run before `tiles_for` of kernels.cpp has found that
-// the processor has them. For the same reason no inline function of a library is used: the linker might hand this
-// file's version to everyone.
+// Compiled once for every set of instructions: nothing here may run before `tiles_for` of
+// kernels.cpp has found that the processor has them. For the same reason no inline function of a
+// library is used: the linker might use this file's version everywhere.
 //
-// oneDNN's products write scores to memory, where another loop picks them up. Here a tile of scores is finished in
-// registers; with heads as narrow as BERT's that takes two thirds of the time.
-// (FlashAttention, Dao et al., 2022, with a query's keys in one block: they fit a core's own cache.)
+// oneDNN's products write scores to memory, where another loop reads them. Here a tile of scores is
+// finished in registers; with heads as narrow as BERT's that takes two thirds of the time. The
+// algorithm is FlashAttention (Dao et al., 2022, arXiv:2205.14135) with all keys of a query in one
+// block: they fit a core's own cache.
 
 #include "tiled_attention.h"
 
@@ -13,12 +14,13 @@
 namespace spanwise {
 namespace {
 
-// What a tile of a product has: with two vectors of columns, half of the registers are sums; the others hold what
-// they are made of.
+// Size of a tile of a product: with two vectors of columns, half of the registers hold sums, the
+// others operands.
 constexpr int64_t ROWS = LANES / 2, COLUMNS = 2 * LANES;
 
-// Products are sums over packs: one number in f32, two neighbours in bfloat16, which the processor multiplies and adds
-// up at once. `pack_rows` makes packs across as many rows, `width` long, one below the other.
+// Products are sums over packs: one number in f32, two neighbours in bfloat16, which the processor
+// multiplies and adds at once. `pack_rows` builds packs from `packed` rows of length `width`, one
+// number from each.
 struct F32 {
   using Element = float;
   using Pack = float;
@@ -56,8 +58,8 @@ struct Bfloat16 {
 };
 #endif
 
-// A tile of a · b. a: ROWS rows, `row` packs from one to the next, `step` from pack to pack; b: `width` packs from row
-// to row; `count` packs are summed over.
+// A tile of a · b. a: ROWS rows, `row` packs from one to the next, `step` from pack to pack; b:
+// `width` packs from row to row; `count` packs are summed over.
 template <typename F>
 INLINE void multiply(const typename F::Pack* a, int64_t row, int64_t step, const typename F::Pack* b, int64_t width,
                      int64_t count, Floats (&sums)[ROWS][2]) {
@@ -82,9 +84,9 @@ INLINE Floats power_of_two(Floats x) {
   return times_power(power_of_fraction(x - whole), whole);
 }
 
-// 0 for dropped weights, what the others are scaled by for kept ones.
+// 0 for dropped weights, the scale for kept ones.
 INLINE Floats keep(const Dropout& dropout, Integers index) {
-  return where_at_least(draw(dropout, index), dropout.threshold, all(dropout.scale));
+  return where_at_least(random_bits(dropout, index), dropout.threshold, all(dropout.scale));
 }
 
 INLINE int64_t rounded_up(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
@@ -101,7 +103,7 @@ struct Scratch {
   }
 };
 
-// A head's values of all tokens, in the arrangements that products read them in. Tokens are padded with zeros to
+// A head's values of all tokens, in the layouts that products read. Tokens are padded with zeros to
 // whole tiles.
 template <typename F>
 struct Matrix {
@@ -120,11 +122,11 @@ struct Matrix {
     }
   }
 
-  // Rows from `first`, as packs of neighbouring values: what stands on the left of a sum over `size`.
+  // Rows from `first`, as packs of neighbouring values: the left operand of a sum over `size`.
   const Pack* left(int64_t first) const { return reinterpret_cast<const Pack*>(rows + first * size); }
   int64_t packs() const { return size / F::packed; }
 
-  // [packs, padded]: what stands on the right of a sum over `size`.
+  // [packs, padded]: the right operand of a sum over `size`.
   const Pack* across(Scratch& scratch) const {
     Pack* to = scratch.take<Pack>(padded * packs());
     const Pack* from = left(0);
@@ -134,7 +136,7 @@ struct Matrix {
     return to;
   }
 
-  // [padded / packed, size]: what stands on the right of a sum over tokens.
+  // [padded / packed, size]: the right operand of a sum over tokens.
   const Pack* down(Scratch& scratch) const {
     Pack* to = scratch.take<Pack>(padded / F::packed * size);
     for (int64_t row = 0; row < padded; row += F::packed) {
@@ -153,7 +155,7 @@ struct Attention {
   Scratch scratch;
   int64_t tokens, size, padded;
   float scale;
-  const float* mask; // [padded], base 2; padding never counts
+  const float* mask; // [padded], base 2; -∞ for the padding of tiles
 
   Attention(const Head<T>& head, void* memory)
       : head(head), scratch{static_cast<char*>(memory)}, tokens(head.tokens), size(head.size),
@@ -165,16 +167,17 @@ struct Attention {
 
   Matrix<F> matrix(const T* from, int64_t stride) { return Matrix<F>(from, stride, tokens, size, scratch); }
 
-  // left · right, ROWS rows that sum over tokens, each times its factor, to rows from `first` of `to`.
+  // Writes left · right, ROWS rows that are sums over tokens, each times its factor, to the rows of
+  // `to` from `first`.
   INLINE void write(const Pack* left, int64_t row, int64_t step, const Pack* right, int64_t count, const float* factors,
                     T* to, int64_t stride, int64_t first) const {
     for (int64_t column = 0; column < size; column += COLUMNS) {
       Floats sums[ROWS][2];
       multiply<F>(left, row, step, right + column, size, count, sums);
       for (int64_t r = 0; r < ROWS && first + r < tokens; r++) {
-        T* place = to + (first + r) * stride + column;
-        F::narrow(place, sums[r][0] * factors[r]);
-        F::narrow(place + LANES, sums[r][1] * factors[r]);
+        T* target = to + (first + r) * stride + column;
+        F::narrow(target, sums[r][0] * factors[r]);
+        F::narrow(target + LANES, sums[r][1] * factors[r]);
       }
     }
   }
@@ -237,7 +240,7 @@ struct Attention {
     const Pack *queries_down = queries.down(scratch), *keys_down = keys.down(scratch);
     const Pack* incoming_down = incoming.down(scratch);
 
-    // Of every query; padding has weights of zero.
+    // Statistics of every query; those of padding yield weights of zero.
     float *largest = scratch.take<float>(padded), *inverse = scratch.take<float>(padded);
     float* delta = scratch.take<float>(padded);
     for (int64_t query = 0; query < padded; query++) {
@@ -251,9 +254,9 @@ struct Attention {
       delta[query] = sum_of(sum);
     }
 
-    // Keys are rows here and queries columns, so that sums over queries find their operands lying right. The
-    // gradients of all scores are kept for the sum over keys, in packs of keys; rows are kept from falling into the
-    // same lines of the cache.
+    // Keys are rows here and queries are columns, which is the layout that sums over queries read.
+    // The gradients of all scores are kept for the sum over keys, in packs of keys; LANES more per
+    // row keep rows off the same cache lines.
     const int64_t width = padded + LANES, packs = padded / F::packed;
     Pack* all_d_scores = scratch.take<Pack>(packs * width);
     T *weights = scratch.take<T>(ROWS * padded), *d_scores = scratch.take<T>(ROWS * padded);
@@ -309,7 +312,8 @@ struct Attention {
 
 // Bytes of scratch memory, aligned to 64, that a head needs.
 int64_t scratch(int64_t tokens, int64_t size) {
-  // The backward pass in f32 takes the most: nine arrangements of heads, the scores' gradients, a few rows.
+  // The backward pass in f32 needs the most: nine layouts of heads, the scores' gradients, a few
+  // rows.
   const int64_t padded = rounded_up(tokens, COLUMNS);
   return sizeof(float) * (9 * padded * size + padded * (padded + LANES) + (2 * ROWS + 4) * padded + ROWS * COLUMNS) +
          20 * 64;

@@ -1,5 +1,5 @@
-// Scaled dot-product attention of one head at a time, tiled for registers, on processors with AVX-512 or
-// AVX2.
+// Scaled dot-product attention of one head at a time, in tiles that fit the registers of AVX-512
+// and AVX2.
 
 #pragma once
 
@@ -9,23 +9,23 @@
 
 namespace spanwise {
 
-// One head of one row of a batch. `T`: float, or uint16_t, the bits of a bfloat16. A head's values of one token are
-// `size` in a row; from token to token it is `stride` elements in queries, keys, values and their gradients, and
-// `out_stride` in the result and its gradient.
+// One head of one row of a batch. `T` is float, or uint16_t for the bits of a bfloat16. A token has
+// `size` values, one after the other; the next token's begin `stride` elements later in queries,
+// keys, values and their gradients, and `out_stride` elements later in the result and its gradient.
 template <typename T>
 struct Head {
   int64_t tokens, size, stride, out_stride;
   const T *queries, *keys, *values;
   const float* mask;    // [tokens], added to the scores of a key
-  float* statistics;    // [tokens, 2]: of every softmax the largest logit, base 2, and the denominator's inverse
-  uint32_t first_query; // index of the first query among those of all rows and heads
+  float* statistics;    // [tokens, 2]: every softmax's largest logit, base 2, and its denominator's inverse
+  uint32_t first_query; // index of the first query among the queries of all rows and heads
   Dropout dropout;
 };
 
-// What is computed with one set of instructions.
+// Attention with one set of instructions.
 template <typename T>
 struct Tiles {
-  int64_t sizes; // of heads, of which this has to be a divisor
+  int64_t divisor; // must divide the size of a head
 
   // Bytes of scratch memory, aligned to 64, that a head needs.
   int64_t (*scratch)(int64_t tokens, int64_t size);
