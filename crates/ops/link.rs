@@ -1,10 +1,11 @@
-//! Tells the linker where libtorch lies, so that programs and tests start without environment variables.
+//! Tells the linker where libtorch lies, so that programs and tests start without environment
+//! variables.
 //! Link arguments do not pass from a library's build script to another package's programs, so every
 //! package with programs or tests on libtorch names this file as its own build script.
 
 use std::path::{Path, PathBuf};
 
-pub fn main() {
+pub(crate) fn main() {
     println!("cargo::rerun-if-changed=../ops/link.rs");
     let Some(directory) = libtorch() else { return };
     let shown = directory.display();
@@ -18,7 +19,7 @@ pub fn main() {
 }
 
 /// libtorch's `lib` folder, as torch-sys found it; `None` without the feature `tch`.
-pub fn libtorch() -> Option<PathBuf> {
+pub(crate) fn libtorch() -> Option<PathBuf> {
     // Set by torch-sys, a direct dependency under the feature.
     Some(std::env::var_os("DEP_TCH_LIBTORCH_LIB")?.into())
 }

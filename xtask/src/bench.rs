@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
+use spanwise_artifact::settings::Precision;
 use spanwise_artifact::{UserError, jsonl};
 
 use spanwise_runner::links::relink;
@@ -50,7 +51,7 @@ const LENGTH: &str = "384";
 struct Case {
     name: String,
     checkpoint: PathBuf,
-    bf16: bool,
+    precision: Precision,
 }
 
 /// How both sides are started.
@@ -113,13 +114,13 @@ impl Sides {
         let mut columns: [Vec<f64>; 4] = Default::default();
         for _ in 0..bench.rounds {
             let mut command = Command::new(&self.ours);
-            command.args(["--precision", if case.bf16 { "bf16" } else { "fp32" }]);
+            command.args(["--precision", &case.precision.to_string()]);
             let Some(ours) = measure(&mut command, case)? else {
                 return Ok(None);
             };
             let mut command = Command::new(&self.python);
             command.arg(&self.peer).arg("speed");
-            if case.bf16 {
+            if case.precision == Precision::Bf16 {
                 command.arg("--bf16");
             }
             if bench.compile {
@@ -180,12 +181,11 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
             if let Some(weights) = &weights {
                 relink(weights, &checkpoint.join("model.safetensors"))?;
             }
-            for bf16 in [false, true] {
-                let format = if bf16 { "bf16" } else { "f32" };
+            for precision in [Precision::Fp32, Precision::Bf16] {
                 cases.push(Case {
-                    name: format!("{name}, {format}, attention dropout {dropout}"),
+                    name: format!("{name}, {precision}, attention dropout {dropout}"),
                     checkpoint: checkpoint.clone(),
-                    bf16,
+                    precision,
                 });
             }
         }
