@@ -1,22 +1,9 @@
 //! Scores of one question → its ranked answers.
 
-use serde::Serialize;
 use spanwise_artifact::Characters;
+use spanwise_artifact::answers::Candidate;
 use spanwise_artifact::scores::{ScoresView, Span};
 use spanwise_artifact::settings::{AnswersSettings, Decoding};
-
-/// One candidate of a question.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Candidate {
-    /// The substring of the paragraph.
-    pub text: String,
-    /// Its first character.
-    pub start: usize,
-    /// One past its last character.
-    pub end: usize,
-    /// Start score plus end score; `null` for a fallback without any.
-    pub score: Option<f32>,
-}
 
 /// A question's candidates, best first; the first is the answer. `ranked`: spans that the ensemble has ranked by more
 /// than their scores, which joint decoding then follows.

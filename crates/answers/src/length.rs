@@ -1,13 +1,12 @@
 //! How long an answer may be: weak models run on behind the answer, and a limit makes them stop.
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-use serde::Serialize;
+use spanwise_artifact::answers::{Effect, FittedLength};
 use spanwise_artifact::scores::{ScoresView, Span};
 use spanwise_artifact::settings::{AnswersSettings, LengthLimit};
 
 use crate::decode::decode;
 use crate::metrics::task_exact_match;
-use crate::rules::Effect;
 
 /// A question to fit the limit on.
 #[derive(Debug, Clone, Copy)]
@@ -20,18 +19,6 @@ pub struct Known<'a> {
     pub paragraph: &'a str,
     /// The right answer.
     pub reference: &'a str,
-}
-
-/// A fitted limit and what it does to answers with a known reference.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct FittedLength {
-    /// The limit.
-    pub characters: usize,
-    /// Exact match gained on parts of dev by limits that are fitted on the others: what to expect elsewhere.
-    pub held_out_gain: f64,
-    /// Of the limit, in place of the longest that is tried. It is applied unless it loses on the parts held out.
-    #[serde(flatten)]
-    pub effect: Effect,
 }
 
 /// Parts of the questions that are held out in turn.

@@ -6,35 +6,23 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use serde::Serialize;
-use spanwise_answers::decode::{Candidate, decode};
+use spanwise_answers::decode::decode;
 use spanwise_answers::length::{self, Limit};
-use spanwise_answers::metrics::{Marks, Metrics};
-use spanwise_answers::report::{Case, Measures, Report};
-use spanwise_answers::rules::{self, Effect, Rule};
+use spanwise_answers::metrics;
+use spanwise_answers::report::{Case, Report};
+use spanwise_answers::rules::{self, Repair};
+use spanwise_artifact::answers::{
+    self, AnswerRecord, Candidate, Effect, REPORT_FILE, SUBMISSION_FILE, SplitMetrics,
+};
+use spanwise_artifact::ensemble;
 use spanwise_artifact::questions::Questions;
-use spanwise_artifact::scores::{ScoreFile, Span, candidates_file};
-use spanwise_artifact::settings::{AnswersSettings, LengthLimit};
-use spanwise_artifact::{Answer, Characters, Draft, Job, Split, Stage, jsonl};
+use spanwise_artifact::scores::{ScoreFile, Span};
+use spanwise_artifact::settings::{AnswersSettings, LengthLimit, Rule};
+use spanwise_artifact::{Answer, Characters, Draft, Job, Split, Stage};
 use spanwise_program as program;
 
 fn main() -> ExitCode {
     program::main(Stage::Answers, run)
-}
-
-/// A line of `answers.jsonl`.
-#[derive(Debug, Serialize)]
-struct Answered {
-    split: Split,
-    id: String,
-    question: String,
-    answer: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    references: Vec<String>,
-    /// Where there are references.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    marks: Option<Marks>,
-    candidates: Vec<Candidate>,
 }
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
@@ -63,23 +51,23 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         }
         decoded.repair(&applied);
         let answered = decoded.answered(split);
-        if answered.iter().any(|answered| answered.marks.is_some()) {
+        if answered.iter().any(|answered| answered.metrics.is_some()) {
             let marked = answered
                 .iter()
-                .map(|answered| (answered.answer.as_str(), answered.marks));
-            let measures = Measures {
-                metrics: Metrics::measure(marked),
+                .map(|answered| (answered.answer.as_str(), answered.metrics));
+            let measures = SplitMetrics {
                 max_answer_length: limit
                     .as_ref()
                     .map(|limit: &Limit| limit.fitted(&known, &settings)),
                 rules: effects,
+                ..metrics::of_split(marked)
             };
-            measured.insert(split.name(), measures);
+            measured.insert(split, measures);
         }
-        let measures = measured.get(split.name());
+        let measures = measured.get(&split);
         report.add(split, &decoded.cases(&answered), measures);
         if split == Split::Test {
-            write_submission(&draft.file("submission.csv"), &answered)?;
+            write_submission(&draft.file(SUBMISSION_FILE), &answered)?;
         }
         let empty = answered
             .iter()
@@ -93,32 +81,29 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         all.extend(answered);
     }
     for (split, measures) in &measured {
-        say(split, measures);
+        say(*split, measures);
     }
-    fs_err::write(draft.file("report.html"), report.render()?)?;
-    jsonl::write(&draft.file("answers.jsonl"), &all)?;
-    jsonl::write_document(&draft.file("metrics.json"), &measured)
+    fs_err::write(draft.file(REPORT_FILE), report.render()?)?;
+    answers::write(draft.path(), &all)?;
+    answers::write_metrics(draft.path(), &measured)
 }
 
-/// Says how good a split's answers are and what was done to them.
-fn say(split: &str, measures: &Measures) {
-    let Measures {
-        metrics,
-        max_answer_length,
-        rules,
-    } = measures;
+/// Logs how good a split's answers are and what was done to them.
+fn say(split: Split, metrics: &SplitMetrics) {
+    let split = split.name();
     tracing::info!(
-        "{split}: exact match {:.3} (standard error {:.3}), CMRC F1 {:.3}, on {} questions",
+        "{split}: task exact match {:.3} (standard error {:.3}), CMRC F1 {:.3}, on {} questions",
         metrics.task_exact_match,
         metrics.task_exact_match_standard_error,
         metrics.cmrc_f1,
         metrics.questions,
     );
-    let length = max_answer_length.iter().map(|fitted| {
+    let length = metrics.max_answer_length.iter().map(|fitted| {
         let name = format!("a limit of {} characters", fitted.characters);
         (name, &fitted.effect)
     });
-    let rules = rules
+    let rules = metrics
+        .rules
         .iter()
         .map(|(rule, effect)| (format!("{rule:?}"), effect));
     for (name, effect) in length.chain(rules).filter(|(_, effect)| effect.applied) {
@@ -150,11 +135,7 @@ impl ScoredSplit {
         let Some(scores) = ScoreFile::open(directory, split)? else {
             return Ok(None);
         };
-        let ranking = directory.join(candidates_file(split));
-        let ranked: Option<Vec<Vec<Span>>> = ranking
-            .exists()
-            .then(|| jsonl::read(&ranking)?.collect())
-            .transpose()?;
+        let ranked = ensemble::read_ranked_spans(directory, split)?;
         let count = questions.questions.len();
         let ranked_count = ranked.as_ref().map_or(count, Vec::len);
         ensure!(
@@ -249,7 +230,7 @@ impl<'a> DecodedSplit<'a> {
         paragraphs.map(|p| p.text.chars().collect()).collect()
     }
 
-    fn answered(&self, split: Split) -> Vec<Answered> {
+    fn answered(&self, split: Split) -> Vec<AnswerRecord> {
         let questions = self.questions.questions.iter();
         let answered = questions.zip(&self.candidates).zip(&self.answers).map(
             |((question, candidates), answer)| {
@@ -257,12 +238,12 @@ impl<'a> DecodedSplit<'a> {
                 let answer = paragraph.get(answer.clone()).unwrap_or_default();
                 let references = question.answers.iter().map(|answer| &*answer.text);
                 let references: Vec<&str> = references.collect();
-                Answered {
+                AnswerRecord {
                     split,
                     id: question.id.clone(),
                     question: question.text.clone(),
                     answer: answer.to_owned(),
-                    marks: Marks::of(answer, &references),
+                    metrics: metrics::of_answer(answer, &references),
                     references: references.into_iter().map(str::to_owned).collect(),
                     candidates: candidates.clone(),
                 }
@@ -272,7 +253,7 @@ impl<'a> DecodedSplit<'a> {
     }
 
     /// The questions as the report shows them; `answered` are their answers.
-    fn cases<'b>(&'b self, answered: &'b [Answered]) -> Vec<Case<'b>> {
+    fn cases<'b>(&'b self, answered: &'b [AnswerRecord]) -> Vec<Case<'b>> {
         let questions = self.questions.questions.iter();
         let cases =
             questions
@@ -285,14 +266,14 @@ impl<'a> DecodedSplit<'a> {
                     answer: answer.clone(),
                     reference: question.answers.first().map(Answer::range),
                     candidates: &answered.candidates,
-                    marks: answered.marks,
+                    marks: answered.metrics,
                 });
         cases.collect()
     }
 }
 
 /// `ID,Answer`, quoted where a field needs it.
-fn write_submission(path: &Path, answered: &[Answered]) -> Result<()> {
+fn write_submission(path: &Path, answered: &[AnswerRecord]) -> Result<()> {
     let mut writer = csv::Writer::from_path(path)?;
     writer.write_record(["ID", "Answer"])?;
     for answered in answered {

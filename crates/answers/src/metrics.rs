@@ -5,82 +5,48 @@
 //! 3. CMRC exact match and F1 (Cui et al., 2019): lower-cased, a list of punctuation deleted, best over
 //!    the references; F1 over the longest common substring
 
-use serde::Serialize;
+use spanwise_artifact::answers::{QuestionMetrics, SplitMetrics};
 
-/// What one answer is worth on every ruler, from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Marks {
-    /// The course's ruler.
-    pub task_exact_match: f64,
-    /// Exact string against any reference.
-    pub any_reference_exact_match: f64,
-    /// CMRC's exact match.
-    pub cmrc_exact_match: f64,
-    /// CMRC's F1.
-    pub cmrc_f1: f64,
+/// The scores of an answer with these references; `None` without any.
+pub fn of_answer(answer: &str, references: &[&str]) -> Option<QuestionMetrics> {
+    let first = references.first()?;
+    let best = |metric: fn(&str, &str) -> f64| {
+        let scores = references.iter().map(|reference| metric(answer, reference));
+        scores.fold(0.0, f64::max)
+    };
+    Some(QuestionMetrics {
+        task_exact_match: task_exact_match(answer, first),
+        any_reference_exact_match: best(|answer, reference| f64::from(answer == reference)),
+        cmrc_exact_match: best(cmrc_exact_match),
+        cmrc_f1: best(cmrc_f1),
+    })
 }
 
-impl Marks {
-    /// Of an answer with these references; `None` without any.
-    pub fn of(answer: &str, references: &[&str]) -> Option<Self> {
-        let first = references.first()?;
-        let best = |ruler: fn(&str, &str) -> f64| {
-            let marks = references.iter().map(|reference| ruler(answer, reference));
-            marks.fold(0.0, f64::max)
+/// The means over answers with their scores; those without a reference have none and do not count.
+pub fn of_split<'a>(
+    answers: impl IntoIterator<Item = (&'a str, Option<QuestionMetrics>)>,
+) -> SplitMetrics {
+    let mut sums = SplitMetrics::default();
+    for (answer, metrics) in answers {
+        let Some(metrics) = metrics else {
+            continue;
         };
-        Some(Self {
-            task_exact_match: task_exact_match(answer, first),
-            any_reference_exact_match: best(|answer, reference| f64::from(answer == reference)),
-            cmrc_exact_match: best(cmrc_exact_match),
-            cmrc_f1: best(cmrc_f1),
-        })
+        sums.questions += 1;
+        sums.empty += usize::from(answer.is_empty());
+        sums.task_exact_match += metrics.task_exact_match;
+        sums.any_reference_exact_match += metrics.any_reference_exact_match;
+        sums.cmrc_exact_match += metrics.cmrc_exact_match;
+        sums.cmrc_f1 += metrics.cmrc_f1;
     }
-}
-
-/// Measures of one labelled split; shares from 0 to 1.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Metrics {
-    /// Labelled questions.
-    pub questions: usize,
-    /// Empty answers among them.
-    pub empty: usize,
-    /// The course's ruler.
-    pub task_exact_match: f64,
-    /// Standard error of `task_exact_match`.
-    pub task_exact_match_standard_error: f64,
-    /// Exact string against any reference.
-    pub any_reference_exact_match: f64,
-    /// CMRC's exact match.
-    pub cmrc_exact_match: f64,
-    /// CMRC's F1.
-    pub cmrc_f1: f64,
-}
-
-impl Metrics {
-    /// Measures answers with their marks; those without a reference have none and do not count.
-    pub fn measure<'a>(answers: impl IntoIterator<Item = (&'a str, Option<Marks>)>) -> Self {
-        let mut sums = Metrics::default();
-        for (answer, marks) in answers {
-            let Some(marks) = marks else {
-                continue;
-            };
-            sums.questions += 1;
-            sums.empty += usize::from(answer.is_empty());
-            sums.task_exact_match += marks.task_exact_match;
-            sums.any_reference_exact_match += marks.any_reference_exact_match;
-            sums.cmrc_exact_match += marks.cmrc_exact_match;
-            sums.cmrc_f1 += marks.cmrc_f1;
-        }
-        let count = sums.questions.max(1) as f64;
-        let share = sums.task_exact_match / count;
-        Metrics {
-            task_exact_match: share,
-            task_exact_match_standard_error: (share * (1.0 - share) / count).sqrt(),
-            any_reference_exact_match: sums.any_reference_exact_match / count,
-            cmrc_exact_match: sums.cmrc_exact_match / count,
-            cmrc_f1: sums.cmrc_f1 / count,
-            ..sums
-        }
+    let count = sums.questions.max(1) as f64;
+    let share = sums.task_exact_match / count;
+    SplitMetrics {
+        task_exact_match: share,
+        task_exact_match_standard_error: (share * (1.0 - share) / count).sqrt(),
+        any_reference_exact_match: sums.any_reference_exact_match / count,
+        cmrc_exact_match: sums.cmrc_exact_match / count,
+        cmrc_f1: sums.cmrc_f1 / count,
+        ..sums
     }
 }
 
@@ -186,8 +152,8 @@ mod tests {
             ("", vec!["d"]),
             ("x", vec![]),
         ];
-        let marked = answers.map(|(answer, references)| (answer, Marks::of(answer, &references)));
-        let metrics = Metrics::measure(marked);
+        let marked = answers.map(|(answer, references)| (answer, of_answer(answer, &references)));
+        let metrics = of_split(marked);
         assert_eq!((metrics.questions, metrics.empty), (3, 1));
         assert!(
             (metrics.task_exact_match - 1.0 / 3.0).abs() < 1e-12,
@@ -195,7 +161,7 @@ mod tests {
         );
         assert!((metrics.any_reference_exact_match - 2.0 / 3.0).abs() < 1e-12);
         assert!((metrics.task_exact_match_standard_error - (2.0f64 / 27.0).sqrt()).abs() < 1e-12);
-        assert_eq!(Metrics::measure([]), Metrics::default());
+        assert_eq!(of_split([]), SplitMetrics::default());
     }
 
     proptest! {

@@ -1,7 +1,6 @@
 //! `report.html`: how good the answers are, where they go wrong, and what that looks like. One file that loads nothing
 //! else.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::{Context, Result};
@@ -9,12 +8,8 @@ use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
 use spanwise_artifact::Split;
+use spanwise_artifact::answers::{Candidate, QuestionMetrics, SplitMetrics};
 use spanwise_artifact::questions::in_sample;
-
-use crate::decode::Candidate;
-use crate::length::FittedLength;
-use crate::metrics::{Marks, Metrics};
-use crate::rules::{Effect, Rule};
 
 /// Wrong answers shown of a split; with more, these are spread evenly over it.
 const SHOWN: usize = 200;
@@ -40,20 +35,7 @@ pub struct Case<'a> {
     /// Best first, before repairs.
     pub candidates: &'a [Candidate],
     /// Where there is a reference.
-    pub marks: Option<Marks>,
-}
-
-/// What is measured on a labelled split, and what `metrics.json` says of it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Measures {
-    /// How good the answers are.
-    #[serde(flatten)]
-    pub metrics: Metrics,
-    /// How long answers may be, where that is fitted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_answer_length: Option<FittedLength>,
-    /// What the repairs do.
-    pub rules: BTreeMap<Rule, Effect>,
+    pub marks: Option<QuestionMetrics>,
 }
 
 /// The report, split by split.
@@ -73,7 +55,7 @@ struct SplitReport {
 
 #[derive(Debug, Serialize)]
 struct Measured {
-    measures: Measures,
+    measures: SplitMetrics,
     outcomes: Vec<Bar>,
     by_length: Vec<Bar>,
     by_certainty: Vec<Bar>,
@@ -130,7 +112,7 @@ impl Outcome {
         Outcome::Empty,
     ];
 
-    fn of(answer: &Range<usize>, reference: &Range<usize>, marks: Marks) -> Self {
+    fn of(answer: &Range<usize>, reference: &Range<usize>, marks: QuestionMetrics) -> Self {
         let holds = |outer: &Range<usize>, inner: &Range<usize>| {
             outer.start <= inner.start && inner.end <= outer.end
         };
@@ -170,7 +152,7 @@ struct Marked<'a> {
 
 impl Report {
     /// Adds a split, with what is measured on it where it is labelled.
-    pub fn add(&mut self, split: Split, cases: &[Case], measures: Option<&Measures>) {
+    pub fn add(&mut self, split: Split, cases: &[Case], measures: Option<&SplitMetrics>) {
         self.splits.push(SplitReport {
             name: split.name(),
             answers: cases.len(),
@@ -189,7 +171,7 @@ impl Report {
     }
 }
 
-fn measured(cases: &[Case], measures: Measures) -> Measured {
+fn measured(cases: &[Case], measures: SplitMetrics) -> Measured {
     let marked: Vec<Marked> = cases
         .iter()
         .filter_map(|case| {
@@ -341,12 +323,18 @@ fn excerpt(paragraph: &[char], answer: &Range<usize>, reference: &Range<usize>) 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use spanwise_artifact::answers::{Effect, FittedLength};
+    use spanwise_artifact::settings::Rule;
+
     use super::*;
+    use crate::metrics;
 
     const PARAGRAPH: &str = "李白是唐朝的詩人。<b>杜甫</b>也是";
 
-    fn marks(task_exact_match: f64) -> Marks {
-        Marks {
+    fn marks(task_exact_match: f64) -> QuestionMetrics {
+        QuestionMetrics {
             task_exact_match,
             any_reference_exact_match: task_exact_match,
             cmrc_exact_match: task_exact_match,
@@ -454,14 +442,14 @@ mod tests {
             changed: 7,
             ..Effect::default()
         };
-        let measures = Measures {
-            metrics: Metrics::measure(marked),
+        let measures = SplitMetrics {
             max_answer_length: Some(FittedLength {
                 characters: 17,
                 held_out_gain: 0.0,
                 effect,
             }),
             rules: BTreeMap::from(Rule::ALL.map(|rule| (rule, Effect::default()))),
+            ..metrics::of_split(marked)
         };
         let mut report = Report::default();
         report.add(Split::Dev, &cases, Some(&measures));

@@ -4,46 +4,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde::Serialize;
-use spanwise_artifact::settings::{RuleSettings, RuleSwitch};
+use spanwise_artifact::answers::Effect;
+use spanwise_artifact::settings::{Rule, RuleSettings, RuleSwitch};
 
 use crate::metrics::task_exact_match;
-
-/// A repair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rule {
-    /// Punctuation at either end goes.
-    Punctuation,
-    /// A bracket without its partner takes it in where it stands next to the answer, or goes where it stands at an end.
-    Brackets,
-    /// A title that fills its 《》 takes them in.
-    Titles,
-    /// A number takes in the unit behind it.
-    Units,
-}
-
-/// What a rule does to answers with a known reference.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Effect {
-    /// Whether it is applied.
-    pub applied: bool,
-    /// Answers it changes.
-    pub changed: usize,
-    /// Wrong ones it makes right.
-    pub fixed: usize,
-    /// Right ones it makes wrong.
-    pub broken: usize,
-}
-
-impl Effect {
-    /// Counts an answer: whether it changes, and whether it is right before and after.
-    pub fn count(&mut self, changes: bool, before: bool, after: bool) {
-        self.changed += usize::from(changes);
-        self.fixed += usize::from(!before && after);
-        self.broken += usize::from(before && !after);
-    }
-}
 
 const BRACKETS: [(char, char); 9] = [
     ('（', '）'),
@@ -65,21 +29,14 @@ const UNITS: [&str; 32] = [
     "天", "小時", "分鐘", "%",
 ];
 
-impl Rule {
-    /// All rules in the order they are applied.
-    pub const ALL: [Rule; 4] = [Rule::Punctuation, Rule::Brackets, Rule::Titles, Rule::Units];
-
-    fn switch(self, settings: &RuleSettings) -> RuleSwitch {
-        match self {
-            Rule::Punctuation => settings.punctuation,
-            Rule::Brackets => settings.brackets,
-            Rule::Titles => settings.titles,
-            Rule::Units => settings.units,
-        }
-    }
-
+/// Applying a rule.
+pub trait Repair {
     /// The repaired character range of an answer, which is never empty.
-    pub fn repair(self, paragraph: &[char], answer: Range<usize>) -> Range<usize> {
+    fn repair(self, paragraph: &[char], answer: Range<usize>) -> Range<usize>;
+}
+
+impl Repair for Rule {
+    fn repair(self, paragraph: &[char], answer: Range<usize>) -> Range<usize> {
         let repaired = match self {
             Rule::Punctuation => punctuation(paragraph, answer.clone()),
             Rule::Brackets => brackets(paragraph, answer.clone()),
@@ -192,7 +149,7 @@ pub fn fit(settings: &RuleSettings, mut known: Vec<Known>) -> BTreeMap<Rule, Eff
             effect.count(new != *answer, right(answer), right(&new));
             repaired.push(new);
         }
-        effect.applied = match rule.switch(settings) {
+        effect.applied = match settings.switch(rule) {
             RuleSwitch::Off => false,
             RuleSwitch::On => true,
             RuleSwitch::Fit => effect.fixed > effect.broken,

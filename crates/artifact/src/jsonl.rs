@@ -20,7 +20,7 @@ pub fn write<T: Serialize>(path: &Path, records: impl IntoIterator<Item = T>) ->
 }
 
 /// Reads `path` one record at a time.
-pub fn read<T: DeserializeOwned>(path: &Path) -> Result<impl Iterator<Item = Result<T>>> {
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<impl Iterator<Item = Result<T>> + use<T>> {
     let lines = BufReader::new(File::open(path)?).lines();
     let path = path.to_owned();
     Ok(lines.enumerate().map(move |(number, line)| {

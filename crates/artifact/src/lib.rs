@@ -5,14 +5,17 @@
 //! of them must agree on (a file layout, a setting, what a score means) is defined here once.
 //!
 //! - [`settings`]: every key a pipeline file may hold, its default and its bounds
-//! - [`questions`], [`windows`], [`scores`]: what passes between stages
+//! - [`questions`], [`windows`], [`scores`], [`ensemble`]: what passes between stages
+//! - [`answers`]: what a run ends with
 //! - [`manifest`], [`fingerprint`], [`draft`]: identity, staleness and atomic commit
 //! - [`job`]: what a stage program is started with
 
 #![warn(missing_docs)]
 
+pub mod answers;
 pub mod columns;
 pub mod draft;
+pub mod ensemble;
 pub mod error;
 pub mod fingerprint;
 pub mod job;

@@ -4,9 +4,6 @@
 //! after the other) and `offsets` (u32, where each question begins, and the total). A score is a raw
 //! logit, comparable across the windows of one question; a character no token starts (or ends) at has
 //! minus infinity. Questions stand in the order of the data artifact.
-//!
-//! Where spans are ranked by more than the sum of two scores, `<split>.candidates.jsonl` holds a list of
-//! [`Span`]s per question, best first.
 
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -57,11 +54,6 @@ pub struct ScoresView<'a> {
     pub start: &'a [f32],
     /// As [`Scores::end`].
     pub end: &'a [f32],
-}
-
-/// File name of a split's ranked spans.
-pub fn candidates_file(split: Split) -> String {
-    format!("{}.candidates.jsonl", split.name())
 }
 
 /// A candidate answer.

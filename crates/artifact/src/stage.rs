@@ -62,7 +62,7 @@ impl Stage {
     /// rebuilt and never misread.
     pub fn format_version(self) -> u32 {
         match self {
-            Stage::Windows => 2,
+            Stage::Windows | Stage::Ensemble => 2,
             _ => 1,
         }
     }

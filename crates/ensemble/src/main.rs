@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
+use spanwise_artifact::ensemble::write_ranked_spans;
 use spanwise_artifact::questions::{FOLDS_FILE, Questions};
-use spanwise_artifact::scores::{ScoreWriter, candidates_file};
+use spanwise_artifact::scores::ScoreWriter;
 use spanwise_artifact::settings::{EnsembleMethod, EnsembleSettings};
 use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
 use spanwise_ensemble::combine::{self, Members};
@@ -56,15 +57,16 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     }
     if let (Some(members), Some(dev)) = (&members, &dev) {
         let report = report::measure(members, dev, &settings, weights);
+        let scores = &report.task_exact_match;
         tracing::info!(
-            "dev exact match: members {:.3} on average, mean {:.3}, calibrated {:.3}, weighted {:.3}, vote {:.3}",
-            report.mean_member,
-            report.mean,
-            report.calibrated,
-            report.weighted,
-            report.vote,
+            "dev task exact match: members {:.3} on average, mean {:.3}, calibrated {:.3}, weighted {:.3}, vote {:.3}",
+            scores.mean_member,
+            scores.mean,
+            scores.calibrated,
+            scores.weighted,
+            scores.vote,
         );
-        jsonl::write_document(&draft.file("report.json"), &report)?;
+        report.write(draft.path())?;
     }
     Ok(())
 }
@@ -122,7 +124,7 @@ fn write(
     if settings.method == EnsembleMethod::Vote {
         let votes = |question| combine::votes(&members.get(question), settings.max_answer_length);
         let ranked = (0..members.questions()).map(votes);
-        jsonl::write(&draft.file(&candidates_file(split)), ranked)?;
+        write_ranked_spans(draft.path(), split, ranked)?;
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! What members and their combinations are worth on dev.
 
 use anyhow::{Context, Result};
-use serde::Serialize;
 use spanwise_artifact::Characters;
+use spanwise_artifact::ensemble::{EnsembleReport, EnsembleScores};
 use spanwise_artifact::questions::{Question, Questions};
 use spanwise_artifact::scores::{ScoresView, Span};
 use spanwise_artifact::settings::{EnsembleMethod, EnsembleSettings};
@@ -12,29 +12,6 @@ use crate::fit::{self, Known};
 
 /// Parts of dev: what is fitted is measured on the part it was not fitted on.
 const FOLDS: usize = 5;
-
-/// `report.json`. Shares of dev questions answered with exactly a reference answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
-    /// Dev questions.
-    pub questions: usize,
-    /// Of every member alone.
-    pub members: Vec<f64>,
-    /// Their mean.
-    pub mean_member: f64,
-    /// The mean of scores.
-    pub mean: f64,
-    /// The mean of calibrated scores; temperatures fitted on four fifths of dev, measured on the fifth.
-    pub calibrated: f64,
-    /// Fitted weights, measured likewise.
-    pub weighted: f64,
-    /// Majority vote.
-    pub vote: f64,
-    /// What the method in use gains over the mean member.
-    pub gain: f64,
-    /// What the members' scores are multiplied by, fitted on all of dev; none for a vote.
-    pub weights: Option<Vec<f64>>,
-}
 
 /// Every member's weight under `method`; `None` where it has no weights.
 pub fn weights(
@@ -74,7 +51,7 @@ pub fn measure(
     dev: &Questions,
     settings: &EnsembleSettings,
     weights: Option<Vec<f64>>,
-) -> Report {
+) -> EnsembleReport {
     let longest = settings.max_answer_length;
     let best = |scores: ScoresView| scores.best_spans(longest, 1).pop();
     let exact = |answer: &dyn Fn(usize) -> Option<Span>| {
@@ -85,8 +62,15 @@ pub fn measure(
             .filter(|(index, question)| {
                 let paragraph = Characters::new(dev.paragraph(question));
                 let answer = answer(*index).and_then(|span| paragraph.get(span.range()));
-                answer
-                    .is_some_and(|answer| question.answers.iter().any(|known| known.text == answer))
+                let equals = |answer: &str, reference: &str| {
+                    answer.replace(',', "") == reference.replace(',', "")
+                };
+                answer.is_some_and(|answer| {
+                    question
+                        .answers
+                        .iter()
+                        .any(|reference| equals(answer, &reference.text))
+                })
             });
         right.count() as f64 / dev.questions.len().max(1) as f64
     };
@@ -115,8 +99,7 @@ pub fn measure(
         .map(|member| exact(&|index| best(members.get(index)[member])))
         .collect();
     let mean_member = single.iter().sum::<f64>() / single.len() as f64;
-    let mut report = Report {
-        questions: dev.questions.len(),
+    let mut scores = EnsembleScores {
         members: single,
         mean_member,
         mean: combined(&|_| equal(members.count())),
@@ -124,14 +107,17 @@ pub fn measure(
         weighted: cross_validated(fit::weighted),
         vote: exact(&|index| votes(&members.get(index), longest).first().copied()),
         gain: 0.0,
-        weights,
     };
     let used = match settings.method {
-        EnsembleMethod::Mean => report.mean,
-        EnsembleMethod::Calibrated => report.calibrated,
-        EnsembleMethod::Weighted => report.weighted,
-        EnsembleMethod::Vote => report.vote,
+        EnsembleMethod::Mean => scores.mean,
+        EnsembleMethod::Calibrated => scores.calibrated,
+        EnsembleMethod::Weighted => scores.weighted,
+        EnsembleMethod::Vote => scores.vote,
     };
-    report.gain = used - mean_member;
-    report
+    scores.gain = used - mean_member;
+    EnsembleReport {
+        questions: dev.questions.len(),
+        task_exact_match: scores,
+        weights,
+    }
 }

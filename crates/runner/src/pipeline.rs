@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
-use spanwise_artifact::{Job, Manifest, Stage, UserError, jsonl};
+use spanwise_artifact::ensemble::EnsembleReport;
+use spanwise_artifact::{Job, Manifest, Stage, UserError, answers};
 
 use crate::links::relink;
 use crate::pipeline_file::{self, Pipeline};
@@ -288,27 +288,24 @@ pub fn build(pipeline: &Pipeline) -> Result<Programs> {
 /// Says how good the answers are and where to find more.
 fn say_results(plan: &Plan) -> Result<()> {
     let run = &plan.run;
-    let metrics: Value = jsonl::read_document(&run.join("metrics.json"))?;
+    let metrics = answers::read_metrics(run)?;
     let shown = |file: &str| workspace::display(&run.join(file));
     println!();
-    for (split, metrics) in metrics.as_object().into_iter().flatten() {
+    for (split, metrics) in &metrics {
         println!(
-            "{split:<12} exact match {:.3} ± {:.3}, CMRC F1 {:.3} ({} questions)",
-            metrics["task_exact_match"].as_f64().unwrap_or(f64::NAN),
-            metrics["task_exact_match_standard_error"]
-                .as_f64()
-                .unwrap_or(f64::NAN),
-            metrics["cmrc_f1"].as_f64().unwrap_or(f64::NAN),
-            metrics["questions"],
+            "{:<12} task exact match {:.3} ± {:.3}, CMRC F1 {:.3} ({} questions)",
+            split.name(),
+            metrics.task_exact_match,
+            metrics.task_exact_match_standard_error,
+            metrics.cmrc_f1,
+            metrics.questions,
         );
     }
-    let report = run.join("ensemble/report.json");
-    if report.exists() {
-        let report: Value = jsonl::read_document(&report)?;
+    if let Some(report) = EnsembleReport::read(&run.join("ensemble"))? {
+        let scores = report.task_exact_match;
         println!(
-            "members      exact match on dev {:.3} on average; together {:+.3}",
-            report["mean_member"].as_f64().unwrap_or(f64::NAN),
-            report["gain"].as_f64().unwrap_or(f64::NAN),
+            "members      task exact match on dev {:.3} on average; together {:+.3}",
+            scores.mean_member, scores.gain,
         );
     }
     if run.join("submission.csv").exists() {

@@ -67,6 +67,37 @@ pub struct RuleSettings {
     pub units: RuleSwitch,
 }
 
+/// A repair of an answer's ends. Rules are applied in the order of the variants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rule {
+    /// See [`RuleSettings::punctuation`].
+    Punctuation,
+    /// See [`RuleSettings::brackets`].
+    Brackets,
+    /// See [`RuleSettings::titles`].
+    Titles,
+    /// See [`RuleSettings::units`].
+    Units,
+}
+
+impl Rule {
+    /// All rules, in the order in which they are applied.
+    pub const ALL: [Rule; 4] = [Rule::Punctuation, Rule::Brackets, Rule::Titles, Rule::Units];
+}
+
+impl RuleSettings {
+    /// The switch of one rule.
+    pub fn switch(&self, rule: Rule) -> RuleSwitch {
+        match rule {
+            Rule::Punctuation => self.punctuation,
+            Rule::Brackets => self.brackets,
+            Rule::Titles => self.titles,
+            Rule::Units => self.units,
+        }
+    }
+}
+
 /// Whether a rule is applied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

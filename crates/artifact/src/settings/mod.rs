@@ -17,7 +17,7 @@ mod windows;
 
 use serde::{Deserialize, Serialize};
 
-pub use answers::{AnswersSettings, Decoding, Fit, LengthLimit, RuleSettings, RuleSwitch};
+pub use answers::{AnswersSettings, Decoding, Fit, LengthLimit, Rule, RuleSettings, RuleSwitch};
 pub use checkpoint::CheckpointSettings;
 pub use data::{DataSettings, Fold, OnBadRecord};
 pub use device::{Device, UnknownDevice};

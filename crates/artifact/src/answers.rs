@@ -1,0 +1,255 @@
+//! What the answers stage writes: every answer with its candidates, and what each split scores.
+//!
+//! - `answers.jsonl`: an [`AnswerRecord`] a line, dev before test, in the order of the data artifact
+//! - `metrics.json`: [`SplitMetrics`] by split, for the splits with reference answers
+//! - `submission.csv`: the columns `ID` and `Answer`, where there is a test split
+//! - `report.html`: a page for people
+//!
+//! A share or a score of one answer lies between 0 and 1. Each field is named after the metric's definition.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::jsonl;
+use crate::questions::Split;
+use crate::settings::Rule;
+
+/// File of the [`AnswerRecord`]s.
+pub const ANSWERS_FILE: &str = "answers.jsonl";
+
+/// File of the [`SplitMetrics`].
+pub const METRICS_FILE: &str = "metrics.json";
+
+/// File of the test split's answers in the layout that the course's grader reads.
+pub const SUBMISSION_FILE: &str = "submission.csv";
+
+/// File of the page that shows where answers go wrong.
+pub const REPORT_FILE: &str = "report.html";
+
+/// One answered question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnswerRecord {
+    /// The split that the question belongs to.
+    pub split: Split,
+    /// The question's id.
+    pub id: String,
+    /// The question's text.
+    pub question: String,
+    /// The answer, a substring of the paragraph; empty where the question is left unanswered.
+    pub answer: String,
+    /// The reference answers; empty where none is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
+    /// The answer's scores; `None` for a question without references.
+    #[serde(default, rename = "marks", skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<QuestionMetrics>,
+    /// The highest-scoring spans before repairs, best first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A candidate answer of a question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The substring of the paragraph.
+    pub text: String,
+    /// Index of its first character.
+    pub start: usize,
+    /// One past the index of its last character.
+    pub end: usize,
+    /// Start score plus end score, or the ensemble's ranking; `None` for a fallback that no score supports.
+    pub score: Option<f32>,
+}
+
+/// The scores of one answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct QuestionMetrics {
+    /// Equal to a reference after deleting ASCII commas on both sides.
+    pub task_exact_match: f64,
+    /// Equal to a reference, character by character.
+    pub any_reference_exact_match: f64,
+    /// CMRC 2018's exact match, best over the references.
+    pub cmrc_exact_match: f64,
+    /// CMRC 2018's F1, best over the references.
+    pub cmrc_f1: f64,
+}
+
+/// The means over one split's labelled questions, and what fitting did to its answers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SplitMetrics {
+    /// Number of labelled questions.
+    pub questions: usize,
+    /// Number of empty answers among them.
+    pub empty: usize,
+    /// Mean of [`QuestionMetrics::task_exact_match`].
+    pub task_exact_match: f64,
+    /// Standard error of [`Self::task_exact_match`].
+    pub task_exact_match_standard_error: f64,
+    /// Mean of [`QuestionMetrics::any_reference_exact_match`].
+    pub any_reference_exact_match: f64,
+    /// Mean of [`QuestionMetrics::cmrc_exact_match`].
+    pub cmrc_exact_match: f64,
+    /// Mean of [`QuestionMetrics::cmrc_f1`].
+    pub cmrc_f1: f64,
+    /// The longest answer that was fitted on dev; `None` where the pipeline file sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_answer_length: Option<FittedLength>,
+    /// The effect of every repair rule, in the order in which rules are applied.
+    pub rules: BTreeMap<Rule, Effect>,
+}
+
+/// A longest answer that was fitted on dev, and its effect on one split.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct FittedLength {
+    /// The longest answer, in characters.
+    pub characters: usize,
+    /// Task exact match gained on held-out parts of dev by limits that were fitted on the other parts.
+    pub held_out_gain: f64,
+    /// The effect compared with the longest limit that is tried. The limit is applied unless it loses on the
+    /// held-out parts.
+    #[serde(flatten)]
+    pub effect: Effect,
+}
+
+/// What a change to answers does to labelled questions, by the task's exact match.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effect {
+    /// Whether the change is applied to the answers.
+    pub applied: bool,
+    /// Number of answers that it changes.
+    pub changed: usize,
+    /// Number of wrong answers that it makes right.
+    pub fixed: usize,
+    /// Number of right answers that it makes wrong.
+    pub broken: usize,
+}
+
+impl Effect {
+    /// Counts one answer: whether it changes, and whether it is right before and after.
+    pub fn count(&mut self, changes: bool, right_before: bool, right_after: bool) {
+        self.changed += usize::from(changes);
+        self.fixed += usize::from(!right_before && right_after);
+        self.broken += usize::from(right_before && !right_after);
+    }
+}
+
+/// Reads the records of `answers.jsonl` in `directory`, one at a time.
+pub fn read(directory: &Path) -> Result<impl Iterator<Item = Result<AnswerRecord>> + use<>> {
+    jsonl::read(&directory.join(ANSWERS_FILE))
+}
+
+/// Writes `answers.jsonl` into `directory`.
+pub fn write<'a>(
+    directory: &Path,
+    records: impl IntoIterator<Item = &'a AnswerRecord>,
+) -> Result<()> {
+    jsonl::write(&directory.join(ANSWERS_FILE), records)
+}
+
+/// Reads `metrics.json` in `directory`: the metrics of every labelled split.
+pub fn read_metrics(directory: &Path) -> Result<BTreeMap<Split, SplitMetrics>> {
+    jsonl::read_document(&directory.join(METRICS_FILE))
+}
+
+/// Writes `metrics.json` into `directory`.
+pub fn write_metrics(directory: &Path, metrics: &BTreeMap<Split, SplitMetrics>) -> Result<()> {
+    jsonl::write_document(&directory.join(METRICS_FILE), metrics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> AnswerRecord {
+        AnswerRecord {
+            split: Split::Dev,
+            id: "7".to_owned(),
+            question: "誰?".to_owned(),
+            answer: "李白".to_owned(),
+            references: vec!["李白".to_owned()],
+            metrics: Some(QuestionMetrics {
+                task_exact_match: 1.0,
+                any_reference_exact_match: 1.0,
+                cmrc_exact_match: 1.0,
+                cmrc_f1: 1.0,
+            }),
+            candidates: vec![Candidate {
+                text: "李白".to_owned(),
+                start: 3,
+                end: 5,
+                score: Some(1.5),
+            }],
+        }
+    }
+
+    #[test]
+    fn answers_read_back_under_their_names_on_disk() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let unlabelled = AnswerRecord {
+            split: Split::Test,
+            references: Vec::new(),
+            metrics: None,
+            candidates: Vec::new(),
+            ..record()
+        };
+        let records = [record(), unlabelled];
+        write(directory.path(), &records)?;
+        let text = fs_err::read_to_string(directory.path().join(ANSWERS_FILE))?;
+        assert_eq!(
+            text.lines().collect::<Vec<_>>(),
+            [
+                concat!(
+                    r#"{"split":"dev","id":"7","question":"誰?","answer":"李白","references":["李白"],"#,
+                    r#""marks":{"task_exact_match":1.0,"any_reference_exact_match":1.0,"#,
+                    r#""cmrc_exact_match":1.0,"cmrc_f1":1.0},"#,
+                    r#""candidates":[{"text":"李白","start":3,"end":5,"score":1.5}]}"#
+                ),
+                r#"{"split":"test","id":"7","question":"誰?","answer":"李白","candidates":[]}"#,
+            ]
+        );
+        let found: Vec<AnswerRecord> = read(directory.path())?.collect::<Result<_>>()?;
+        assert_eq!(found, records);
+        Ok(())
+    }
+
+    #[test]
+    fn metrics_read_back_and_a_missing_field_is_an_error() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let effect = Effect {
+            applied: true,
+            changed: 3,
+            fixed: 2,
+            broken: 1,
+        };
+        let metrics = SplitMetrics {
+            questions: 4,
+            task_exact_match: 0.75,
+            max_answer_length: Some(FittedLength {
+                characters: 17,
+                held_out_gain: 0.25,
+                effect,
+            }),
+            rules: BTreeMap::from([(Rule::Titles, effect)]),
+            ..SplitMetrics::default()
+        };
+        let all = BTreeMap::from([(Split::Dev, metrics)]);
+        write_metrics(directory.path(), &all)?;
+        assert_eq!(read_metrics(directory.path())?, all);
+
+        let path = directory.path().join(METRICS_FILE);
+        let text = fs_err::read_to_string(&path)?;
+        for field in ["task_exact_match", "cmrc_f1", "held_out_gain", "fixed"] {
+            let renamed = text.replacen(&format!("\"{field}\""), "\"other\"", 1);
+            assert_ne!(renamed, text);
+            fs_err::write(&path, renamed)?;
+            let error = format!("{:#}", read_metrics(directory.path()).unwrap_err());
+            assert!(
+                error.contains(&format!("missing field `{field}`")),
+                "{error}"
+            );
+        }
+        Ok(())
+    }
+}
