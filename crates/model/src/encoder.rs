@@ -244,14 +244,27 @@ impl<'a> Maker<'a> {
 }
 
 impl Encoder {
-    /// What the last layer writes, `[batch, tokens, hidden]`, f32. Dropout is active on a device that
-    /// records gradients.
+    /// Returns what the last layer writes, `[batch, tokens, hidden]`, f32. Dropout is active on a
+    /// device that records gradients.
     pub fn forward(&self, batch: &Batch, precision: Precision) -> Tensor<3> {
-        self.passes()
-            .into_iter()
-            .fold(self.embed(batch, precision), |hidden, layer| {
-                layer.forward(hidden, &batch.mask, precision)
-            })
+        self.forward_in_blocks(batch, precision, |_| ())
+    }
+
+    /// As [`Encoder::forward`]; `before_block` is called with the index of every block before it is
+    /// computed: 0 for the embeddings, then 1 to [`Encoder::passes`] for the layers as they run.
+    pub fn forward_in_blocks(
+        &self,
+        batch: &Batch,
+        precision: Precision,
+        mut before_block: impl FnMut(usize),
+    ) -> Tensor<3> {
+        before_block(0);
+        let mut hidden = self.embed(batch, precision);
+        for pass in 0..self.passes() {
+            before_block(pass + 1);
+            hidden = self.layer(pass).forward(hidden, &batch.mask, precision);
+        }
+        hidden
     }
 
     /// What the first layer reads, `[batch, tokens, hidden]`, f32.
@@ -263,13 +276,19 @@ impl Encoder {
         }
     }
 
-    /// The layers in the order they run, a shared one as often as it does.
-    pub fn passes(&self) -> Vec<&Layer> {
-        let groups = self.layers.chunks(self.sharing.layers_per_group);
-        groups
-            .flat_map(|group| std::iter::repeat_n(group, self.sharing.passes))
-            .flatten()
-            .collect()
+    /// Returns how many times a layer runs: a shared one as often as it does.
+    pub fn passes(&self) -> usize {
+        self.layers.len() * self.sharing.passes
+    }
+
+    /// Returns the layer that runs as number `pass`, counted from 0.
+    pub fn layer(&self, pass: usize) -> &Layer {
+        let Sharing {
+            layers_per_group,
+            passes,
+        } = self.sharing;
+        let group = pass / (layers_per_group * passes);
+        &self.layers[group * layers_per_group + pass % layers_per_group]
     }
 }
 

@@ -9,7 +9,7 @@
 pub mod batch;
 pub mod config;
 pub mod encoder;
+pub mod job;
 pub mod memory;
-pub mod run;
 pub mod score;
 pub mod weights;

@@ -10,7 +10,7 @@ use spanwise_artifact::{Draft, Job, Stage};
 use spanwise_model::config::EncoderConfig;
 use spanwise_model::encoder::SpanModel;
 use spanwise_model::score::Scorer;
-use spanwise_model::{run, weights};
+use spanwise_model::{job, weights};
 use spanwise_program as program;
 use spanwise_program::progress::Progress;
 
@@ -20,16 +20,16 @@ fn main() -> ExitCode {
 
 fn predict(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: PredictSettings = job.settings()?;
-    let device = run::open_device(job)?;
+    let device = job::open_device(job)?;
     let directory = job.input("train")?;
-    let layout = run::read_layout(job, &EncoderConfig::read(&directory.join("config.json"))?)?;
+    let layout = job::read_layout(job, &EncoderConfig::read(&directory.join("config.json"))?)?;
     let (model, missing) = weights::load::<SpanModel>(directory, &device)?;
     anyhow::ensure!(missing.is_empty(), "the trained model has no span head");
     let scorer = Scorer {
         model: &model,
         device: &device,
         layout: &layout,
-        precision: run::precision(settings.precision.unwrap_or(Precision::Fp32), &device),
+        precision: job::precision(settings.precision.unwrap_or(Precision::Fp32), &device),
         tokens_per_pass: settings.batch_size * layout.max_length,
     };
     for split in settings.splits() {

@@ -9,9 +9,10 @@ use spanwise_artifact::windows::WindowFile;
 use spanwise_artifact::{Draft, Job, Stage};
 use spanwise_model::config::EncoderConfig;
 use spanwise_model::encoder::MaskedModel;
-use spanwise_model::{run, weights};
+use spanwise_model::{job, weights};
 use spanwise_pretrain::Run;
 use spanwise_program as program;
+use spanwise_training::checkpoint;
 use spanwise_training::log::TrainingLog;
 use spanwise_training::optimizer::OptimizerSettings;
 use spanwise_training::state::{SavedState, Training};
@@ -23,10 +24,10 @@ fn main() -> ExitCode {
 fn pretrain(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: PretrainSettings = job.settings()?;
     let seed = job.seed.unwrap_or(0);
-    let device = run::open_device(job)?.autodiff();
+    let device = job::open_device(job)?.autodiff();
     let checkpoint = job.input("checkpoint")?;
     let config = EncoderConfig::read(&checkpoint.join("config.json"))?;
-    let layout = run::read_layout(job, &config)?;
+    let layout = job::read_layout(job, &config)?;
     let windows = job.input("windows")?;
     let mut files = Vec::new();
     for &split in &settings.splits {
@@ -44,7 +45,7 @@ fn pretrain(job: &Job, draft: &mut Draft) -> Result<()> {
         );
     }
     let precision = settings.precision.unwrap_or(Precision::Fp32);
-    let precision = run::precision(precision, &device);
+    let precision = job::precision(precision, &device);
     let run = Run {
         settings: &settings,
         seed,
@@ -65,7 +66,7 @@ fn pretrain(job: &Job, draft: &mut Draft) -> Result<()> {
     })?;
 
     // Everything but the weights is the checkpoint's.
-    run::copy_checkpoint(checkpoint, draft, &["model.safetensors"])?;
+    checkpoint::copy_files(checkpoint, draft, &["model.safetensors"])?;
     let weights_path = draft.file("model.safetensors");
     weights::save(&training.model.valid(), &config, &weights_path)?;
     state.remove()

@@ -10,7 +10,8 @@ use spanwise_artifact::{Draft, Job, jsonl};
 
 use spanwise_model::config::EncoderConfig;
 use spanwise_model::encoder::SpanModel;
-use spanwise_model::{run, weights};
+use spanwise_model::weights;
+use spanwise_training::checkpoint;
 use spanwise_training::log::Evaluation;
 
 /// Files of the checkpoint that describe it and not the fine-tuned model.
@@ -42,7 +43,7 @@ pub fn write(
     document[dtype.unwrap_or("torch_dtype")] = "float32".into();
     jsonl::write_document(&draft.file("config.json"), &document)?;
 
-    run::copy_checkpoint(checkpoint, draft, &REPLACED)?;
+    checkpoint::copy_files(checkpoint, draft, &REPLACED)?;
     let card = card(job, checkpoint, evaluation)?;
     fs_err::write(draft.log_file("README.md"), card)?;
     Ok(())

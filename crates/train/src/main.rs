@@ -12,7 +12,7 @@ use spanwise_artifact::{Draft, Job, Split, Stage};
 use spanwise_model::config::EncoderConfig;
 use spanwise_model::encoder::SpanModel;
 use spanwise_model::memory::TrainingMemory;
-use spanwise_model::{run, weights};
+use spanwise_model::{job, weights};
 use spanwise_ops::device::has_kernels;
 use spanwise_program as program;
 use spanwise_train::{Run, export};
@@ -27,10 +27,10 @@ fn main() -> ExitCode {
 fn train(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: TrainSettings = job.settings()?;
     let seed = job.seed.unwrap_or(0);
-    let device = run::open_device(job)?.autodiff();
+    let device = job::open_device(job)?.autodiff();
     let checkpoint = job.input("checkpoint")?;
     let config = EncoderConfig::read(&checkpoint.join("config.json"))?;
-    let layout = run::read_layout(job, &config)?;
+    let layout = job::read_layout(job, &config)?;
     let windows = job.input("windows")?;
     let train = WindowFile::open(windows, Split::Train)?
         .context("the windows artifact has no train split")?;
@@ -50,7 +50,7 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
             initialised.join(", ")
         );
     }
-    let precision = run::precision(settings.precision, &device);
+    let precision = job::precision(settings.precision, &device);
     let memory = TrainingMemory::of(
         &config,
         settings.micro_batch_size(),

@@ -44,11 +44,9 @@ impl<M: Encodes> Backward<'_, M> {
         gradients: &mut GradientsAccumulator<M>,
     ) -> Tensor<1> {
         let encoder = self.model.encoder();
-        let mut hidden = self.embed(encoder);
-        for pass in 0..encoder.passes().len() {
-            hidden = self.layer(encoder, pass, hidden);
-        }
-        self.seed_block(encoder.passes().len() + 1);
+        let seed_block = |block| self.seed_block(block);
+        let hidden = encoder.forward_in_blocks(self.batch, self.precision, seed_block);
+        self.seed_block(encoder.passes() + 1);
         let loss = loss(hidden);
         self.add(loss.backward(), gradients);
         loss.inner()
@@ -63,7 +61,7 @@ impl<M: Encodes> Backward<'_, M> {
         // With no parameter to learn, nothing is recorded, but dropout is still active.
         let encoder = self.model.encoder();
         let frozen = encoder.clone().no_grad();
-        let passes = frozen.passes().len();
+        let passes = frozen.passes();
         let mut between = vec![self.embed(&frozen)];
         for pass in 0..passes {
             between.push(self.layer(&frozen, pass, between[pass].clone()));
@@ -95,7 +93,9 @@ impl<M: Encodes> Backward<'_, M> {
 
     fn layer(&self, encoder: &Encoder, pass: usize, hidden: Tensor<3>) -> Tensor<3> {
         self.seed_block(pass + 1);
-        encoder.passes()[pass].forward(hidden, &self.batch.mask, self.precision)
+        encoder
+            .layer(pass)
+            .forward(hidden, &self.batch.mask, self.precision)
     }
 
     fn seed_block(&self, block: usize) {

@@ -4,6 +4,7 @@
 
 pub mod backward;
 pub mod batches;
+pub mod checkpoint;
 pub mod log;
 pub mod mask;
 pub mod mean;

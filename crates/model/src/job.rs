@@ -1,27 +1,13 @@
-//! What the programs do alike with their jobs.
-
-use std::path::Path;
+//! What a stage program with a model takes from its job: the device, the precision, the layout.
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use spanwise_artifact::settings::Precision;
 use spanwise_artifact::windows::{LAYOUT_FILE, Layout};
-use spanwise_artifact::{Draft, Job, Manifest, UserError, jsonl, settings};
+use spanwise_artifact::{Job, UserError, jsonl, settings};
 use spanwise_ops::device;
 
 use crate::config::EncoderConfig;
-
-/// Copies a checkpoint's files, those `but` excepted, into an artifact.
-pub fn copy_checkpoint(checkpoint: &Path, draft: &Draft, but: &[&str]) -> Result<()> {
-    for entry in fs_err::read_dir(checkpoint)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name != Manifest::FILE && !but.contains(&name.as_str()) {
-            fs_err::copy(entry.path(), draft.file(&name))?;
-        }
-    }
-    Ok(())
-}
 
 /// Opens the job's device.
 pub fn open_device(job: &Job) -> Result<Device> {
