@@ -1,4 +1,4 @@
-//! Tells the linker where libtorch lies, so that programs and tests start without environment
+//! Tells the linker where libtorch is, so that programs and tests start without environment
 //! variables.
 //! Link arguments do not pass from a library's build script to another package's programs, so every
 //! package with programs or tests on libtorch names this file as its own build script.
@@ -13,7 +13,8 @@ pub(crate) fn main() {
     println!("cargo::rerun-if-changed={shown}");
     println!("cargo::rustc-link-arg=-Wl,-rpath,{shown}");
     if Path::new(&directory).join("libtorch_cuda.so").exists() {
-        // Nothing refers to this library by name; without the flag the linker drops it, and CUDA with it.
+        // Nothing refers to this library by name; without the flag the linker drops it, and CUDA
+        // with it.
         println!("cargo::rustc-link-arg=-Wl,--push-state,--no-as-needed,-ltorch_cuda,--pop-state");
     }
 }

@@ -1,11 +1,17 @@
-//! The operations composed from Burn's own, for any device: the definition of what a kernel computes.
+//! The operations composed from Burn's own, for any device: the definition of what a kernel
+//! computes.
 
 use burn::tensor::{Distribution, FloatDType, Tensor, activation, module};
 
 use crate::{Precision, to_f32, to_precision};
 
 /// See [`crate::linear`].
-pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, precision: Precision) -> Tensor<3> {
+pub(crate) fn linear(
+    x: Tensor<3>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    precision: Precision,
+) -> Tensor<3> {
     let [batch, tokens, inputs] = x.dims();
     let [_, outputs] = weight.dims();
     // One product of two matrices: with three dimensions Burn would multiply batch by batch.
@@ -15,12 +21,17 @@ pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, precision: Preci
 }
 
 /// See [`crate::layer_norm`].
-pub fn layer_norm(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> Tensor<3> {
+pub(crate) fn layer_norm(
+    x: Tensor<3>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+) -> Tensor<3> {
     module::layer_norm(to_f32(x), gamma, Some(beta), epsilon)
 }
 
 /// See [`crate::residual_layer_norm`].
-pub fn residual_layer_norm(
+pub(crate) fn residual_layer_norm(
     x: Tensor<3>,
     residual: Tensor<3>,
     gamma: Tensor<1>,
@@ -37,7 +48,7 @@ pub fn residual_layer_norm(
 }
 
 /// See [`crate::dropout`].
-pub fn dropout<const D: usize>(x: Tensor<D>, probability: f64) -> Tensor<D> {
+pub(crate) fn dropout<const D: usize>(x: Tensor<D>, probability: f64) -> Tensor<D> {
     if probability == 0.0 || !x.device().is_autodiff() {
         return x;
     }
@@ -47,7 +58,7 @@ pub fn dropout<const D: usize>(x: Tensor<D>, probability: f64) -> Tensor<D> {
 }
 
 /// See [`crate::attention`].
-pub fn attention(
+pub(crate) fn attention(
     qkv: Tensor<3>,
     mask: Tensor<2>,
     heads: usize,
@@ -75,7 +86,7 @@ pub fn attention(
 }
 
 /// See [`crate::cross_entropy`].
-pub fn cross_entropy(logits: Tensor<2>, mask: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
+pub(crate) fn cross_entropy(logits: Tensor<2>, mask: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
     let log_probabilities = activation::log_softmax(logits + mask, 1);
     (log_probabilities * target)
         .sum_dim(1)

@@ -7,7 +7,7 @@
 //! - [`device`]: opening devices, and what they can do
 //! - `compose`: the compositions
 //! - [`optimizer`]: AdamW on all parameters at once
-//! - `libtorch`: libtorch's devices and the kernels that run on them; the only place that knows it
+//! - `libtorch`: libtorch's devices and the kernels that run on them; the only module that uses it
 
 #![warn(missing_docs)]
 
@@ -52,8 +52,8 @@ fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() != DType::F16 && device::has_kernels(&x.device())
 }
 
-/// Whether kernels multiply in this precision.
-fn has_product<const D: usize>(x: &Tensor<D>, precision: Precision) -> bool {
+/// Whether kernels take the place of `linear` in this precision.
+fn has_linear_kernel<const D: usize>(x: &Tensor<D>, precision: Precision) -> bool {
     precision != Precision::Fp16 && has_kernels(x)
 }
 
@@ -63,7 +63,7 @@ fn has_product<const D: usize>(x: &Tensor<D>, precision: Precision) -> bool {
 /// - x: `[batch, tokens, inputs]`, weight: `[inputs, outputs]`, bias: `[outputs]`
 /// - output: `[batch, tokens, outputs]`
 pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, precision: Precision) -> Tensor<3> {
-    if has_product(&x, precision) {
+    if has_linear_kernel(&x, precision) {
         kernel!(kernel_linear(x, weight, bias; precision))
     } else {
         compose::linear(x, weight, bias, precision)
@@ -79,7 +79,7 @@ pub fn linear_activated(
     activation: Activation,
 ) -> Tensor<3> {
     let recorded = x.device().is_autodiff();
-    if activation == Activation::Gelu && !recorded && has_product(&x, precision) {
+    if activation == Activation::Gelu && !recorded && has_linear_kernel(&x, precision) {
         kernel!(kernel_linear_gelu(x, weight, bias; precision))
     } else {
         activate(linear(x, weight, bias, precision), activation)
@@ -162,8 +162,8 @@ pub fn embedding(weight: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
 /// but padding yields numbers and not NaN.
 pub const MASKED: f32 = -1e9;
 
-/// Multi-head scaled dot-product attention (Vaswani et al., 2017, arXiv:1706.03762). Matrix products
-/// run in the precision of the inputs, the softmax in f32.
+/// Multi-head scaled dot-product attention (Vaswani et al., 2017, arXiv:1706.03762). Matrix
+/// products run in the precision of the inputs, the softmax in f32.
 ///
 /// The mask is additive because one of Burn's backends passes a boolean mask on with its meaning
 /// inverted.

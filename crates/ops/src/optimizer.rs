@@ -28,7 +28,8 @@ pub struct AdamWStep {
     pub number: usize,
     /// Learning rate.
     pub learning_rate: f64,
-    /// Weight decay, decoupled from the gradient: a parameter shrinks by `learning_rate` times this.
+    /// Weight decay, decoupled from the gradient: a parameter shrinks by `learning_rate` times
+    /// this.
     pub weight_decay: f64,
 }
 

@@ -1,4 +1,5 @@
-//! Kernels against the compositions that they replace, and their gradients against finite differences.
+//! Kernels against the compositions that they replace, and their gradients against finite
+//! differences.
 #![cfg(feature = "tch")]
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
@@ -254,7 +255,8 @@ fn check_attention(tokens: usize, heads: usize, size: usize) {
     };
     let name = |what: &str| format!("{what}, {tokens} tokens, {heads} × {size}");
     check_composition(&name("f32"), &inputs, &operation(0.0, false, true), 1e-5);
-    // In a row of nothing but padding, scores are rounded away beside the mask, and differences with them.
+    // In a row of nothing but padding, scores are rounded away beside the mask, and differences
+    // with them.
     check_differences(&name("f32"), &inputs, &operation(0.0, false, false));
     check_differences(
         &name("f32 with dropout"),

@@ -40,7 +40,7 @@ fn missing(device: settings::Device) -> UserError {
     .hint("run `cargo xtask setup`, or use device = \"flex\"")
 }
 
-/// What is known of libtorch: that it is missing.
+/// Reports that libtorch is missing.
 pub(crate) fn facts() -> Vec<(&'static str, String)> {
     vec![("libtorch", "not in this build".to_owned())]
 }

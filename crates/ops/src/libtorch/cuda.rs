@@ -1,14 +1,14 @@
-//! Attention on GPUs, where libtorch has kernels of its own that keep no weights: flash (Dao et al.,
-//! 2022, arXiv:2205.14135) and memory-efficient attention (Rabe & Staats, 2021, arXiv:2112.05682),
-//! of which it picks one by shape and format.
+//! Attention on GPUs, where libtorch has kernels of its own that keep no weights: flash (Dao et
+//! al., 2022, arXiv:2205.14135) and memory-efficient attention (Rabe & Staats, 2021,
+//! arXiv:2112.05682), of which it picks one by shape and format.
 
 use tch::{Kind, Tensor};
 
 use super::kernels::Kernel;
 
-/// Added to the score of padding in place of [`crate::MASKED`]: 16-bit floats do not reach that, and
-/// the logarithm of a softmax's denominator, which these kernels keep, would vanish beside it in a
-/// row of nothing but padding.
+/// Added to the score of padding in place of [`crate::MASKED`]: 16-bit floats do not reach that,
+/// and the logarithm of a softmax's denominator, which these kernels keep, would vanish beside it
+/// in a row of nothing but padding.
 const LOWEST: f64 = -3e4;
 
 /// libtorch's `scaled_dot_product_attention`. libtorch records the backward pass itself, from this

@@ -1,4 +1,5 @@
-//! The operations as libtorch's own kernels, forward and backward, through Burn's backend extension.
+//! The operations as libtorch's own kernels, forward and backward, through Burn's backend
+//! extension.
 //!
 //! A [`Kernel`] describes what is computed; [`run`] and [`run_recorded`] carry it through Burn,
 //! without and with gradients.
@@ -40,8 +41,8 @@ pub(super) trait Kernel<const N: usize>: Debug + Clone + Send + 'static {
     ) -> [Option<Tensor>; N];
 }
 
-/// What a backward pass needs of its forward pass. Held as Burn's tensors: Burn counts those to know
-/// whether it may write into their storage.
+/// What a backward pass needs of its forward pass. Held as Burn's tensors: Burn counts those to
+/// know whether it may write into their storage.
 #[derive(Debug, Clone)]
 struct Saved<K, const N: usize> {
     kernel: K,

@@ -1,5 +1,5 @@
-//! libtorch: its devices, and kernels and an optimizer step that run on them. Nothing outside this
-//! folder knows of it.
+//! libtorch: its devices, and the kernels and the optimizer step that run on them. Nothing outside
+//! this folder depends on it.
 //!
 //! - `kernels`: the operations of the model, through Burn's backend extension
 //! - `cuda`: attention on GPUs

@@ -245,8 +245,8 @@ pub(super) fn dropout(x: &Tensor, dropout: Dropout) -> Tensor {
     out
 }
 
-/// Attended values, and per softmax its largest score and its denominator's inverse for the backward
-/// pass.
+/// Attended values, and per softmax its largest score and its denominator's inverse for the
+/// backward pass.
 pub(super) fn attention(
     qkv: &Tensor,
     mask: &Tensor,
@@ -299,7 +299,8 @@ pub(super) fn global_norm(tensors: &[Tensor]) -> Tensor {
     norm
 }
 
-/// One step of AdamW on all parameters, in place. Gradients are divided by `divisor`, one element, first.
+/// One step of AdamW on all parameters, in place. Gradients are divided by `divisor`, one element,
+/// first.
 pub(super) fn adamw(
     parameters: &[Tensor],
     gradients: &[Tensor],

@@ -93,7 +93,7 @@ Tensor sum_of_rows(const Tensor& matrix) {
   return partial.sum(0);
 }
 
-// ---- Matrix products -------------------------------------------------------------------------------------
+// ---- Matrix products ----------------------------------------------------------------------------
 
 #if HAS_ONEDNN
 void onednn_multiply(const Tensor& a, const Tensor& b, Tensor& out) {
@@ -157,7 +157,7 @@ Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias, bool ge
   return gelu ? at::gelu(out) : out;
 }
 
-// ---- Heads -----------------------------------------------------------------------------------------------
+// ---- Heads --------------------------------------------------------------------------------------
 
 // A few heads of one row of a batch: few enough that their scores stay in the cache, multiplied in
 // one call.
