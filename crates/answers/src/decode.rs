@@ -36,13 +36,13 @@ pub fn decode(
                     ranked.iter().filter(fits).copied().collect()
                 }
                 None if settings.pool_duplicates => scores.best_spans(longest, POOL),
-                None => scores.best_spans(longest, settings.n_best),
+                None => scores.best_spans(longest, settings.n_best_size),
             };
             let mut candidates: Vec<Candidate> = spans.into_iter().map(candidate).collect();
             if settings.pool_duplicates {
                 candidates = pool(candidates);
             }
-            candidates.truncate(settings.n_best);
+            candidates.truncate(settings.n_best_size);
             if candidates.is_empty() {
                 candidates.push(Candidate {
                     text: paragraph.to_owned(),
@@ -108,7 +108,7 @@ mod tests {
         let settings = AnswersSettings {
             decoding,
             max_answer_length: LengthLimit::Characters(3),
-            n_best: 2,
+            n_best_size: 2,
             ..Default::default()
         };
         let candidates = decode(ScoresView { start, end }, None, "𠮷a 國b", &settings);
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn candidates_are_ranked_and_bounded() {
         let settings = AnswersSettings {
-            n_best: 2,
+            n_best_size: 2,
             ..Default::default()
         };
         let scores = ScoresView {
@@ -177,7 +177,7 @@ mod tests {
     fn the_places_of_one_text_add_up() {
         let settings = AnswersSettings {
             max_answer_length: LengthLimit::Characters(1),
-            n_best: 2,
+            n_best_size: 2,
             pool_duplicates: true,
             ..Default::default()
         };

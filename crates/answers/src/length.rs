@@ -29,7 +29,7 @@ impl Known<'_> {
     fn answer(&self, characters: usize, settings: &AnswersSettings) -> (String, bool) {
         let settings = AnswersSettings {
             max_answer_length: LengthLimit::Characters(characters),
-            n_best: 1,
+            n_best_size: 1,
             ..settings.clone()
         };
         let best = decode(self.scores, self.ranked, self.paragraph, &settings)

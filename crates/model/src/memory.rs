@@ -21,7 +21,7 @@ pub struct TrainingMemory {
 
 impl TrainingMemory {
     /// Of a forward and backward pass over `rows` rows of `tokens` tokens. `recomputes`: with
-    /// `train.checkpoint_activations`.
+    /// `train.gradient_checkpointing`.
     pub fn of(
         config: &EncoderConfig,
         rows: usize,

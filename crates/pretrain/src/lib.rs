@@ -81,7 +81,7 @@ impl Run<'_> {
             let batches = self.batches(epoch);
             for texts in &batches[training.step % steps_per_epoch..] {
                 let position = training.step as f64;
-                let factor = schedule::factor(settings.schedule, settings.warmup, position, total);
+                let factor = schedule::factor(settings.schedule, settings.warmup_ratio, position, total);
                 let learning_rate = settings.learning_rate * factor;
                 let seed = mix(self.seed, training.step as u64);
                 let note = training.take_step(epoch, learning_rate, log, |model, scale| {
@@ -181,7 +181,7 @@ impl Run<'_> {
             let (mut ids, types) = batch::row(file, self.layout, &text.window);
             let parts = batch::text(file, self.layout, &text.window);
             for part in &parts {
-                let (share, longest) = (self.settings.masked, self.settings.longest_mask);
+                let (share, longest) = (self.settings.mlm_probability, self.settings.longest_mask);
                 for place in mask::draw(part, share, longest, random) {
                     hidden.push((index, place, ids[place]));
                     let chance = random.random::<f64>();

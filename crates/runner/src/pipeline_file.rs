@@ -10,9 +10,20 @@ use spanwise_artifact::settings::{
     AnswersSettings, CheckpointSettings, DataSettings, DistillSettings, EnsembleMethod,
     EnsembleSettings, PredictSettings, PretrainSettings, Problem, TrainSettings, WindowsSettings,
 };
+use toml::de::DeValue;
 use toml::{Table, Value};
 
 use crate::workspace;
+
+/// Keys that had another name: their table, the old name and the new one.
+const RENAMED: [(&str, &str, &str); 6] = [
+    ("train", "warmup", "warmup_ratio"),
+    ("train", "checkpoint_activations", "gradient_checkpointing"),
+    ("train", "evaluate_every", "eval_steps"),
+    ("pretrain", "warmup", "warmup_ratio"),
+    ("pretrain", "masked", "mlm_probability"),
+    ("answers", "n_best", "n_best_size"),
+];
 
 /// What the user typed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -167,6 +178,9 @@ struct Source<'a> {
 }
 
 fn parse(name: &str, source: &Source) -> Result<Pipeline> {
+    if let Ok(table) = source.text.parse() {
+        refuse_old_names(&table, |path| source.place(path))?;
+    }
     // Errors of the file itself are reported with their place in it, so it must pass before overrides do.
     let mut file: PipelineFile = toml::from_str(source.text).map_err(|error| {
         UserError::new(format!("{}: {}", source.file, error.to_string().trim_end()))
@@ -176,6 +190,7 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         for assignment in source.overrides {
             set(&mut table, assignment)?;
             set_for_all_members(&mut table, assignment);
+            refuse_old_names(&table, |_| format!("--set {assignment}"))?;
             file = table.clone().try_into().map_err(|error: toml::de::Error| {
                 UserError::new(format!("--set {assignment}: {}", error.message()))
             })?;
@@ -194,7 +209,7 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         } = problem;
         bail!(UserError::new(format!(
             "{}: {key} is {found}; allowed is {allowed}",
-            source.place(key)
+            source.place(&key.split('.').collect::<Vec<_>>())
         )));
     }
     Ok(Pipeline {
@@ -214,6 +229,32 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         },
         answers: file.answers,
     })
+}
+
+/// Refuses a key under a name that it no longer has, in the tables of the file and in those of its
+/// members. `place` returns where a path of keys is.
+fn refuse_old_names(file: &Table, place: impl Fn(&[&str]) -> String) -> Result<()> {
+    for (table, old, new) in RENAMED {
+        let has_old = |tables: &Table| tables.get(table).and_then(|table| table.get(old)).is_some();
+        let mut found = has_old(file).then(|| place(&[table, old]));
+        let members = file
+            .get("ensemble")
+            .and_then(|ensemble| ensemble.get("members"))
+            .and_then(Value::as_array);
+        for (index, member) in members.into_iter().flatten().enumerate() {
+            if found.is_none() && member.as_table().is_some_and(has_old) {
+                let index = index.to_string();
+                found = Some(place(&["ensemble", "members", &index, table, old]));
+            }
+        }
+        if let Some(place) = found {
+            bail!(
+                UserError::new(format!("{place}: {table}.{old}: no such key"))
+                    .hint(format!("it is called {table}.{new}"))
+            );
+        }
+    }
+    Ok(())
 }
 
 /// What cannot work, of every section.
@@ -270,35 +311,44 @@ fn known_device(name: &str) -> bool {
 }
 
 impl Source<'_> {
-    /// `file:line` of a dotted key, or the override that set it, or the file alone where it is a default.
-    fn place(&self, key: &str) -> String {
+    /// `file:line` of a path of keys, or the override that set it, or the file alone where it is a
+    /// default. Elements of a list are counted from 0.
+    fn place(&self, path: &[&str]) -> String {
+        let key = path.join(".");
         if let Some(assignment) = self
             .overrides
             .iter()
             .rev()
-            .find(|a| a.split('=').next().map(str::trim) == Some(key))
+            .find(|a| a.split('=').next().map(str::trim) == Some(&key))
         {
             return format!("--set {assignment}");
         }
-        match self.line(key) {
+        match self.line(path) {
             Some(line) => format!("{}:{line}", self.file),
             None => self.file.to_owned(),
         }
     }
 
-    /// The line of a dotted key, counted from 1.
-    fn line(&self, key: &str) -> Option<usize> {
+    /// The line of a path of keys, counted from 1.
+    fn line(&self, path: &[&str]) -> Option<usize> {
         let document = toml::de::DeTable::parse(self.text).ok()?;
-        let mut table = document.get_ref();
-        let mut parts = key.split('.').peekable();
-        while let Some(part) = parts.next() {
-            let (name, value) = table.iter().find(|(name, _)| name.get_ref() == part)?;
-            if parts.peek().is_none() {
-                return Some(self.text[..name.span().start].matches('\n').count() + 1);
+        let (first, rest) = path.split_first()?;
+        let (mut name, mut value) = document.get_ref().get_key_value(*first)?;
+        let mut start = name.span().start;
+        for part in rest {
+            match value.get_ref() {
+                DeValue::Array(elements) => {
+                    value = elements.get(part.parse::<usize>().ok()?)?;
+                    start = value.span().start;
+                }
+                DeValue::Table(table) => {
+                    (name, value) = table.get_key_value(*part)?;
+                    start = name.span().start;
+                }
+                _ => return None,
             }
-            table = value.get_ref().as_table()?;
         }
-        None
+        Some(self.text[..start].matches('\n').count() + 1)
     }
 }
 
@@ -461,8 +511,8 @@ mod tests {
             "{kind}"
         );
         assert_eq!(
-            error("[train]\nepochs = 2\nwarmup = 3.0\n", &[]),
-            "p.toml:9: train.warmup is 3; allowed is 0 to 1, a share of all steps"
+            error("[train]\nepochs = 2\nwarmup_ratio = 3.0\n", &[]),
+            "p.toml:9: train.warmup_ratio is 3; allowed is 0 to 1, a share of all steps"
         );
         assert!(
             error("[windows]\nstride = 900\n", &[])
@@ -489,6 +539,36 @@ mod tests {
             "p.toml:1: device is gpu; allowed is auto, cpu, cuda, cuda:N, mps or flex"
         );
         assert!(parse_with(&format!("device = \"cuda:1\"\n{MINIMAL}"), &[]).is_ok());
+    }
+
+    #[test]
+    fn old_names_are_refused_with_the_new_one() {
+        let check = |text: &str, overrides: &[&str], message: &str, hint: &str| {
+            let error = parse_with(&format!("{MINIMAL}{text}"), overrides).unwrap_err();
+            let error = error.downcast::<UserError>().unwrap();
+            assert_eq!(
+                (&*error.message, error.hint.as_deref()),
+                (message, Some(hint))
+            );
+        };
+        check(
+            "[train]\nepochs = 1\nwarmup = 0.1\n",
+            &[],
+            "p.toml:9: train.warmup: no such key",
+            "it is called train.warmup_ratio",
+        );
+        check(
+            "",
+            &["answers.n_best=3"],
+            "--set answers.n_best=3: answers.n_best: no such key",
+            "it is called answers.n_best_size",
+        );
+        check(
+            "[[ensemble.members]]\nseed = 1\n[[ensemble.members]]\npretrain.masked = 0.2\n",
+            &[],
+            "p.toml:10: pretrain.masked: no such key",
+            "it is called pretrain.mlm_probability",
+        );
     }
 
     #[test]

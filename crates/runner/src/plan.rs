@@ -606,7 +606,7 @@ mod tests {
         let previous = Manifest {
             stage: Stage::Train,
             format: Stage::Train.format_version(),
-            settings: json!({"epochs": 2, "warmup": 0.1}),
+            settings: json!({"epochs": 2, "warmup_ratio": 0.1}),
             seed: Some(1),
             inputs: map(&[("windows", "a"), ("data", "b")]),
             code: map(&[("crates/model/src/encoder.rs", "a")]),
@@ -618,14 +618,14 @@ mod tests {
         };
         let recipe = Recipe {
             stage: Stage::Train,
-            settings: json!({"epochs": 3, "warmup": 0.1, "evaluate_every": 5}),
+            settings: json!({"epochs": 3, "warmup_ratio": 0.1, "eval_steps": 5}),
             seed: Some(2),
             inputs: map(&[("windows", "c"), ("data", "b")]),
             code: map(&[("crates/model/src/encoder.rs", "b")]),
         };
         let expected = [
             "epochs: 2 → 3",
-            "evaluate_every: default → 5",
+            "eval_steps: default → 5",
             "seed: 1 → 2",
             "windows changed",
             "crates/model/src/encoder.rs changed",

@@ -110,7 +110,7 @@ impl Run<'_> {
                 let step = training.step;
                 let over = place >= total as f64;
                 let every = settings
-                    .evaluate_every
+                    .eval_steps
                     .is_some_and(|every| step.is_multiple_of(every));
                 if every || over || step.is_multiple_of(steps_per_epoch) {
                     self.log_evaluation(training.result(), step, epoch, log)?;
@@ -190,7 +190,7 @@ impl Run<'_> {
                     objective::loss(model, &hidden, &once.mask, &targets, self.settings)
                         .mul_scalar(scale / batch.len() as f64)
                 };
-                let recomputes = self.settings.checkpoint_activations;
+                let recomputes = self.settings.gradient_checkpointing;
                 backward.run(recomputes, loss, gradients)
             };
             if self.settings.fgm > 0.0 {

@@ -56,7 +56,7 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
         settings.micro_batch_size(),
         layout.max_length,
         precision,
-        settings.checkpoint_activations,
+        settings.gradient_checkpointing,
     );
     tracing::info!("memory: {}", memory.describe(has_kernels(&device)));
     let run = Run {

@@ -33,7 +33,7 @@ pub fn factor(schedule: Schedule, warmup: f64, position: f64, total: usize) -> f
 
 /// The learning rate at `position` of `total` steps.
 pub fn learning_rate(settings: &TrainSettings, position: f64, total: usize) -> f64 {
-    settings.learning_rate * factor(settings.schedule, settings.warmup, position, total)
+    settings.learning_rate * factor(settings.schedule, settings.warmup_ratio, position, total)
 }
 
 #[cfg(test)]

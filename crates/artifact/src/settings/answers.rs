@@ -13,7 +13,7 @@ pub struct AnswersSettings {
     /// Longest answer, joint decoding only.
     pub max_answer_length: LengthLimit,
     /// Candidates kept per question in `answers.jsonl`.
-    pub n_best: usize,
+    pub n_best_size: usize,
     /// Pool the scores of candidates with the same text, which the paragraph has at several places; joint decoding
     /// only.
     pub pool_duplicates: bool,
@@ -116,7 +116,7 @@ impl Default for AnswersSettings {
         Self {
             decoding: Decoding::Joint,
             max_answer_length: LengthLimit::Characters(30),
-            n_best: 5,
+            n_best_size: 5,
             pool_duplicates: false,
             rules: RuleSettings::default(),
         }
@@ -134,9 +134,9 @@ impl AnswersSettings {
             "1 or more characters, or \"fit\"",
         );
         checks.require(
-            self.n_best >= 1,
-            "n_best",
-            self.n_best,
+            self.n_best_size >= 1,
+            "n_best_size",
+            self.n_best_size,
             "1 or more candidates",
         );
         checks.1

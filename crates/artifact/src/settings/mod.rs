@@ -67,7 +67,7 @@ impl Checks {
     fn optimizer(
         &mut self,
         learning_rate: f64,
-        warmup: f64,
+        warmup_ratio: f64,
         weight_decay: f64,
         max_grad_norm: f64,
     ) {
@@ -79,9 +79,9 @@ impl Checks {
             "more than 0",
         );
         self.require(
-            (0.0..=1.0).contains(&warmup),
-            "warmup",
-            warmup,
+            (0.0..=1.0).contains(&warmup_ratio),
+            "warmup_ratio",
+            warmup_ratio,
             "0 to 1, a share of all steps",
         );
         self.require(

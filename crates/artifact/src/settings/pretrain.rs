@@ -24,13 +24,13 @@ pub struct PretrainSettings {
     /// How the learning rate falls after warm-up.
     pub schedule: Schedule,
     /// Share of all steps over which the learning rate rises linearly from zero.
-    pub warmup: f64,
+    pub warmup_ratio: f64,
     /// Decoupled weight decay; biases and layer norms are spared.
     pub weight_decay: f64,
     /// Gradients are scaled down to this global norm.
     pub max_grad_norm: f64,
     /// Share of the tokens to guess.
-    pub masked: f64,
+    pub mlm_probability: f64,
     /// Neighbours are masked together, up to so many; 1: every token by itself.
     pub longest_mask: usize,
     /// Number format of matrix products. Default: as in training.
@@ -47,10 +47,10 @@ impl Default for PretrainSettings {
             micro_batch_size: None,
             learning_rate: 1e-4,
             schedule: Schedule::Linear,
-            warmup: 0.1,
+            warmup_ratio: 0.1,
             weight_decay: 0.01,
             max_grad_norm: 1.0,
-            masked: 0.15,
+            mlm_probability: 0.15,
             longest_mask: 3,
             precision: None,
         }
@@ -69,14 +69,14 @@ impl PretrainSettings {
         checks.batches(self.batch_size, self.micro_batch_size());
         checks.optimizer(
             self.learning_rate,
-            self.warmup,
+            self.warmup_ratio,
             self.weight_decay,
             self.max_grad_norm,
         );
         checks.require(
-            self.masked > 0.0 && self.masked < 1.0,
-            "masked",
-            self.masked,
+            self.mlm_probability > 0.0 && self.mlm_probability < 1.0,
+            "mlm_probability",
+            self.mlm_probability,
             "more than 0 and less than 1",
         );
         checks.require(

@@ -26,7 +26,7 @@ pub struct TrainSettings {
     /// How the learning rate falls after warm-up.
     pub schedule: Schedule,
     /// Share of all steps over which the learning rate rises linearly from zero.
-    pub warmup: f64,
+    pub warmup_ratio: f64,
     /// Decoupled weight decay; biases and layer norms are spared.
     pub weight_decay: f64,
     /// Gradients are scaled down to this global norm.
@@ -58,10 +58,10 @@ pub struct TrainSettings {
     pub distill: Option<DistillSettings>,
     /// Keep the activations of one layer at a time and compute the others again when their gradients are
     /// due: less memory for a third more time, and the same result.
-    pub checkpoint_activations: bool,
+    pub gradient_checkpointing: bool,
     /// Measure dev loss and exact match every so many steps, besides every epoch's end.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub evaluate_every: Option<usize>,
+    pub eval_steps: Option<usize>,
 }
 
 impl Default for TrainSettings {
@@ -73,7 +73,7 @@ impl Default for TrainSettings {
             micro_batch_size: None,
             learning_rate: 3e-5,
             schedule: Schedule::Linear,
-            warmup: 0.1,
+            warmup_ratio: 0.1,
             weight_decay: 0.01,
             max_grad_norm: 1.0,
             precision: Precision::Fp32,
@@ -87,8 +87,8 @@ impl Default for TrainSettings {
             layer_decay: 1.0,
             ema: 0.0,
             distill: None,
-            checkpoint_activations: false,
-            evaluate_every: None,
+            gradient_checkpointing: false,
+            eval_steps: None,
         }
     }
 }
@@ -110,7 +110,7 @@ impl TrainSettings {
         checks.batches(self.batch_size, self.micro_batch_size());
         checks.optimizer(
             self.learning_rate,
-            self.warmup,
+            self.warmup_ratio,
             self.weight_decay,
             self.max_grad_norm,
         );
@@ -143,8 +143,8 @@ impl TrainSettings {
             "more than 0, up to 1",
         );
         checks.require(
-            self.evaluate_every != Some(0),
-            "evaluate_every",
+            self.eval_steps != Some(0),
+            "eval_steps",
             0,
             "1 or more steps",
         );
@@ -229,10 +229,10 @@ mod tests {
         );
         check(
             TrainSettings {
-                warmup: 1.5,
+                warmup_ratio: 1.5,
                 ..Default::default()
             },
-            "train.warmup",
+            "train.warmup_ratio",
         );
         check(
             TrainSettings {

@@ -115,11 +115,11 @@ fn recomputing_activations_changes_nothing() -> Result<()> {
         let device = device.autodiff();
         let model = model(0.1, &device)?;
         for precision in [Precision::Fp32, Precision::Bf16] {
-            let gradients = |checkpoint_activations| {
+            let gradients = |gradient_checkpointing| {
                 let settings = TrainSettings {
                     batch_size: 13,
                     micro_batch_size: Some(8),
-                    checkpoint_activations,
+                    gradient_checkpointing,
                     ..settings()
                 };
                 gradients(&files, &model, &device, settings, precision, 1.0)

@@ -51,7 +51,7 @@ fn training_learns_and_repeats_itself() -> Result<()> {
     let files = files()?;
     for (name, device) in devices() {
         let settings = TrainSettings {
-            evaluate_every: Some(20),
+            eval_steps: Some(20),
             ..settings()
         };
         let records = train(&files, &device, &settings, Precision::Fp32)?;
