@@ -19,7 +19,10 @@ pub struct OpenDevice {
     pub name: String,
 }
 
-/// Opens a device. Fails where this build or this machine lacks it.
+/// Opens a device.
+///
+/// # Errors
+/// If this build or this machine lacks the device; the hint names another.
 pub fn open(device: settings::Device) -> Result<OpenDevice, UserError> {
     match device {
         settings::Device::Auto => Ok(libtorch::best().unwrap_or_else(flex)),
