@@ -4,6 +4,7 @@
 
 #![warn(missing_docs)]
 
+pub mod output;
 pub mod pip;
 pub mod progress;
 
@@ -80,8 +81,12 @@ fn run_job(
     draft.commit(&manifest)
 }
 
-/// Prints an error, its causes and its remedy on standard error, and gives the exit code that fits.
+/// Prints an error, its causes and its remedy on standard error, and returns the exit code that fits. Standard output
+/// that its reader has closed is no error.
 pub fn report(error: &anyhow::Error) -> ExitCode {
+    if output::is_closed(error) {
+        return ExitCode::SUCCESS;
+    }
     let color = io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let (bold, reset) = if color {

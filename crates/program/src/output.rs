@@ -1,0 +1,90 @@
+//! Results on standard output, messages on standard error, and what happens where nobody reads them any more.
+
+use std::fmt;
+use std::io::{self, Write};
+
+/// The reader of standard output has closed it, as `| head` does when it has seen enough: success, quietly.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output was closed by its reader")]
+pub struct Closed;
+
+/// Whether an error says no more than that standard output was closed.
+pub fn is_closed(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let error = cause.downcast_ref::<io::Error>();
+        error
+            .and_then(io::Error::get_ref)
+            .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Closed>)
+    })
+}
+
+/// Standard output. Where its reader has closed it, writing fails with [`Closed`], which
+/// [`report`](crate::report) takes for success.
+pub fn results() -> impl Write {
+    Results(io::stdout())
+}
+
+struct Results<W>(W);
+
+impl<W: Write> Write for Results<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(closed)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(closed)
+    }
+}
+
+fn closed(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => io::Error::other(Closed),
+        _ => error,
+    }
+}
+
+/// Standard error. A closed one leaves nobody to tell: writing to it never fails.
+pub fn messages() -> impl Write {
+    Messages
+}
+
+/// Writes a line to standard error.
+pub fn message(line: impl fmt::Display) {
+    // Never fails.
+    let _ = writeln!(messages(), "{line}");
+}
+
+struct Messages;
+
+impl Write for Messages {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = io::stderr().flush();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, Result};
+
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_told_from_other_failures() -> Result<()> {
+        let (reader, writer) = io::pipe()?;
+        drop(reader);
+        let write = || -> Result<()> {
+            writeln!(Results(&writer), "a line").context("print")?;
+            Ok(())
+        };
+        assert!(is_closed(&write().expect_err("nobody reads")));
+        let other = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(!is_closed(&other), "a pipe to another program");
+        Ok(())
+    }
+}
