@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: a training step and an evaluation pass against PyTorch with transformers, in turns.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -10,22 +11,24 @@ use serde_json::{Value, json};
 use spanwise_artifact::settings::Precision;
 use spanwise_artifact::{UserError, jsonl};
 
-use spanwise_runner::links::relink;
-use spanwise_runner::programs::Programs;
-use spanwise_runner::workspace;
+use spanwise_program::output::message;
+use spanwise_runner::{links, workspace};
+
+use crate::programs;
 
 /// What to compare and how long.
 #[derive(Args)]
 pub struct Bench {
-    /// The peer's script: `SCRIPT speed --checkpoint DIR --batch N --length N [--bf16]` prints one JSON line
-    #[arg(long, default_value = "../shared/peers/hf_reference.py")]
-    peer: PathBuf,
+    /// The script to compare with: `SCRIPT speed --checkpoint DIR --batch N --length N [--bf16] [--compile]` does the
+    /// same work and prints one JSON line with `train_step_s` and `eval_step_s`, medians in seconds
+    #[arg(long, value_name = "SCRIPT")]
+    peer: Option<PathBuf>,
     /// A Python with torch 2.9.0 and transformers 4. Default: an environment made for it in `.libtorch/`
     #[arg(long)]
     python: Option<PathBuf>,
-    /// A checkpoint of 12 layers of 384; without it, only the random 4 × 512 is measured
-    #[arg(long, default_value = "../shared/checkpoints/minibert-zh")]
-    checkpoint: PathBuf,
+    /// A checkpoint to measure as well, a directory in Hugging Face's layout. Without one, only a random 4 × 512 is
+    #[arg(long, value_name = "DIRECTORY")]
+    checkpoint: Option<PathBuf>,
     /// Times that both sides take turns
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -73,36 +76,43 @@ struct Figures {
 }
 
 /// Runs every case in turns and prints ratios, ours to the peer's.
-pub fn run(bench: &Bench) -> Result<()> {
-    let peer = workspace::resolve(&bench.peer);
+pub fn run(bench: &Bench, out: &mut dyn Write) -> Result<()> {
+    let Some(peer) = &bench.peer else {
+        bail!(
+            UserError::new("bench compares with another program, and none was named")
+                .hint("--peer SCRIPT; `cargo xtask bench --help` says what it must print")
+        )
+    };
+    let peer = workspace::resolve(peer);
     ensure!(
         peer.is_file(),
-        UserError::new(format!("there is no peer {}", bench.peer.display()))
-            .hint("--peer names a script that times the same work")
+        UserError::new(format!("--peer {}: there is no such file", peer.display()))
     );
     let python = match &bench.python {
         Some(python) => python.clone(),
         None => environment()?,
     };
     let sides = Sides {
-        ours: Programs::build()?.path("bench"),
+        ours: programs().path("bench")?,
         python,
         peer,
     };
     let cases = cases(bench)?;
-    println!(
+    writeln!(
+        out,
         "batch {BATCH} × {LENGTH} tokens; ours / peer, median of {} rounds (smallest–largest)\n",
         bench.rounds
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "| case | train step | evaluation | peak memory | evaluation, share of a plain product's speed |\n|---|---|---|---|---|"
-    );
+    )?;
     for case in cases.iter().filter(|case| case.name.contains(&bench.only)) {
         let columns = sides.compare(case, bench)?.map_or_else(
             || "left out: no bf16 in hardware | | |".to_owned(),
             |columns| columns.join(" | "),
         );
-        println!("| {} | {columns} |", case.name);
+        writeln!(out, "| {} | {columns} |", case.name)?;
     }
     Ok(())
 }
@@ -158,17 +168,18 @@ fn spread(mut values: Vec<f64>) -> String {
 fn cases(bench: &Bench) -> Result<Vec<Case>> {
     let directory = workspace::output().join("runs/bench");
     let mut models = Vec::new();
-    let real = workspace::resolve(&bench.checkpoint);
-    if real.is_dir() {
-        let config: Value = jsonl::read_document(&real.join("config.json"))?;
-        models.push(("12 × 384", config, Some(real.join("model.safetensors"))));
+    if let Some(checkpoint) = &bench.checkpoint {
+        let checkpoint = workspace::resolve(checkpoint);
+        let config: Value = jsonl::read_document(&checkpoint.join("config.json"))?;
+        let weights = Some(checkpoint.join("model.safetensors"));
+        models.push((size(&config), config, weights));
     }
     let small = json!({
         "model_type": "bert", "vocab_size": 21128, "hidden_size": 512, "num_hidden_layers": 4, "num_attention_heads": 8,
         "intermediate_size": 2048, "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "max_position_embeddings": 512,
         "type_vocab_size": 2, "initializer_range": 0.02, "layer_norm_eps": 1e-12, "pad_token_id": 0,
     });
-    models.push(("4 × 512", small, None));
+    models.push((size(&small), small, None));
     let mut cases = Vec::new();
     for (name, config, weights) in models {
         for dropout in [0.0, 0.1] {
@@ -179,7 +190,7 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
             config["hidden_dropout_prob"] = 0.1.into();
             jsonl::write_document(&checkpoint.join("config.json"), &config)?;
             if let Some(weights) = &weights {
-                relink(weights, &checkpoint.join("model.safetensors"))?;
+                links::replace(weights, &checkpoint.join("model.safetensors"))?;
             }
             for precision in [Precision::Fp32, Precision::Bf16] {
                 cases.push(Case {
@@ -191,6 +202,14 @@ fn cases(bench: &Bench) -> Result<Vec<Case>> {
         }
     }
     Ok(cases)
+}
+
+/// Layers × width of a model.
+fn size(config: &Value) -> String {
+    format!(
+        "{} × {}",
+        config["num_hidden_layers"], config["hidden_size"]
+    )
 }
 
 /// Runs one side on a case and reads its JSON line. None: it left the case out.
@@ -243,7 +262,7 @@ fn environment() -> Result<PathBuf> {
     let python = directory.join("bin/python");
     let ready = directory.join("ready");
     if !ready.exists() {
-        eprintln!("making a Python environment with torch and transformers (several GB)");
+        message("creating a Python environment with torch and transformers (several GB)");
         workspace::check(Command::new("python3").args(["-m", "venv"]).arg(&directory))?;
         workspace::check(Command::new(&python).args([
             "-m",

@@ -1,39 +1,35 @@
 //! `cargo xtask ci`: what continuous integration runs, in the order in which it fails soonest.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::Result;
+use spanwise_program::output::{message, messages};
+use spanwise_runner::run::{self, Scope};
+use spanwise_runner::{pipeline_file, workspace};
 
-use spanwise_runner::{Scope, pipeline, setup, workspace};
+use crate::{programs, setup, test};
 
-use crate::test;
-
-/// Formats, lints, the README's two commands, then the model on libtorch.
+/// Format, lints, documentation, dependencies, the README's two commands, then the model on libtorch.
 pub fn run() -> Result<()> {
     step("format");
     workspace::check(workspace::cargo().args(["fmt", "--all", "--check"]))?;
     step("lint");
     lint()?;
+    step("docs");
+    document()?;
+    step("dependencies");
+    dependencies()?;
     step("test");
     test::run(&[])?;
     step("demo");
-    pipeline::run(Path::new("pipelines/demo.toml"), &[], &Scope::default())?;
+    let demo = pipeline_file::read(Path::new("pipelines/demo.toml"), &[])?;
+    run::run(&demo, &Scope::default(), &mut programs(), &mut messages())?;
     step("libtorch");
     setup::run(false)?;
     lint()?;
-    let mut model = workspace::cargo();
-    model
-        .args([
-            "test",
-            "--package",
-            "spanwise-ops",
-            "--package",
-            "spanwise-training",
-            "--package",
-            "spanwise-train",
-        ])
-        .args(workspace::features());
-    workspace::check(&mut model)
+    let packages = ["spanwise-ops", "spanwise-training", "spanwise-train"];
+    test::run_packages(&packages)
 }
 
 fn lint() -> Result<()> {
@@ -45,6 +41,34 @@ fn lint() -> Result<()> {
     workspace::check(&mut clippy)
 }
 
+fn document() -> Result<()> {
+    let mut doc = workspace::cargo();
+    doc.args(["doc", "--workspace", "--no-deps"])
+        .args(workspace::features())
+        .env("RUSTDOCFLAGS", "--deny warnings");
+    workspace::check(&mut doc)
+}
+
+/// Licences, sources and versions by `deny.toml`.
+fn dependencies() -> Result<()> {
+    if !is_installed("deny") {
+        message("skipped: cargo-deny is not installed (`cargo install --locked cargo-deny`)");
+        return Ok(());
+    }
+    let mut deny = workspace::cargo();
+    // Its database of advisories cannot be fetched from everywhere.
+    deny.args(["deny", "check", "bans", "licenses", "sources"]);
+    workspace::check(&mut deny)
+}
+
+/// Whether cargo has a subcommand.
+pub fn is_installed(subcommand: &str) -> bool {
+    let mut version = Command::new(format!("cargo-{subcommand}"));
+    version.args([subcommand, "--version"]);
+    version.stdout(Stdio::null()).stderr(Stdio::null());
+    version.status().is_ok_and(|status| status.success())
+}
+
 fn step(name: &str) {
-    eprintln!("\n=== {name}");
+    message(format_args!("\n=== {name}"));
 }

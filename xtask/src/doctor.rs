@@ -1,30 +1,32 @@
 //! `cargo xtask doctor`: what this machine has, for people and for bug reports.
 
+use std::io::Write;
 use std::process::Command;
 
 use anyhow::Result;
+use spanwise_runner::workspace;
 
-use spanwise_runner::programs::Programs;
-use spanwise_runner::{setup, workspace};
+use crate::{programs, setup};
 
-/// Prints what the machine has, then what the programs make of it.
-pub fn run() -> Result<()> {
+/// Prints what the machine has, then what the programs find on it.
+pub fn run(out: &mut dyn Write) -> Result<()> {
+    let mut fact = |name: &str, fact: &str| writeln!(out, "{name:<18} {fact}");
     fact(
         "system",
         &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-    );
+    )?;
     let threads = std::thread::available_parallelism().map_or(0, usize::from);
-    fact("processor threads", &threads.to_string());
+    fact("processor threads", &threads.to_string())?;
     fact(
         "rustc",
         &first_line("rustc", &["--version"]).unwrap_or_else(|| "not found".to_owned()),
-    );
+    )?;
     fact(
         "python3",
         &first_line("python3", &["--version"]).unwrap_or_else(|| {
             "not found: the demo's checkpoint and `setup` come through pip".to_owned()
         }),
-    );
+    )?;
     let gpu = [
         "--query-gpu=name,memory.total,compute_cap,driver_version",
         "--format=csv,noheader",
@@ -32,21 +34,16 @@ pub fn run() -> Result<()> {
     fact(
         "NVIDIA GPU",
         &first_line("nvidia-smi", &gpu).unwrap_or_else(|| "none".to_owned()),
-    );
-    fact("libtorch", &libtorch());
-    let programs = Programs::build()?;
-    workspace::check(&mut Command::new(programs.path("doctor")))
-}
-
-fn fact(name: &str, fact: &str) {
-    println!("{name:<18} {fact}");
+    )?;
+    fact("libtorch", &libtorch())?;
+    workspace::check(&mut Command::new(programs().path("doctor")?))
 }
 
 /// What is set up.
 fn libtorch() -> String {
     let directory = workspace::libtorch();
     if !workspace::has_libtorch() {
-        return "not set up: `cargo xtask setup` brings it".to_owned();
+        return "not set up: `cargo xtask setup` fetches it".to_owned();
     }
     let version = setup::version(&directory).unwrap_or_else(|| "of unknown version".to_owned());
     let cuda = directory.join("lib/libtorch_cuda.so").exists();

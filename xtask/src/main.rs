@@ -1,25 +1,33 @@
 //! The project's tasks: `cargo xtask <task>`.
 //!
-//! This program knows stages by name and starts them as processes. It links neither Burn nor tokenizers,
-//! so it builds in seconds.
+//! What was typed becomes a call into [`spanwise_runner`], or one of this checkout's own tasks.
 
 mod bench;
 mod ci;
 mod doctor;
+mod setup;
 mod test;
 
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use spanwise_artifact::Stage;
 use spanwise_program as program;
-use spanwise_runner::scope::{FileArguments, Scope, stage};
-use spanwise_runner::{ask, experiment, gc, pipeline, setup};
+use spanwise_program::output;
+use spanwise_runner::ask::{self, Ask, Terminal};
+use spanwise_runner::experiment::{self, Repetition};
+use spanwise_runner::pipeline_file::{self, Pipeline};
+use spanwise_runner::programs::Programs;
+use spanwise_runner::run::{self, Scope};
+use spanwise_runner::{gc, summary, workspace};
 
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
+    bin_name = "cargo xtask",
     about = "Fine-tune BERT-family encoders for extractive question answering",
     version
 )]
@@ -35,7 +43,10 @@ enum Task {
         #[command(flatten)]
         file: FileArguments,
         #[command(flatten)]
-        scope: Scope,
+        scope: ScopeArguments,
+        /// Print the resolved pipeline file and what would run, and stop
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Run one stage of a pipeline; everything before it must be fresh
     Stage {
@@ -49,20 +60,29 @@ enum Task {
         force: bool,
     },
     /// Ask a trained pipeline questions about a text of your own
-    Ask(ask::Ask),
-    /// Say again what a pipeline's last run came to, and where its report is
+    Ask {
+        #[command(flatten)]
+        file: FileArguments,
+        /// A text file with the paragraph. Without one, it is read from standard input, up to an empty line
+        #[arg(long, value_name = "FILE")]
+        paragraph: Option<PathBuf>,
+        /// A question, or several of them. Without any, they are read from standard input, one a line
+        #[arg(long = "question", value_name = "TEXT")]
+        questions: Vec<String>,
+    },
+    /// Print the summary of a pipeline's last run again
     Report {
         #[command(flatten)]
         file: FileArguments,
     },
-    /// Say of every stage of a pipeline whether it is fresh, and if not, why
+    /// Print of every stage of a pipeline whether it is fresh, and if not, why
     Status {
         #[command(flatten)]
         file: FileArguments,
     },
-    /// Bring libtorch into the checkout: faster on CPU, and the way to a GPU
+    /// Set up libtorch in the checkout: faster on CPU, and the way to a GPU
     Setup {
-        /// Bring the CUDA build even if no NVIDIA GPU is found
+        /// Fetch the CUDA build even if no NVIDIA GPU is found
         #[arg(long)]
         cuda: bool,
     },
@@ -72,22 +92,84 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Say what this machine has and what `device = "auto"` would choose
+    /// Print what this machine has and what `device = "auto"` would choose
     Doctor,
     /// Run the rungs of the ladder and compare each with the one below
-    Ladder(experiment::Ladder),
+    Ladder {
+        /// The rungs, lowest first
+        #[arg(default_values = ["pipelines/simple.toml", "pipelines/medium.toml", "pipelines/strong.toml", "pipelines/boss.toml"])]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        repetition: RepetitionArguments,
+    },
     /// Run a pipeline with and without changes and compare the answers
-    Compare(experiment::Compare),
-    /// Time training and evaluation against PyTorch with transformers
+    Compare {
+        /// The pipeline file that the changes are made to
+        file: PathBuf,
+        /// A pipeline that differs by these settings, such as `--with train.fgm=1` or `--with "train.epochs=4 train.ema=0.99"`
+        #[arg(long = "with", value_name = "KEY=VALUE …", required = true)]
+        changes: Vec<String>,
+        #[command(flatten)]
+        repetition: RepetitionArguments,
+    },
+    /// Time training and evaluation against a program that does the same work
     Bench(bench::Bench),
     /// Remove artifacts that no run links to any more, and what interrupted runs have left behind
     Gc {
-        /// Only say what would go
+        /// Only list what would be removed
         #[arg(long)]
         dry_run: bool,
     },
     /// Run what continuous integration runs
     Ci,
+}
+
+/// The pipeline file and changes to it.
+#[derive(Args)]
+struct FileArguments {
+    /// The pipeline file
+    #[arg(default_value = "pipelines/demo.toml")]
+    file: PathBuf,
+    /// Change a setting for this run, such as `--set train.epochs=3`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+/// Which stages run.
+#[derive(Args)]
+struct ScopeArguments {
+    /// Run this stage and all after it even if they are fresh
+    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    from: Option<Stage>,
+    /// Run this stage only, if it is stale; everything before it must be fresh
+    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    only: Option<Stage>,
+    /// Use this stage's current artifact as it is, stale or not
+    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    keep: Vec<Stage>,
+    /// Run every stage even if it is fresh
+    #[arg(long)]
+    force: bool,
+}
+
+/// How a comparison is repeated.
+#[derive(Args)]
+struct RepetitionArguments {
+    /// Run everything so many times, with other seeds
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Change a setting of every pipeline
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Keep runs and table in this folder below `runs`, in place of `ladder` or `compare-FILE`
+    #[arg(long)]
+    name: Option<String>,
+}
+
+/// A stage by name.
+fn stage(name: &str) -> Result<Stage, String> {
+    let names = || Stage::ALL.map(Stage::name).join(", ");
+    Stage::from_name(name).ok_or_else(|| format!("the stages are {}", names()))
 }
 
 fn main() -> ExitCode {
@@ -98,26 +180,128 @@ fn main() -> ExitCode {
 }
 
 fn run(task: Task) -> Result<()> {
+    let out = &mut output::results();
     match task {
-        Task::Pipeline { file, scope } => pipeline::run(&file.file, &file.overrides, &scope),
+        Task::Pipeline {
+            file,
+            scope,
+            dry_run: true,
+        } => {
+            let pipeline = file.read()?;
+            writeln!(out, "{}", pipeline.resolved)?;
+            run::status(&pipeline, &scope.into(), out)
+        }
+        Task::Pipeline { file, scope, .. } => pipeline(&file, &scope.into()),
         Task::Stage { name, file, force } => {
             let scope = Scope {
                 only: Some(name),
                 force,
                 ..Scope::default()
             };
-            pipeline::run(&file.file, &file.overrides, &scope)
+            pipeline(&file, &scope)
         }
-        Task::Ask(ask) => ask::run(&ask),
-        Task::Report { file } => pipeline::report(&file.file, &file.overrides),
-        Task::Status { file } => pipeline::status(&file.file, &file.overrides),
+        Task::Ask {
+            file,
+            paragraph,
+            questions,
+        } => {
+            let ask = Ask {
+                paragraph,
+                questions,
+            };
+            let stdin = io::stdin();
+            let mut prompts: Box<dyn Write> = if stdin.is_terminal() {
+                Box::new(output::messages())
+            } else {
+                Box::new(io::sink())
+            };
+            let terminal = Terminal {
+                input: &mut stdin.lock(),
+                prompts: &mut prompts,
+                results: out,
+            };
+            ask::run(file.read()?, &ask, &mut programs().quiet(), terminal)
+        }
+        Task::Report { file } => summary::print(&file.read()?, out),
+        Task::Status { file } => run::status(&file.read()?, &Scope::default(), out),
         Task::Setup { cuda } => setup::run(cuda),
         Task::Test { arguments } => test::run(&arguments),
-        Task::Doctor => doctor::run(),
-        Task::Ladder(ladder) => experiment::ladder(&ladder),
-        Task::Compare(compare) => experiment::compare(&compare),
-        Task::Bench(bench) => bench::run(&bench),
-        Task::Gc { dry_run } => gc::run(dry_run),
+        Task::Doctor => doctor::run(out),
+        Task::Ladder { files, repetition } => {
+            experiment::ladder(&files, &repetition.into(), session(&mut programs(), out))
+        }
+        Task::Compare {
+            file,
+            changes,
+            repetition,
+        } => {
+            let repetition = repetition.into();
+            experiment::compare(&file, &changes, &repetition, session(&mut programs(), out))
+        }
+        Task::Bench(bench) => bench::run(&bench, out),
+        Task::Gc { dry_run } => gc::run(&workspace::output(), dry_run, out),
         Task::Ci => ci::run(),
+    }
+}
+
+/// Brings a pipeline up to date; prints the summary of a whole run.
+fn pipeline(file: &FileArguments, scope: &Scope) -> Result<()> {
+    let pipeline = file.read()?;
+    run::run(&pipeline, scope, &mut programs(), &mut output::messages())?;
+    if scope.only.is_none() {
+        let out = &mut output::results();
+        writeln!(out)?;
+        summary::print(&pipeline, out)?;
+    }
+    Ok(())
+}
+
+/// The stage programs; libtorch is set up where a pipeline needs it.
+fn programs() -> Programs {
+    Programs::new(|| setup::run(false))
+}
+
+fn session<'a>(programs: &'a mut Programs, out: &'a mut dyn Write) -> experiment::Session<'a> {
+    experiment::Session {
+        stages: programs,
+        results: out,
+    }
+}
+
+impl FileArguments {
+    fn read(&self) -> Result<Pipeline> {
+        pipeline_file::read(&self.file, &self.overrides)
+    }
+}
+
+impl From<ScopeArguments> for Scope {
+    fn from(typed: ScopeArguments) -> Self {
+        let ScopeArguments {
+            from,
+            only,
+            keep,
+            force,
+        } = typed;
+        Self {
+            from,
+            only,
+            keep,
+            force,
+        }
+    }
+}
+
+impl From<RepetitionArguments> for Repetition {
+    fn from(typed: RepetitionArguments) -> Self {
+        let RepetitionArguments {
+            seeds,
+            overrides,
+            name,
+        } = typed;
+        Self {
+            seeds,
+            overrides,
+            name,
+        }
     }
 }

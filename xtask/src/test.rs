@@ -1,19 +1,41 @@
 //! `cargo xtask test`.
 
-use anyhow::Result;
+use std::process::Command;
 
+use anyhow::Result;
+use spanwise_program::output::message;
 use spanwise_runner::workspace;
+
+use crate::ci::is_installed;
 
 /// Runs every test, on libtorch too where it is set up.
 pub fn run(arguments: &[String]) -> Result<()> {
     if !workspace::has_libtorch() {
-        eprintln!(
-            "libtorch is not set up: the model is tested on flex only (`cargo xtask setup` changes that)"
+        message(
+            "libtorch is not set up: the model is tested on flex only (`cargo xtask setup` changes that)",
         );
     }
-    let mut test = workspace::cargo();
-    test.args(["test", "--workspace"])
-        .args(workspace::features())
-        .args(arguments);
-    workspace::check(&mut test)
+    // Arguments are those of `cargo test`.
+    if !arguments.is_empty() || !is_installed("nextest") {
+        return workspace::check(cargo("test").arg("--workspace").args(arguments));
+    }
+    workspace::check(cargo("nextest").args(["run", "--workspace"]))?;
+    // The one kind of test that nextest leaves out.
+    workspace::check(cargo("test").args(["--workspace", "--doc"]))
+}
+
+/// Runs the tests of some packages.
+pub fn run_packages(packages: &[&str]) -> Result<()> {
+    let packages = packages.iter().flat_map(|name| ["--package", name]);
+    if is_installed("nextest") {
+        workspace::check(cargo("nextest").arg("run").args(packages))
+    } else {
+        workspace::check(cargo("test").args(packages))
+    }
+}
+
+fn cargo(subcommand: &str) -> Command {
+    let mut cargo = workspace::cargo();
+    cargo.arg(subcommand).args(workspace::features());
+    cargo
 }

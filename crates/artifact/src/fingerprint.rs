@@ -17,6 +17,11 @@ pub fn of_file(path: &Path) -> Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
+/// BLAKE3 of bytes, in hexadecimal.
+pub fn of_bytes(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
 /// Digest of a set of named digests, independent of where the files lie.
 pub fn of_named(digests: &BTreeMap<String, String>) -> String {
     let mut hasher = blake3::Hasher::new();

@@ -1,68 +1,88 @@
-//! Asking a trained pipeline about a text: the questions become its test split, and its stages answer as they always do.
+//! Asks a trained pipeline about a text: the questions become its test split, and its stages answer as they always do.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
-use serde::Deserialize;
-use serde_json::json;
-use spanwise_artifact::{Split, UserError, jsonl};
+use spanwise_artifact::answers::{self, AnswerRecord};
+use spanwise_artifact::questions::{Paragraph, Question, Questions};
+use spanwise_artifact::{Split, Stage, UserError};
 
-use crate::pipeline_file::{self, Pipeline};
-use crate::programs::Programs;
-use crate::{FileArguments, pipeline, workspace};
+use crate::pipeline_file::Pipeline;
+use crate::run::{self, Execute};
+use crate::workspace;
 
-/// Candidates shown of every question.
+/// Candidates shown of every question, the answer included.
 const SHOWN: usize = 3;
 
-#[derive(Args)]
+/// What is asked.
+#[derive(Debug, Clone, Default)]
 pub struct Ask {
-    #[command(flatten)]
-    file: FileArguments,
-    /// A text file with the paragraph. Without one, it is read from standard input, up to an empty line
-    #[arg(long, value_name = "FILE")]
-    paragraph: Option<PathBuf>,
-    /// A question, or several of them. Without any, they are read from standard input, one a line
-    #[arg(long = "question", value_name = "TEXT")]
-    questions: Vec<String>,
+    /// A text file with the paragraph; without one, it is read from the input, up to an empty line.
+    pub paragraph: Option<PathBuf>,
+    /// Without any, they are read from the input, one a line.
+    pub questions: Vec<String>,
+}
+
+/// Where a session reads and writes.
+pub struct Terminal<'a> {
+    /// The paragraph and the questions, as far as [`Ask`] lacks them.
+    pub input: &'a mut dyn BufRead,
+    /// What is waited for.
+    pub prompts: &'a mut dyn Write,
+    /// Questions with their answers.
+    pub results: &'a mut dyn Write,
 }
 
 /// Answers questions about one paragraph.
-pub fn run(ask: &Ask) -> Result<()> {
-    let pipeline = pipeline_file::read(&ask.file.file, &ask.file.overrides)?;
+pub fn run(
+    pipeline: Pipeline,
+    ask: &Ask,
+    stages: &mut dyn Execute,
+    terminal: Terminal,
+) -> Result<()> {
+    let Terminal {
+        input,
+        prompts,
+        results,
+    } = terminal;
     let paragraph = match &ask.paragraph {
         Some(file) => fs_err::read_to_string(file)?,
         None => {
-            prompt("paragraph, and an empty line behind it:\n")?;
-            lines().collect::<Result<Vec<_>>>()?.join("\n")
+            prompt(prompts, "paragraph, and an empty line behind it:\n")?;
+            lines(input).collect::<Result<Vec<_>>>()?.join("\n")
         }
     };
-    let desk = Desk::new(pipeline, paragraph.trim())?;
+    let session = Session::new(pipeline, paragraph.trim())?;
+    // Before the first question is waited for.
+    stages.prepare(&[
+        Stage::Data,
+        Stage::Windows,
+        Stage::Predict,
+        Stage::Ensemble,
+        Stage::Answers,
+    ])?;
     if !ask.questions.is_empty() {
-        return desk.answer(&ask.questions);
+        return session.answer(&ask.questions, stages, results);
     }
-    prompt("questions, one a line:\n")?;
-    for question in lines() {
-        desk.answer(&[question?])?;
-    }
-    Ok(())
-}
-
-/// Says what is waited for, to people.
-fn prompt(text: &str) -> Result<()> {
-    if io::stdin().is_terminal() {
-        eprint!("{text}");
-        io::stderr().flush()?;
+    prompt(prompts, "questions, one a line:\n")?;
+    for question in lines(input) {
+        session.answer(&[question?], stages, results)?;
     }
     Ok(())
 }
 
-/// Lines of standard input, up to an empty one or the end.
-fn lines() -> impl Iterator<Item = Result<String>> {
+fn prompt(prompts: &mut dyn Write, text: &str) -> Result<()> {
+    prompts.write_all(text.as_bytes())?;
+    prompts.flush()?;
+    Ok(())
+}
+
+/// Lines up to an empty one or the end.
+fn lines(input: &mut dyn BufRead) -> impl Iterator<Item = Result<String>> {
     std::iter::from_fn(|| {
         let mut line = String::new();
-        match io::stdin().lock().read_line(&mut line) {
+        match input.read_line(&mut line) {
             Ok(_) => Some(line.trim().to_owned())
                 .filter(|line| !line.is_empty())
                 .map(Ok),
@@ -71,96 +91,84 @@ fn lines() -> impl Iterator<Item = Result<String>> {
     })
 }
 
-/// A line of `answers.jsonl`, as far as it is read here.
-#[derive(Deserialize)]
-struct Answered {
-    split: Split,
-    question: String,
-    answer: String,
-    candidates: Vec<Candidate>,
-}
-
-#[derive(Deserialize)]
-struct Candidate {
-    text: String,
-    score: Option<f32>,
-}
-
-/// A pipeline and a paragraph, with a run of its own that goes when it is done.
-struct Desk<'a> {
+/// A pipeline and a paragraph, with a run of its own that is removed at the end.
+struct Session<'a> {
     pipeline: Pipeline,
-    programs: Programs,
     paragraph: &'a str,
-    /// `runs/<pipeline>/ask`.
-    folder: PathBuf,
+    /// Below `runs/<pipeline>`.
+    folder: tempfile::TempDir,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> Session<'a> {
     fn new(mut pipeline: Pipeline, paragraph: &'a str) -> Result<Self> {
         ensure!(
             !paragraph.is_empty(),
             UserError::new("there is no paragraph to ask about")
         );
-        pipeline.name = format!("{}/ask", pipeline.name);
-        let folder = workspace::output().join("runs").join(&pipeline.name);
-        fs_err::create_dir_all(&folder)?;
-        let questions = folder.join("questions.json");
-        let path = questions.to_str().context("the path is not UTF-8")?;
-        pipeline.data.test = vec![path.to_owned()];
-        let programs = pipeline::build(&pipeline)?;
+        let runs = workspace::output().join("runs");
+        let run = runs.join(&pipeline.name);
+        fs_err::create_dir_all(&run)?;
+        // Each session has a folder of its own: there may be several at once.
+        let folder = tempfile::Builder::new().prefix("ask-").tempdir_in(run)?;
+        let name = folder.path().strip_prefix(runs)?;
+        pipeline.name = name.to_str().context("the path is not UTF-8")?.to_owned();
+        let test = folder.path().join(Split::Test.questions_file());
+        pipeline.data.test = vec![test.to_str().context("the path is not UTF-8")?.to_owned()];
         Ok(Self {
             pipeline,
-            programs,
             paragraph,
             folder,
         })
     }
 
-    /// Answers questions and prints what it finds.
-    fn answer(&self, questions: &[String]) -> Result<()> {
-        let question = |(id, text): (usize, &String)| {
-            json!({
-                "id": id, "paragraph_id": 0, "question_text": text,
-                "answer_text": null, "answer_start": null, "answer_end": null,
-            })
+    /// Answers questions and prints the answers.
+    fn answer(
+        &self,
+        questions: &[String],
+        stages: &mut dyn Execute,
+        results: &mut dyn Write,
+    ) -> Result<()> {
+        let question = |(index, text): (usize, &String)| Question {
+            id: index.to_string(),
+            paragraph: 0,
+            text: text.clone(),
+            answers: Vec::new(),
         };
-        let questions: Vec<_> = questions.iter().enumerate().map(question).collect();
-        let test = json!({"questions": questions, "paragraphs": [self.paragraph]});
-        jsonl::write_document(&self.folder.join("questions.json"), &test)?;
-        let answers = pipeline::answer(&self.pipeline, self.programs.clone())?;
-        for answered in jsonl::read::<Answered>(&answers.join("answers.jsonl"))? {
-            let answered = answered?;
-            if answered.split == Split::Test {
-                answered.print();
+        let test = Questions {
+            paragraphs: vec![Paragraph {
+                text: self.paragraph.to_owned(),
+                article: None,
+            }],
+            questions: questions.iter().enumerate().map(question).collect(),
+        };
+        test.write(self.folder.path(), Split::Test)?;
+        let answers = run::answer(&self.pipeline, stages)?;
+        for record in answers::read(&answers)? {
+            let record = record?;
+            if record.split == Split::Test {
+                write(&record, results)?;
             }
         }
+        results.flush()?;
         Ok(())
     }
 }
 
-impl Drop for Desk<'_> {
-    fn drop(&mut self) {
-        // What is left is in nobody's way.
-        let _ = fs_err::remove_dir_all(&self.folder);
+fn write(record: &AnswerRecord, results: &mut dyn Write) -> Result<()> {
+    writeln!(results, "{}", record.question)?;
+    if record.answer.is_empty() {
+        writeln!(results, "  no answer")?;
+    } else {
+        writeln!(results, "  {}", on_a_line(&record.answer))?;
     }
-}
-
-impl Answered {
-    fn print(&self) {
-        println!("{}", self.question);
-        if self.answer.is_empty() {
-            println!("  no answer");
-        } else {
-            println!("  {}", on_a_line(&self.answer));
-        }
-        let best = self.candidates.first().and_then(|best| best.score);
-        for candidate in self.candidates.iter().take(SHOWN).skip(1) {
-            if let (Some(best), Some(score)) = (best, candidate.score) {
-                let text = on_a_line(&candidate.text);
-                println!("  or {text}, {:.2} behind", best - score);
-            }
+    let best = record.candidates.first().and_then(|best| best.score);
+    for candidate in record.candidates.iter().take(SHOWN).skip(1) {
+        if let (Some(best), Some(score)) = (best, candidate.score) {
+            let text = on_a_line(&candidate.text);
+            writeln!(results, "  or {text}, {:.2} behind", best - score)?;
         }
     }
+    Ok(())
 }
 
 /// Paragraphs may have several lines, and answers run across them.

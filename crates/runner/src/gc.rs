@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::TryLockError;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -10,20 +11,21 @@ use spanwise_artifact::UserError;
 
 use crate::workspace;
 
-/// Removes them, or with `dry_run` only names them.
-pub fn run(dry_run: bool) -> Result<()> {
-    let output = workspace::output();
-    if !output.join("artifacts").is_dir() {
-        println!("there are no artifacts yet");
+/// Removes them below `output`, or with `dry_run` only lists them.
+pub fn run(output: &Path, dry_run: bool, out: &mut dyn Write) -> Result<()> {
+    let artifacts = output.join("artifacts");
+    if !artifacts.is_dir() {
+        writeln!(out, "there are no artifacts yet")?;
         return Ok(());
     }
-    let _lock = if dry_run { None } else { Some(alone()?) };
-    let unused = unused(&output.join("artifacts"), &output.join("runs"))?;
+    let _lock = if dry_run { None } else { Some(alone(output)?) };
+    let unused = unused(&artifacts, &output.join("runs"))?;
     let mut bytes = 0;
     for directory in &unused {
         let size = size(directory)?;
         bytes += size;
-        println!("{:>8} {}", megabytes(size), workspace::display(directory));
+        let shown = workspace::display(directory);
+        writeln!(out, "{:>8} {shown}", megabytes(size))?;
         if !dry_run {
             fs::remove_dir_all(directory)?;
         }
@@ -33,17 +35,14 @@ pub fn run(dry_run: bool) -> Result<()> {
     } else {
         "removed"
     };
-    println!(
-        "{:>8} in {} directories {done}",
-        megabytes(bytes),
-        unused.len()
-    );
+    let (size, count) = (megabytes(bytes), unused.len());
+    writeln!(out, "{size:>8} in {count} directories {done}")?;
     Ok(())
 }
 
 /// Held while something is removed.
-fn alone() -> Result<File> {
-    let lock = lock_file()?;
+fn alone(output: &Path) -> Result<File> {
+    let lock = lock_file(output)?;
     match lock.file().try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(UserError::new("a pipeline is running")
@@ -54,14 +53,14 @@ fn alone() -> Result<File> {
 }
 
 /// Held while a pipeline runs, by as many as there are.
-pub fn keep_off() -> Result<File> {
-    let lock = lock_file()?;
+pub fn keep_off(output: &Path) -> Result<File> {
+    let lock = lock_file(output)?;
     lock.file().lock_shared()?;
     Ok(lock)
 }
 
-fn lock_file() -> Result<File> {
-    let artifacts = workspace::output().join("artifacts");
+fn lock_file(output: &Path) -> Result<File> {
+    let artifacts = output.join("artifacts");
     fs::create_dir_all(&artifacts)?;
     Ok(File::create(artifacts.join(".lock"))?)
 }
@@ -134,7 +133,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg(unix)]
     fn what_a_run_links_to_stays() -> Result<()> {
         let directory = tempfile::tempdir()?;
         let (artifacts, runs) = (

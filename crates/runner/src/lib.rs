@@ -1,17 +1,24 @@
 //! The pipeline runner: pipeline file → plan → what is stale and why → jobs; comparisons; garbage collection.
+//!
+//! It knows stages by name and starts them as processes. It links neither Burn nor tokenizers, so it builds in seconds.
+//!
+//! - [`pipeline_file`]: what a user may type, checked
+//! - [`plan`]: which stages a pipeline has, whether each is fresh, and why not
+//! - [`code`]: what of the code a stage's output depends on
+//! - [`run`], [`programs`]: runs what is stale
+//! - [`summary`], [`ask`], [`experiment`]: results of one run, of a question, of several runs beside one another
+//! - [`gc`], [`links`], [`workspace`]: what lies on disk
+
+#![warn(missing_docs)]
 
 pub mod ask;
 pub mod code;
 pub mod experiment;
 pub mod gc;
 pub mod links;
-pub mod pipeline;
 pub mod pipeline_file;
 pub mod plan;
 pub mod programs;
-pub mod scope;
-pub mod setup;
-pub mod statistics;
+pub mod run;
+pub mod summary;
 pub mod workspace;
-
-pub use scope::{FileArguments, Scope};

@@ -1,36 +1,59 @@
 //! Symbolic links: what a run's folder holds, and where libtorch lies.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use fs_err::os::unix::fs::symlink;
 
-/// Points `link` at `target`, replacing what it pointed at.
-pub fn relink(target: &Path, link: &Path) -> Result<()> {
-    if let Some(parent) = link.parent() {
-        fs_err::create_dir_all(parent)?;
-    }
-    if link.symlink_metadata().is_ok() {
-        fs_err::remove_file(link)?;
-    }
-    #[cfg(unix)]
-    fs_err::os::unix::fs::symlink(target, link)?;
-    #[cfg(windows)]
-    if target.is_dir() {
-        std::os::windows::fs::symlink_dir(target, link)?;
+/// Points `link` at `target`, replacing what it pointed at. An absolute target in the same tree is linked relatively,
+/// so that the tree can be moved.
+pub fn replace(target: &Path, link: &Path) -> Result<()> {
+    let parent = link.parent().context("a link lies in a folder")?;
+    let name = link.file_name().context("a link has a name")?;
+    fs_err::create_dir_all(parent)?;
+    let target = if target.is_absolute() {
+        relative(
+            &fs_err::canonicalize(target)?,
+            &fs_err::canonicalize(parent)?,
+        )
     } else {
-        std::os::windows::fs::symlink_file(target, link)?;
-    }
+        target.to_owned()
+    };
+    // Renamed into place: there is no moment without a link.
+    let new = parent.join(format!(
+        ".{}-{}",
+        name.to_string_lossy(),
+        std::process::id()
+    ));
+    symlink(target, &new)?;
+    fs_err::rename(new, link)?;
     Ok(())
+}
+
+/// The way from `folder` to `target`, both absolute; `target` itself where they have nothing but the root in common.
+fn relative(target: &Path, folder: &Path) -> PathBuf {
+    let pairs = target.components().zip(folder.components());
+    let common = pairs
+        .take_while(|(target, folder)| target == folder)
+        .count();
+    if common < 2 {
+        return target.to_owned();
+    }
+    let up = folder
+        .components()
+        .skip(common)
+        .map(|_| Component::ParentDir);
+    up.chain(target.components().skip(common)).collect()
 }
 
 /// Removes all links in `folder` but those to keep, likewise in its folders that are one of `own` or below one, and
 /// `folder` itself if nothing is left.
-pub fn remove(folder: &Path, own: &[PathBuf], keep: &[PathBuf]) -> Result<()> {
+pub fn remove_others(folder: &Path, own: &[PathBuf], keep: &[PathBuf]) -> Result<()> {
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);
         if kind.is_dir() && own.iter().any(|own| path.starts_with(own)) {
-            remove(&path, own, keep)?;
+            remove_others(&path, own, keep)?;
         } else if kind.is_symlink() && !keep.contains(&path) {
             fs_err::remove_file(path)?;
         }
@@ -39,4 +62,58 @@ pub fn remove(folder: &Path, own: &[PathBuf], keep: &[PathBuf]) -> Result<()> {
         fs_err::remove_dir(folder)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_are_relative_within_a_tree() {
+        let check = |target: &str, folder: &str, expected: &str| {
+            assert_eq!(
+                relative(Path::new(target), Path::new(folder)),
+                Path::new(expected)
+            );
+        };
+        check(
+            "/w/artifacts/train/a",
+            "/w/runs/demo",
+            "../../artifacts/train/a",
+        );
+        check("/w/runs/demo/answers", "/w/runs/demo", "answers");
+        check("/opt/torch", "/w/.libtorch", "/opt/torch");
+    }
+
+    #[test]
+    fn links_survive_a_move_of_the_tree() -> Result<()> {
+        let parent = tempfile::tempdir()?;
+        let [old, new] = ["old", "new"].map(|name| parent.path().join(name));
+        fs_err::create_dir_all(old.join("artifacts/data/a"))?;
+        fs_err::create_dir_all(old.join("artifacts/data/b"))?;
+        let link = old.join("runs/demo/data");
+        replace(&old.join("artifacts/data/a"), &link)?;
+        replace(&old.join("artifacts/data/b"), &link)?;
+        fs_err::rename(&old, &new)?;
+        assert_eq!(
+            fs_err::canonicalize(new.join("runs/demo/data"))?,
+            fs_err::canonicalize(new.join("artifacts/data/b"))?
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn folders_of_others_stay() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let run = directory.path().join("run");
+        let path = |name: &str| run.join(name);
+        for name in ["data", "members/1/train", "members/2/train", "other/train"] {
+            replace(Path::new("elsewhere"), &path(name))?;
+        }
+        remove_others(&run, &[path("members")], &[path("members/1/train")])?;
+        let there = |name: &str| path(name).symlink_metadata().is_ok();
+        assert!(there("members/1/train") && there("other/train"));
+        assert!(!there("data") && !there("members/2"));
+        Ok(())
+    }
 }

@@ -1,45 +1,42 @@
 //! The stage programs: built when one is needed, started as processes.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use spanwise_artifact::settings::Device;
 use spanwise_artifact::{Job, Stage, UserError, jsonl};
 use spanwise_program::EXIT_USER_ERROR;
+use spanwise_program::output::message;
 
+use crate::run::Execute;
 use crate::workspace;
 
-/// Where the built programs lie.
-#[derive(Clone)]
+/// Programs of the workspace, each built before its first use and not before.
 pub struct Programs {
-    directory: PathBuf,
+    bring_libtorch: fn() -> Result<()>,
+    /// Where cargo puts them, once it has been asked.
+    directory: Option<PathBuf>,
+    built: BTreeSet<String>,
     quiet: bool,
 }
 
 impl Programs {
-    /// Builds every stage's program. Quick where nothing changed.
-    pub fn build() -> Result<Self> {
-        let mut build = workspace::cargo();
-        build
-            .args(["build", "--workspace", "--exclude", "xtask", "--bins"])
-            .args(workspace::features());
-        workspace::check(&mut build)?;
-        let metadata = workspace::cargo()
-            .args(["metadata", "--no-deps", "--format-version", "1"])
-            .output();
-        let metadata: Value =
-            serde_json::from_slice(&metadata.context("start cargo metadata")?.stdout)?;
-        let target = metadata["target_directory"]
-            .as_str()
-            .context("cargo metadata names no target directory")?;
-        Ok(Self {
-            directory: Path::new(target).join("debug"),
+    /// None is built yet. `bring_libtorch` is called before anything is built where a job computes on a device that
+    /// takes libtorch and the checkout has none.
+    pub fn new(bring_libtorch: fn() -> Result<()>) -> Self {
+        Self {
+            bring_libtorch,
+            directory: None,
+            built: BTreeSet::new(),
             quiet: false,
-        })
+        }
     }
 
-    /// The same, saying only what is wrong.
+    /// The same, whose stages say only what is wrong.
+    #[must_use]
     pub fn quiet(self) -> Self {
         Self {
             quiet: true,
@@ -47,19 +44,62 @@ impl Programs {
         }
     }
 
-    /// A program, by the end of its name.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(format!("spanwise-{name}"))
+    /// Builds those of the programs `spanwise-NAME` that have not been built yet; returns the folder that they lie in.
+    pub fn build(&mut self, names: &[&str]) -> Result<&Path> {
+        let mut missing = names.to_vec();
+        missing.retain(|&name| !self.built.contains(name));
+        let directory = match self.directory.take() {
+            Some(directory) => directory,
+            None => target_directory()?.join("debug"),
+        };
+        if !missing.is_empty() {
+            announce(&missing, &directory);
+            let mut build = workspace::cargo();
+            // With `--workspace`, every dependency has the same features whichever program is built: none is compiled
+            // twice.
+            build
+                .args(["build", "--workspace"])
+                .args(workspace::features());
+            for name in &missing {
+                build.args(["--bin", &format!("spanwise-{name}")]);
+            }
+            workspace::check(&mut build)?;
+            self.built.extend(missing.into_iter().map(str::to_owned));
+        }
+        Ok(self.directory.insert(directory))
     }
 
-    /// Runs a stage. Its messages go where ours go.
-    pub fn run(&self, stage: Stage, job: &Job) -> Result<()> {
+    /// A program, built if it is not yet.
+    pub fn path(&mut self, name: &str) -> Result<PathBuf> {
+        let file = format!("spanwise-{name}");
+        Ok(self.build(&[name])?.join(file))
+    }
+}
+
+impl Execute for Programs {
+    fn prepare(&mut self, stages: &[Stage]) -> Result<()> {
+        let names: Vec<&str> = stages.iter().map(|stage| stage.name()).collect();
+        self.build(&names)?;
+        Ok(())
+    }
+
+    fn run(&mut self, job: &Job) -> Result<()> {
+        let stage = job.stage;
+        let device: Option<Device> = job.device.as_deref().map(str::parse).transpose()?;
+        if let Some(device) = device.filter(|device| device.needs_libtorch())
+            && !workspace::has_libtorch()
+        {
+            message(format_args!(
+                "device = \"{device}\" computes with libtorch, which is not set up yet"
+            ));
+            (self.bring_libtorch)()?;
+        }
+        let program = self.path(stage.name())?;
         let file = tempfile::Builder::new()
             .prefix("job-")
             .suffix(".json")
             .tempfile()?;
         jsonl::write_document(file.path(), job)?;
-        let program = self.path(stage.name());
         let mut command = Command::new(&program);
         command.arg("--job").arg(file.path());
         if self.quiet {
@@ -76,4 +116,32 @@ impl Programs {
             _ => bail!("the {stage} stage failed: {status}"),
         }
     }
+}
+
+/// Says what cargo is about to build and how long that may take.
+fn announce(names: &[&str], directory: &Path) {
+    let is_new = |name: &&&str| !directory.join(format!("spanwise-{name}")).exists();
+    if !names.iter().any(|name| is_new(&name)) {
+        // Quick, and cargo says what it compiles.
+        return;
+    }
+    let computes = ["bench", "doctor", "predict", "pretrain", "train"];
+    let time = if names.iter().any(|name| computes.contains(name)) {
+        "the first time, Burn is compiled with it, which takes minutes"
+    } else {
+        "takes a minute the first time"
+    };
+    message(format_args!("building {}: {time}", names.join(", ")));
+}
+
+/// Where cargo builds.
+fn target_directory() -> Result<PathBuf> {
+    let metadata = workspace::cargo()
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .output()
+        .context("start cargo metadata")?;
+    let metadata: Value = serde_json::from_slice(&metadata.stdout)?;
+    let target = metadata["target_directory"].as_str();
+    let target = target.context("cargo metadata names no target directory")?;
+    Ok(target.into())
 }

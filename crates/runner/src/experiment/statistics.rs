@@ -1,37 +1,37 @@
-//! How sure a comparison of trained models is.
+//! The uncertainty of a comparison of trained models.
 
 /// Half the width of a 95 % confidence interval, in standard errors.
 const CONFIDENCE: f64 = 1.96;
 
-/// A mark, or the difference of two, by repetition and question: `[repetition][question]`.
-pub type Marked = Vec<Vec<f64>>;
+/// Scores of questions, or differences of two, `[repetition][question]`.
+pub(super) type Samples = Vec<Vec<f64>>;
 
-/// A mean and how far it is from certain.
+/// A mean and its uncertainty.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Estimate {
+pub(super) struct Estimate {
     /// Over repetitions and questions.
-    pub mean: f64,
+    pub(super) mean: f64,
     /// Its standard error.
-    pub error: f64,
+    pub(super) error: f64,
 }
 
 impl Estimate {
-    /// Estimates the mean of what is marked.
+    /// Estimates the mean of the scores.
     ///
-    /// Other questions would give another mean, and so would other seeds: a training is a draw as a question is. So
-    /// the variance is that over questions plus that over repetitions, less what both contain, that over single marks
-    /// (Cameron, Gelbach & Miller, 2011), and never less than that over questions. One repetition does not show how
-    /// trainings vary.
-    pub fn of(marked: &[Vec<f64>]) -> Self {
-        let by_repetition: Vec<f64> = marked.iter().map(|marks| mean(marks)).collect();
+    /// Other questions would have another mean, and so would other seeds: training runs are samples just as questions
+    /// are. So the variance is that over questions plus that over repetitions, less that over single scores, which
+    /// both contain (two-way clustering: Cameron, Gelbach & Miller, 2011), and never less than that over questions. One
+    /// repetition does not show how training runs vary.
+    pub(super) fn of(samples: &[Vec<f64>]) -> Self {
+        let by_repetition: Vec<f64> = samples.iter().map(|sample| mean(sample)).collect();
         let by_question = |question: usize| {
-            let marks: Vec<f64> = marked.iter().map(|marks| marks[question]).collect();
-            mean(&marks)
+            let scores: Vec<f64> = samples.iter().map(|sample| sample[question]).collect();
+            mean(&scores)
         };
-        let by_question: Vec<f64> = (0..marked[0].len()).map(by_question).collect();
+        let by_question: Vec<f64> = (0..samples[0].len()).map(by_question).collect();
         let over_questions = variance_of_mean(&by_question);
         let over_both =
-            over_questions + variance_of_mean(&by_repetition) - variance_of_mean(&marked.concat());
+            over_questions + variance_of_mean(&by_repetition) - variance_of_mean(&samples.concat());
         Self {
             mean: mean(&by_question),
             error: over_both.max(over_questions).sqrt(),
@@ -39,13 +39,13 @@ impl Estimate {
     }
 
     /// Half the width of the 95 % confidence interval.
-    pub fn confidence(self) -> f64 {
+    pub(super) fn confidence(self) -> f64 {
         CONFIDENCE * self.error
     }
 }
 
-/// What `own` marks are above `others`, pair by pair; `None` where they do not mark the same.
-pub fn gains(own: &[Vec<f64>], others: &[Vec<f64>]) -> Option<Marked> {
+/// `own` scores less `others`, pair by pair; `None` where they do not score the same questions.
+pub(super) fn gains(own: &[Vec<f64>], others: &[Vec<f64>]) -> Option<Samples> {
     let pairs = || own.iter().zip(others);
     let same = own.len() == others.len() && pairs().all(|(own, other)| own.len() == other.len());
     let gain = |(own, other): (&Vec<f64>, &Vec<f64>)| {
@@ -55,9 +55,9 @@ pub fn gains(own: &[Vec<f64>], others: &[Vec<f64>]) -> Option<Marked> {
     same.then(|| pairs().map(gain).collect())
 }
 
-/// How likely gains are, or larger ones of either sign, if there were none: of one repetition by McNemar's test, of
-/// several by the error over questions and repetitions.
-pub fn probability(gains: &[Vec<f64>]) -> f64 {
+/// The probability of gains at least as large, of either sign, if the two were equally good: for one repetition by
+/// McNemar's test, for several by the standard error over questions and repetitions.
+pub(super) fn probability(gains: &[Vec<f64>]) -> f64 {
     if let [gains] = gains {
         return mcnemar(gains);
     }
@@ -66,11 +66,11 @@ pub fn probability(gains: &[Vec<f64>]) -> f64 {
 }
 
 /// The mean of one value or more.
-pub fn mean(values: &[f64]) -> f64 {
+pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Of independent values; none of a single one.
+/// The variance of the mean of independent values; 0 for a single one.
 fn variance_of_mean(values: &[f64]) -> f64 {
     let count = values.len() as f64;
     let mean = mean(values);

@@ -10,11 +10,11 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use fs_err::File;
 use spanwise_artifact::UserError;
-use spanwise_program::pip;
 use zip::ZipArchive;
 
-use crate::links::relink;
-use crate::workspace;
+use spanwise_program::output::message;
+use spanwise_program::pip;
+use spanwise_runner::{links, workspace};
 
 /// The release that burn-tch 0.22 is made for.
 const VERSION: &str = "2.9.0";
@@ -25,7 +25,7 @@ const CUDA_STUBS: [&str; 2] = [
     "nvidia-cuda-runtime-cu12==12.8.90",
 ];
 
-/// Brings libtorch in, unless it is there.
+/// Sets libtorch up, unless it is.
 pub fn run(cuda: bool) -> Result<()> {
     let destination = workspace::libtorch();
     let has_cuda = destination.join("lib/libtorch_cuda.so").exists();
@@ -33,17 +33,20 @@ pub fn run(cuda: bool) -> Result<()> {
         && version(&destination).as_deref() == Some(VERSION)
         && (has_cuda || !cuda)
     {
-        eprintln!(
+        message(format_args!(
             "libtorch {VERSION} is set up in {}",
             workspace::display(&destination)
-        );
+        ));
         return Ok(());
     }
     let replaces = workspace::has_libtorch();
     if let Some(found) = existing()? {
-        eprintln!("using the libtorch {VERSION} in {}", found.display());
+        message(format_args!(
+            "using the libtorch {VERSION} in {}",
+            found.display()
+        ));
         remove(&destination)?;
-        relink(&found, &destination)?;
+        links::replace(&found, &destination)?;
     } else if cuda || has_gpu() {
         install_cuda(&destination)?;
     } else {
@@ -56,10 +59,10 @@ pub fn run(cuda: bool) -> Result<()> {
             .flat_map(|name| ["--package", name]);
         workspace::check(workspace::cargo().args(["clean", "--quiet"]).args(stale))?;
     }
-    eprintln!(
+    message(format_args!(
         "libtorch {VERSION} is set up in {}",
         workspace::display(&destination)
-    );
+    ));
     Ok(())
 }
 
@@ -80,7 +83,7 @@ fn existing() -> Result<Option<PathBuf>> {
                     |found| format!("version {found}")
                 )
             ))
-            .hint("unset LIBTORCH to have the right version brought in")
+            .hint("unset LIBTORCH to have the right version fetched")
         );
         return Ok(Some(directory));
     }
@@ -123,7 +126,9 @@ fn has_gpu() -> bool {
 
 /// The whole CUDA build, in a Python environment of its own, where its libraries find each other.
 fn install_cuda(destination: &Path) -> Result<()> {
-    eprintln!("bringing libtorch {VERSION} with CUDA: 3.5 GB to fetch, 7 GB on disk");
+    message(format_args!(
+        "fetching libtorch {VERSION} with CUDA: 3.5 GB to fetch, 7 GB on disk"
+    ));
     let environment = destination.with_file_name("python");
     workspace::check(
         Command::new("python3")
@@ -148,7 +153,7 @@ fn install_cuda(destination: &Path) -> Result<()> {
         torch.display()
     );
     remove(destination)?;
-    relink(&torch, destination)
+    links::replace(&torch, destination)
 }
 
 /// The parts of the wheel that computing on a CPU needs.
@@ -159,11 +164,13 @@ fn install_cpu(destination: &Path) -> Result<()> {
         .prefix(".fetch-")
         .tempdir_in(parent)?;
     let root = scratch.path().join("root");
-    eprintln!("bringing libtorch {VERSION} for the CPU");
+    message(format_args!("fetching libtorch {VERSION} for the CPU"));
     // The smaller CPU wheel, where the user's pip knows an index that has it.
     let wheel =
         pip::download(&format!("torch=={VERSION}+cpu"), scratch.path(), true).or_else(|_| {
-            eprintln!("fetching the wheel: 0.9 GB, of which 0.5 GB are kept");
+            message(format_args!(
+                "fetching the wheel: 0.9 GB, of which 0.5 GB are kept"
+            ));
             pip::download(&format!("torch=={VERSION}"), scratch.path(), false)
         })?;
     extract(&wheel, &root, |name| {

@@ -1,0 +1,174 @@
+//! Comparing pipelines with one another, question by question: the ladder, and changes to one pipeline.
+
+mod statistics;
+mod table;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use spanwise_artifact::answers::{self, QuestionMetrics};
+use spanwise_artifact::{Split, UserError, jsonl};
+use spanwise_program::output::{message, messages};
+
+use crate::pipeline_file::{self, Pipeline};
+use crate::run::{self, Execute, Scope};
+use crate::workspace;
+use table::{Row, markdown};
+
+/// Added to every seed of a pipeline from one repetition to the next; more than a pipeline has members.
+const SEED_STEP: u64 = 100;
+
+/// How a comparison is repeated and where it is kept.
+#[derive(Debug, Clone)]
+pub struct Repetition {
+    /// Everything runs so many times, with other seeds.
+    pub seeds: u64,
+    /// Changes to every pipeline, `KEY=VALUE` each.
+    pub overrides: Vec<String>,
+    /// Folder below `runs` in place of `ladder` or `compare-FILE`.
+    pub name: Option<String>,
+}
+
+/// One pipeline of a comparison.
+struct Contender {
+    name: String,
+    file: PathBuf,
+    overrides: Vec<String>,
+}
+
+/// What a contender is measured against.
+#[derive(Clone, Copy)]
+enum Against {
+    /// The one before it.
+    Previous,
+    /// The first.
+    First,
+}
+
+/// Where a comparison runs and what it writes to.
+pub struct Session<'a> {
+    /// Runs the stages.
+    pub stages: &'a mut dyn Execute,
+    /// The table.
+    pub results: &'a mut dyn Write,
+}
+
+/// Runs pipelines, lowest first, and compares each with the one before it.
+pub fn ladder(files: &[PathBuf], repetition: &Repetition, session: Session) -> Result<()> {
+    let contenders = files.iter().map(|file| Contender {
+        name: stem(file),
+        file: file.clone(),
+        overrides: Vec::new(),
+    });
+    let contenders = contenders.collect();
+    compare_all("ladder", contenders, Against::Previous, repetition, session)
+}
+
+/// Runs a pipeline as it is and with every one of `changes`, each some `KEY=VALUE` with spaces between them, and
+/// compares the changed ones with the first.
+pub fn compare(
+    file: &Path,
+    changes: &[String],
+    repetition: &Repetition,
+    session: Session,
+) -> Result<()> {
+    let base = Contender {
+        name: stem(file),
+        file: file.to_owned(),
+        overrides: Vec::new(),
+    };
+    let changed = changes.iter().map(|change| Contender {
+        name: change.clone(),
+        file: file.to_owned(),
+        overrides: change.split_whitespace().map(str::to_owned).collect(),
+    });
+    let contenders = std::iter::once(base).chain(changed).collect();
+    let title = format!("compare-{}", stem(file));
+    compare_all(&title, contenders, Against::First, repetition, session)
+}
+
+fn stem(file: &Path) -> String {
+    file.file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+}
+
+fn compare_all(
+    default_title: &str,
+    contenders: Vec<Contender>,
+    against: Against,
+    repetition: &Repetition,
+    session: Session,
+) -> Result<()> {
+    let Session { stages, results } = session;
+    ensure!(
+        repetition.seeds > 0,
+        UserError::new("--seeds = 0: must be at least 1")
+    );
+    let title = repetition.name.as_deref().unwrap_or(default_title);
+    // All of them are read first: a mistake in the last should not show after hours.
+    let mut pipelines = Vec::new();
+    for contender in &contenders {
+        pipelines.push(repetitions(contender, repetition, title)?);
+    }
+    let mut rows: Vec<Row> = Vec::new();
+    let mut all: Vec<Vec<Vec<QuestionMetrics>>> = Vec::new();
+    for (contender, pipelines) in contenders.iter().zip(&pipelines) {
+        let mut seconds = 0.0;
+        let mut metrics = Vec::new();
+        for pipeline in pipelines {
+            message(format_args!("\n── {} ──", pipeline.name));
+            let run = run::run(pipeline, &Scope::default(), stages, &mut messages())?;
+            seconds += run::wall_seconds(run.artifacts())?;
+            metrics.push(dev_metrics(&run.answers()?)?);
+        }
+        ensure!(
+            metrics.iter().all(|metrics| !metrics.is_empty()),
+            UserError::new(format!("{}: no dev question has an answer", contender.name))
+        );
+        let rival = match against {
+            Against::Previous => all.last(),
+            Against::First => all.first(),
+        };
+        let seconds = seconds / repetition.seeds as f64;
+        rows.push(Row::new(&contender.name, &metrics, rival, seconds)?);
+        all.push(metrics);
+    }
+    let table = markdown(&rows);
+    let folder = workspace::output().join("runs").join(title);
+    fs_err::write(folder.join("table.md"), &table)?;
+    jsonl::write_document(&folder.join("table.json"), &rows)?;
+    let shown = workspace::display(&folder);
+    writeln!(results, "\n{table}\nsaved to {shown}")?;
+    Ok(())
+}
+
+/// A contender's pipeline once a repetition, with other seeds.
+fn repetitions(
+    contender: &Contender,
+    repetition: &Repetition,
+    title: &str,
+) -> Result<Vec<Pipeline>> {
+    let overrides = [&repetition.overrides[..], &contender.overrides[..]].concat();
+    let name = contender.name.replace([' ', '/', '"', '[', ']'], "_");
+    (0..repetition.seeds)
+        .map(|index| {
+            let mut pipeline = pipeline_file::read(&contender.file, &overrides)?;
+            pipeline.name = format!("{title}/{name}.{index}");
+            pipeline.shift_seeds(index * SEED_STEP);
+            Ok(pipeline)
+        })
+        .collect()
+}
+
+/// The metrics of all labelled dev questions in an artifact of `answers`.
+fn dev_metrics(artifact: &Path) -> Result<Vec<QuestionMetrics>> {
+    let mut metrics = Vec::new();
+    for record in answers::read(artifact)? {
+        let record = record.context("read the answers to compare")?;
+        if record.split == Split::Dev {
+            metrics.extend(record.metrics);
+        }
+    }
+    Ok(metrics)
+}

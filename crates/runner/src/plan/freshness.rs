@@ -1,0 +1,118 @@
+//! Whether a node's artifact is there: its recipe, its fingerprint, and what the last run used.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use spanwise_artifact::fingerprint::Recipe;
+use spanwise_artifact::{Input, Manifest};
+
+use crate::code::Code;
+use crate::links;
+use crate::plan::graph::{FOLDERS, Graph, Node, Source};
+use crate::plan::reasons::reasons;
+
+/// Where the artifacts and links of a pipeline lie.
+pub struct Store {
+    /// Holds `artifacts` and `runs`.
+    output: PathBuf,
+    /// `runs/<pipeline>`.
+    run: PathBuf,
+    code: Code,
+}
+
+/// A node whose inputs are all there.
+pub struct Ready {
+    /// What decides its content.
+    pub recipe: Recipe,
+    /// What it reads, by role.
+    pub inputs: BTreeMap<String, Input>,
+    /// Where its artifact is or will be.
+    pub output: PathBuf,
+}
+
+impl Store {
+    /// The store of the pipeline `name` below `output`, with the workspace's code as it is now.
+    pub fn open(output: &Path, name: &str, code: Code) -> Self {
+        Self {
+            output: output.to_owned(),
+            run: output.join("runs").join(name),
+            code,
+        }
+    }
+
+    /// `runs/<pipeline>`.
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// What node `index` is made from and where it goes, given the artifacts of the nodes before it. `None` while one
+    /// that it reads is missing.
+    pub fn ready(
+        &self,
+        graph: &Graph,
+        index: usize,
+        artifacts: &[Option<PathBuf>],
+    ) -> Result<Option<Ready>> {
+        let node = &graph.nodes()[index];
+        let mut inputs = BTreeMap::new();
+        for read in &node.reads {
+            let path = match &read.source {
+                Source::Node(index) => match &artifacts[*index] {
+                    Some(path) => path.clone(),
+                    None => return Ok(None),
+                },
+                Source::Path(path) => path.clone(),
+            };
+            let files = read.files.clone();
+            inputs.insert(read.role.clone(), Input { path, files });
+        }
+        let contents = inputs
+            .iter()
+            .map(|(role, input)| Ok((role.clone(), input.content()?)))
+            .collect::<Result<_>>()?;
+        let recipe = Recipe {
+            stage: node.stage,
+            settings: node.settings.clone(),
+            seed: node.seed,
+            inputs: contents,
+            code: self.code.digests(node.stage, &graph.stages_read_by(node))?,
+        };
+        let artifacts = self.output.join("artifacts").join(node.stage.name());
+        let output = artifacts.join(recipe.fingerprint());
+        Ok(Some(Ready {
+            recipe,
+            inputs,
+            output,
+        }))
+    }
+
+    /// The artifact that the last run of this pipeline used for a node.
+    pub fn current(&self, node: &Node) -> Option<PathBuf> {
+        let artifact = fs_err::canonicalize(self.run.join(&node.link)).ok()?;
+        artifact.join(Manifest::FILE).exists().then_some(artifact)
+    }
+
+    /// Why a node's artifact is not there: what differs from the one its last run used.
+    pub fn reasons(&self, node: &Node, ready: &Ready) -> Result<Vec<String>> {
+        let previous = match self.current(node) {
+            Some(path) => Manifest::read(&path)?,
+            None => None,
+        };
+        Ok(reasons(previous.as_ref(), &ready.recipe))
+    }
+
+    /// Links a node's artifact in the run's folder.
+    pub fn link(&self, node: &Node, artifact: &Path) -> Result<()> {
+        links::replace(artifact, &self.run.join(&node.link))
+    }
+
+    /// Removes the links that earlier runs of this pipeline have left in its folder and this one has no node for.
+    pub fn remove_other_links(&self, graph: &Graph) -> Result<()> {
+        let nodes = graph.nodes().iter();
+        let keep: Vec<PathBuf> = nodes.map(|node| self.run.join(&node.link)).collect();
+        // Other folders are other runs: a comparison may have the name of a pipeline.
+        let own = FOLDERS.map(|folder| self.run.join(folder));
+        links::remove_others(&self.run, &own, &keep)
+    }
+}

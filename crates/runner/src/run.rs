@@ -1,0 +1,322 @@
+//! Brings a pipeline up to date: node after node, only what is stale.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use spanwise_artifact::{Job, Manifest, Stage, UserError};
+
+use crate::code::Code;
+use crate::pipeline_file::Pipeline;
+use crate::plan::freshness::Store;
+use crate::plan::graph::{Graph, Node};
+use crate::{gc, links, workspace};
+
+/// Files of the answers stage that stand at the top of a run.
+const RESULTS: [&str; 4] = [
+    "submission.csv",
+    "report.html",
+    "metrics.json",
+    "answers.jsonl",
+];
+
+/// Which stages run.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// This one and all after it run even if they are fresh.
+    pub from: Option<Stage>,
+    /// No other runs; everything before it must be fresh.
+    pub only: Option<Stage>,
+    /// Their current artifacts are used as they are, stale or not.
+    pub keep: Vec<Stage>,
+    /// Everything in scope runs even if it is fresh.
+    pub force: bool,
+}
+
+/// What runs the stages.
+pub trait Execute {
+    /// Makes ready what [`run`](Self::run) needs for these stages.
+    fn prepare(&mut self, stages: &[Stage]) -> Result<()>;
+
+    /// Runs a stage: its artifact is there afterwards.
+    fn run(&mut self, job: &Job) -> Result<()>;
+}
+
+/// A pipeline that has been walked through.
+pub struct Run<'a> {
+    pipeline: &'a Pipeline,
+    graph: Graph<'a>,
+    store: Store,
+    /// A node each, as far as they are there.
+    artifacts: Vec<Option<PathBuf>>,
+}
+
+/// Runs what is stale and in scope, and leaves the results in the run's folder where no stage was left out. Every
+/// node's state goes to `log`.
+pub fn run<'a>(
+    pipeline: &'a Pipeline,
+    scope: &Scope,
+    stages: &mut dyn Execute,
+    log: &mut dyn Write,
+) -> Result<Run<'a>> {
+    let run = Walk::new(pipeline, scope, Mode::Run(stages), log)?.to_the_end()?;
+    if scope.only.is_none() {
+        run.publish()?;
+    }
+    Ok(run)
+}
+
+/// Writes to `log` whether every node is fresh, and if not, why. Runs nothing.
+pub fn status(pipeline: &Pipeline, scope: &Scope, log: &mut dyn Write) -> Result<()> {
+    Walk::new(pipeline, scope, Mode::Look, log)?.to_the_end()?;
+    Ok(())
+}
+
+/// Answers the questions of a pipeline whose models are there; returns the artifact of `answers`. Says nothing of
+/// single stages.
+pub fn answer(pipeline: &Pipeline, stages: &mut dyn Execute) -> Result<PathBuf> {
+    let scope = Scope::default();
+    let run = Walk::new(pipeline, &scope, Mode::Answer(stages), &mut io::sink())?.to_the_end()?;
+    run.answers()
+}
+
+impl Run<'_> {
+    /// The artifacts of its stages that are there.
+    pub fn artifacts(&self) -> impl Iterator<Item = &Path> {
+        self.artifacts.iter().flatten().map(PathBuf::as_path)
+    }
+
+    /// The artifact of `answers`.
+    pub fn answers(&self) -> Result<PathBuf> {
+        let last = self.artifacts.last().cloned().flatten();
+        last.context("the pipeline has no answers yet")
+    }
+
+    /// Leaves in the run's folder what is this run's, its results at the top.
+    fn publish(&self) -> Result<()> {
+        let run = self.store.run();
+        self.store.remove_other_links(&self.graph)?;
+        fs_err::write(run.join("pipeline.toml"), &self.pipeline.resolved)?;
+        for file in RESULTS {
+            if run.join("answers").join(file).exists() {
+                links::replace(&Path::new("answers").join(file), &run.join(file))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Seconds that these artifacts took when they were written, each counted once.
+pub fn wall_seconds<'a>(artifacts: impl Iterator<Item = &'a Path>) -> Result<f64> {
+    let mut counted = Vec::new();
+    let mut seconds = 0.0;
+    for artifact in artifacts {
+        if !counted.contains(&artifact) {
+            counted.push(artifact);
+            seconds += Manifest::read(artifact)?.map_or(0.0, |manifest| manifest.wall_seconds);
+        }
+    }
+    Ok(seconds)
+}
+
+/// What a walk does with a stale node.
+enum Mode<'e> {
+    /// Says so.
+    Look,
+    /// Runs it.
+    Run(&'e mut dyn Execute),
+    /// Runs it unless it makes a model.
+    Answer(&'e mut dyn Execute),
+}
+
+/// The way through a pipeline's nodes.
+struct Walk<'a, 'w> {
+    run: Run<'a>,
+    scope: &'w Scope,
+    mode: Mode<'w>,
+    log: &'w mut dyn Write,
+    /// Keeps `gc` off artifacts that are not linked yet.
+    _lock: Option<fs_err::File>,
+}
+
+impl<'a, 'w> Walk<'a, 'w> {
+    fn new(
+        pipeline: &'a Pipeline,
+        scope: &'w Scope,
+        mode: Mode<'w>,
+        log: &'w mut dyn Write,
+    ) -> Result<Self> {
+        let output = workspace::output();
+        let code = Code::open(workspace::root())?;
+        let run = Run {
+            pipeline,
+            graph: Graph::new(pipeline)?,
+            store: Store::open(&output, &pipeline.name, code),
+            artifacts: Vec::new(),
+        };
+        let lock = match mode {
+            Mode::Look => None,
+            Mode::Run(_) | Mode::Answer(_) => Some(gc::keep_off(&output)?),
+        };
+        Ok(Self {
+            run,
+            scope,
+            mode,
+            log,
+            _lock: lock,
+        })
+    }
+
+    fn to_the_end(mut self) -> Result<Run<'a>> {
+        self.bring_up_to_date()?;
+        while self.has_time_for_a_member()? && self.run.graph.add_member()? {
+            self.bring_up_to_date()?;
+        }
+        self.run.graph.finish()?;
+        self.bring_up_to_date()?;
+        Ok(self.run)
+    }
+
+    /// Whether training has left time for another member. The manifests of those before it decide, so that the next
+    /// run decides the same.
+    fn has_time_for_a_member(&mut self) -> Result<bool> {
+        let (member, pipeline) = (self.run.graph.members(), self.run.pipeline);
+        let Some(limit) = pipeline.max_minutes else {
+            return Ok(true);
+        };
+        if member == 0 || member == pipeline.members.len() {
+            return Ok(true);
+        }
+        let nodes = self.run.graph.nodes().iter().zip(&self.run.artifacts);
+        let trained = nodes
+            .filter(|(node, _)| matches!(node.stage, Stage::Pretrain | Stage::Train))
+            .filter_map(|(_, artifact)| artifact.as_deref());
+        let spent = wall_seconds(trained)? / 60.0;
+        if spent < limit {
+            return Ok(true);
+        }
+        self.say(
+            &format!("member {}+", member + 1),
+            &format!("left out: training took {spent:.0} minutes, ensemble.max_minutes = {limit}"),
+        )?;
+        Ok(false)
+    }
+
+    /// Goes through the nodes that were added last.
+    fn bring_up_to_date(&mut self) -> Result<()> {
+        while self.run.artifacts.len() < self.run.graph.nodes().len() {
+            let artifact = self.artifact(self.run.artifacts.len())?;
+            self.run.artifacts.push(artifact);
+        }
+        Ok(())
+    }
+
+    /// The artifact of node `index`, which runs first if it is stale and in scope; `None` where it is not there.
+    fn artifact(&mut self, index: usize) -> Result<Option<PathBuf>> {
+        let Run {
+            graph,
+            store,
+            artifacts,
+            ..
+        } = &self.run;
+        let node = &graph.nodes()[index];
+        let (stage, label) = (node.stage, node.label.clone());
+        if self.scope.keep.contains(&stage) {
+            let Some(current) = store.current(node) else {
+                bail!(UserError::new(format!(
+                    "--keep {stage}: the {stage} stage of this pipeline has not run yet"
+                )));
+            };
+            self.say(&label, "kept as it is")?;
+            return Ok(Some(current));
+        }
+        if self.scope.only.is_some_and(|only| stage > only) {
+            return Ok(None);
+        }
+        let Some(ready) = store.ready(graph, index, artifacts)? else {
+            let waits = graph.missing(node, artifacts).join(", ");
+            self.say(&label, &format!("waiting for {waits}"))?;
+            return Ok(None);
+        };
+        let forced = self.is_forced(stage);
+        if Manifest::read(&ready.output)?.is_some() && !forced {
+            self.say(&label, "fresh")?;
+        } else {
+            let reasons = if forced {
+                "forced".to_owned()
+            } else {
+                store.reasons(node, &ready)?.join(", ")
+            };
+            let logs = store.run().join("logs");
+            let job = Job {
+                stage,
+                settings: ready.recipe.settings,
+                inputs: ready.inputs,
+                output: ready.output.clone(),
+                seed: ready.recipe.seed,
+                device: node.device.clone(),
+                code: ready.recipe.code,
+                log: Some(logs.join(format!("{}.log", label.replace(' ', "-")))),
+            };
+            self.say(&label, &format!("stale: {reasons}"))?;
+            if matches!(self.mode, Mode::Look) {
+                return Ok(None);
+            }
+            self.check_scope(index)?;
+            let began = Instant::now();
+            if let Mode::Run(stages) | Mode::Answer(stages) = &mut self.mode {
+                stages.run(&job)?;
+            }
+            self.say(&label, &format!("done in {}", minutes(began.elapsed())))?;
+        }
+        if !matches!(self.mode, Mode::Look) {
+            self.run.store.link(self.node(index), &ready.output)?;
+        }
+        Ok(Some(ready.output))
+    }
+
+    fn node(&self, index: usize) -> &Node {
+        &self.run.graph.nodes()[index]
+    }
+
+    /// Refuses a stale node that was not asked to run.
+    fn check_scope(&self, index: usize) -> Result<()> {
+        let node = self.node(index);
+        if let Some(only) = self.scope.only.filter(|&only| only != node.stage) {
+            let message = format!("{} is stale, and only {only} was to run", node.label);
+            let hint = "run the whole pipeline, or add --keep for a stage to use as it is";
+            bail!(UserError::new(message).hint(hint));
+        }
+        let makes_a_model = matches!(
+            node.stage,
+            Stage::Checkpoint | Stage::Pretrain | Stage::Train
+        );
+        if matches!(self.mode, Mode::Answer(_)) && makes_a_model {
+            let message = format!("{} is stale, and there is no model to ask", node.label);
+            let hint = format!("run cargo xtask pipeline {}", self.run.pipeline.file);
+            bail!(UserError::new(message).hint(hint));
+        }
+        Ok(())
+    }
+
+    fn is_forced(&self, stage: Stage) -> bool {
+        let Scope {
+            from, only, force, ..
+        } = self.scope;
+        let in_scope = only.is_none_or(|only| only == stage);
+        (*force && in_scope) || from.is_some_and(|from| stage >= from)
+    }
+
+    fn say(&mut self, label: &str, state: &str) -> Result<()> {
+        writeln!(self.log, "{label:<12} {state}")?;
+        Ok(())
+    }
+}
+
+fn minutes(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 60.. => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{:.1} s", time.as_secs_f64()),
+    }
+}
