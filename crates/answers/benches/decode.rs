@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use spanwise_answers::decode::decode;
 use spanwise_artifact::scores::Scores;
-use spanwise_artifact::settings::{AnswersSettings, Decoding};
+use spanwise_artifact::settings::{AnswersTable, Decoding};
 
 const CHARACTERS: usize = 1000;
 
@@ -27,7 +27,7 @@ fn benches(criterion: &mut Criterion) {
         ("joint", Decoding::Joint),
         ("independent", Decoding::Independent),
     ] {
-        let settings = AnswersSettings {
+        let settings = AnswersTable {
             decoding,
             ..Default::default()
         };

@@ -3,7 +3,7 @@
 use spanwise_artifact::Characters;
 use spanwise_artifact::answers::Candidate;
 use spanwise_artifact::scores::{ScoresView, Span};
-use spanwise_artifact::settings::{AnswersSettings, Decoding};
+use spanwise_artifact::settings::{AnswersTable, Decoding};
 
 /// A question's candidates, best first; the first is the answer. `ranked`: spans that the ensemble has ranked by more
 /// than their scores, which joint decoding then follows.
@@ -15,7 +15,7 @@ pub fn decode(
     scores: ScoresView,
     ranked: Option<&[Span]>,
     paragraph: &str,
-    settings: &AnswersSettings,
+    settings: &AnswersTable,
 ) -> Vec<Candidate> {
     let characters = Characters::new(paragraph);
     let candidate = |span: Span| Candidate {
@@ -105,7 +105,7 @@ mod tests {
     const NONE: f32 = f32::NEG_INFINITY;
 
     fn answer(decoding: Decoding, start: &[f32], end: &[f32]) -> String {
-        let settings = AnswersSettings {
+        let settings = AnswersTable {
             decoding,
             max_answer_length: LengthLimit::Characters(3),
             n_best_size: 2,
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn candidates_are_ranked_and_bounded() {
-        let settings = AnswersSettings {
+        let settings = AnswersTable {
             n_best_size: 2,
             ..Default::default()
         };
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_places_of_one_text_add_up() {
-        let settings = AnswersSettings {
+        let settings = AnswersTable {
             max_answer_length: LengthLimit::Characters(1),
             n_best_size: 2,
             pool_duplicates: true,
@@ -202,7 +202,7 @@ mod tests {
             end,
             score: 2.0,
         };
-        let settings = AnswersSettings {
+        let settings = AnswersTable {
             max_answer_length: LengthLimit::Characters(1),
             ..Default::default()
         };

@@ -3,7 +3,7 @@
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use spanwise_artifact::answers::{Effect, FittedLength};
 use spanwise_artifact::scores::{ScoresView, Span};
-use spanwise_artifact::settings::{AnswersSettings, LengthLimit};
+use spanwise_artifact::settings::{AnswersTable, LengthLimit};
 
 use crate::decode::decode;
 use crate::metrics::task_exact_match;
@@ -26,8 +26,8 @@ const PARTS: usize = 5;
 
 impl Known<'_> {
     /// The answer under a limit, and whether it is right.
-    fn answer(&self, characters: usize, settings: &AnswersSettings) -> (String, bool) {
-        let settings = AnswersSettings {
+    fn answer(&self, characters: usize, settings: &AnswersTable) -> (String, bool) {
+        let settings = AnswersTable {
             max_answer_length: LengthLimit::Characters(characters),
             n_best_size: 1,
             ..settings.clone()
@@ -51,7 +51,7 @@ pub struct Limit {
 
 impl Limit {
     /// Tries all limits on questions with a known answer.
-    pub fn fit(known: &[Known], settings: &AnswersSettings) -> Self {
+    pub fn fit(known: &[Known], settings: &AnswersTable) -> Self {
         let right = |limit| {
             let right = known
                 .par_iter()
@@ -79,7 +79,7 @@ impl Limit {
     }
 
     /// It, and what it does to these questions.
-    pub fn fitted(&self, known: &[Known], settings: &AnswersSettings) -> FittedLength {
+    pub fn fitted(&self, known: &[Known], settings: &AnswersTable) -> FittedLength {
         FittedLength {
             characters: self.characters,
             held_out_gain: self.held_out_gain,
@@ -115,7 +115,7 @@ fn held_out_gain(right: &[Vec<bool>]) -> f64 {
 }
 
 /// What a limit does in place of the longest that is tried.
-fn effect(known: &[Known], characters: usize, settings: &AnswersSettings) -> Effect {
+fn effect(known: &[Known], characters: usize, settings: &AnswersTable) -> Effect {
     let mut effect = Effect::default();
     for known in known {
         let (before, was_right) = known.answer(LengthLimit::LONGEST_FITTED, settings);
@@ -160,7 +160,7 @@ mod tests {
             (scores(10, 2, 6, 1), "丙丁戊己庚"),
         ];
         let known = known(&all);
-        let settings = AnswersSettings::default();
+        let settings = AnswersTable::default();
         // With seven the second runs on, with four the last is cut.
         let limit = Limit::fit(&known, &settings);
         assert_eq!(limit.characters, 6);
@@ -192,7 +192,7 @@ mod tests {
             (scores(10, 0, 8, 3), "甲乙丙丁戊己庚辛壬"),
         ];
         let known = known(&all);
-        let settings = AnswersSettings::default();
+        let settings = AnswersTable::default();
         let limit = Limit::fit(&known, &settings);
         assert_eq!(limit.to_apply(), LengthLimit::LONGEST_FITTED);
         let fitted = limit.fitted(&known, &settings);

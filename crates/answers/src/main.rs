@@ -17,7 +17,7 @@ use spanwise_artifact::answers::{
 use spanwise_artifact::ensemble;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::{ScoreFile, Span};
-use spanwise_artifact::settings::{AnswersSettings, LengthLimit, Rule};
+use spanwise_artifact::settings::{AnswersTable, LengthLimit, Rule};
 use spanwise_artifact::{Answer, Characters, Draft, Job, Split, Stage};
 use spanwise_program as program;
 
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 }
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
-    let mut settings: AnswersSettings = job.settings()?;
+    let mut settings: AnswersTable = job.settings()?;
     let mut limit = None;
     let mut all = Vec::new();
     let mut measured = BTreeMap::new();
@@ -179,7 +179,7 @@ struct DecodedSplit<'a> {
 }
 
 impl<'a> DecodedSplit<'a> {
-    fn new(scored: &'a ScoredSplit, settings: &AnswersSettings) -> Self {
+    fn new(scored: &'a ScoredSplit, settings: &AnswersTable) -> Self {
         let questions = scored.questions.questions.iter().enumerate();
         let candidates: Vec<Vec<Candidate>> = questions
             .map(|(index, question)| {
@@ -199,7 +199,7 @@ impl<'a> DecodedSplit<'a> {
     }
 
     /// What the repairs do to the answers that are known.
-    fn effects(&self, settings: &AnswersSettings) -> BTreeMap<Rule, Effect> {
+    fn effects(&self, settings: &AnswersTable) -> BTreeMap<Rule, Effect> {
         let paragraphs = self.characters();
         let known = self.questions.questions.iter().zip(&self.answers);
         let known = known.filter(|(_, answer)| !answer.is_empty());

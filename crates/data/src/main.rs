@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use spanwise_artifact::questions::{FOLDS_FILE, Questions};
-use spanwise_artifact::settings::{DataSettings, Fold};
+use spanwise_artifact::settings::{DataJob, Fold};
 use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
 use spanwise_data::check::Checker;
 use spanwise_data::{folds, layout};
@@ -17,7 +17,10 @@ fn main() -> ExitCode {
 }
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
-    let settings: DataSettings = job.settings()?;
+    let DataJob {
+        table: settings,
+        fold,
+    } = job.settings()?;
     let mut rejected = Vec::new();
     let mut splits = BTreeMap::new();
     for (split, names) in [
@@ -43,7 +46,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         splits.insert(split, questions);
         rejected.extend(left_out);
     }
-    if let Some(fold) = settings.fold {
+    if let Some(fold) = fold {
         cut(&mut splits, fold, draft)?;
     }
     let mut counts = BTreeMap::new();

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use spanwise_artifact::ensemble::write_ranked_spans;
 use spanwise_artifact::questions::{FOLDS_FILE, Questions};
 use spanwise_artifact::scores::ScoreWriter;
-use spanwise_artifact::settings::{EnsembleMethod, EnsembleSettings};
+use spanwise_artifact::settings::{EnsembleMethod, EnsembleJob};
 use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
 use spanwise_ensemble::combine::{self, Members};
 use spanwise_ensemble::report;
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
 }
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
-    let settings: EnsembleSettings = job.settings()?;
+    let settings: EnsembleJob = job.settings()?;
     ensure!(
         job.inputs.keys().any(|role| role.starts_with("member.")),
         UserError::new("the ensemble stage needs at least one prediction")
@@ -111,7 +111,7 @@ fn write(
     members: &Members,
     split: Split,
     weights: Option<&[f64]>,
-    settings: &EnsembleSettings,
+    settings: &EnsembleJob,
     draft: &Draft,
 ) -> Result<()> {
     let equal = combine::equal(members.count());

@@ -5,7 +5,7 @@ use spanwise_artifact::Characters;
 use spanwise_artifact::ensemble::{EnsembleReport, EnsembleScores};
 use spanwise_artifact::questions::{Question, Questions};
 use spanwise_artifact::scores::{ScoresView, Span};
-use spanwise_artifact::settings::{EnsembleMethod, EnsembleSettings};
+use spanwise_artifact::settings::{EnsembleMethod, EnsembleJob};
 
 use crate::combine::{Members, equal, votes, weighted};
 use crate::fit::{self, Known};
@@ -49,7 +49,7 @@ fn known<'a>(members: &'a Members, dev: &Questions) -> Vec<Option<Known<'a>>> {
 pub fn measure(
     members: &Members,
     dev: &Questions,
-    settings: &EnsembleSettings,
+    settings: &EnsembleJob,
     weights: Option<Vec<f64>>,
 ) -> EnsembleReport {
     let longest = settings.max_answer_length;

@@ -4,20 +4,14 @@ use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use spanwise_artifact::settings::Precision;
 use spanwise_artifact::windows::{LAYOUT_FILE, Layout};
-use spanwise_artifact::{Job, UserError, jsonl, settings};
+use spanwise_artifact::{Job, UserError, jsonl};
 use spanwise_ops::device;
 
 use crate::config::EncoderConfig;
 
 /// Opens the job's device.
 pub fn open_device(job: &Job) -> Result<Device> {
-    let device = match &job.device {
-        Some(name) => name
-            .parse::<settings::Device>()
-            .map_err(|error| UserError::new(error.to_string()))?,
-        None => settings::Device::Auto,
-    };
-    let open = device::open(device)?;
+    let open = device::open(job.device.unwrap_or_default())?;
     tracing::info!("device: {}", open.name);
     Ok(open.device)
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use spanwise_artifact::scores::ScoreWriter;
-use spanwise_artifact::settings::{Precision, PredictSettings};
+use spanwise_artifact::settings::{Precision, PredictJob};
 use spanwise_artifact::windows::WindowFile;
 use spanwise_artifact::{Draft, Job, Stage};
 use spanwise_model::config::EncoderConfig;
@@ -19,7 +19,10 @@ fn main() -> ExitCode {
 }
 
 fn predict(job: &Job, draft: &mut Draft) -> Result<()> {
-    let settings: PredictSettings = job.settings()?;
+    let PredictJob {
+        table: settings,
+        splits,
+    } = job.settings()?;
     let device = job::open_device(job)?;
     let directory = job.input("train")?;
     let layout = job::read_layout(job, &EncoderConfig::read(&directory.join("config.json"))?)?;
@@ -32,7 +35,7 @@ fn predict(job: &Job, draft: &mut Draft) -> Result<()> {
         precision: job::precision(settings.precision.unwrap_or(Precision::Fp32), &device),
         tokens_per_pass: settings.batch_size * layout.max_length,
     };
-    for split in settings.splits() {
+    for split in splits {
         let Some(file) = WindowFile::open(job.input("windows")?, split)? else {
             continue;
         };

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use spanwise_artifact::UserError;
-use spanwise_artifact::settings::PretrainSettings;
+use spanwise_artifact::settings::PretrainTable;
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_ops::Precision;
 use spanwise_program::progress::Progress;
@@ -28,7 +28,7 @@ const REPLACED: f64 = 0.1;
 /// What a run learns from and how.
 pub struct Run<'a> {
     /// `[pretrain]`.
-    pub settings: &'a PretrainSettings,
+    pub settings: &'a PretrainTable,
     /// Decides windows, order, masks and dropout.
     pub seed: u64,
     /// Records gradients.

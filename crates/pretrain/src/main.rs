@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use burn::module::Module;
-use spanwise_artifact::settings::{Precision, PretrainSettings};
+use spanwise_artifact::settings::{Precision, PretrainTable};
 use spanwise_artifact::windows::WindowFile;
 use spanwise_artifact::{Draft, Job, Stage};
 use spanwise_model::config::EncoderConfig;
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 }
 
 fn pretrain(job: &Job, draft: &mut Draft) -> Result<()> {
-    let settings: PretrainSettings = job.settings()?;
+    let settings: PretrainTable = job.settings()?;
     let seed = job.seed.unwrap_or(0);
     let device = job::open_device(job)?.autodiff();
     let checkpoint = job.input("checkpoint")?;

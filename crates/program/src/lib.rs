@@ -73,7 +73,7 @@ fn run_job(
         inputs: job.input_contents()?,
         code: job.code.clone(),
         files: draft.files()?,
-        device: job.device.clone(),
+        device: job.device.map(|device| device.to_string()),
         created: jiff::Timestamp::now().to_string(),
         wall_seconds: draft.seconds(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),

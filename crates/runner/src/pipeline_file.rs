@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 use spanwise_artifact::UserError;
 use spanwise_artifact::settings::{
-    AnswersSettings, CheckpointSettings, DataSettings, DistillSettings, EnsembleMethod,
-    EnsembleSettings, PredictSettings, PretrainSettings, Problem, TrainSettings, WindowsSettings,
+    AnswersTable, CheckpointTable, DataTable, Device, DistillTable, EnsembleJob, EnsembleTable,
+    MemberTable, PredictTable, PretrainTable, Problem, Settings, TrainTable, WindowsTable,
 };
 use toml::de::DeValue;
 use toml::{Table, Value};
@@ -26,69 +28,42 @@ const RENAMED: [(&str, &str, &str); 6] = [
 ];
 
 /// What the user typed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct PipelineFile {
+pub(crate) struct PipelineFile {
+    /// Decides every random choice: order, window placement, dropout and masks.
     #[serde(default = "default_seed")]
     seed: u64,
-    #[serde(default = "default_device")]
-    device: String,
-    checkpoint: CheckpointSettings,
-    data: DataSettings,
+    /// Where training and prediction compute: `"auto"`, `"flex"`, `"cpu"`, `"cuda"`, `"cuda:N"` or
+    /// `"mps"`. `"flex"` is Burn's own CPU backend, which needs nothing installed; the others but
+    /// `"auto"` compute with libtorch. `"auto"` is a CUDA GPU where there is one, else libtorch on the
+    /// CPU where it is set up, else `"flex"`.
     #[serde(default)]
-    windows: WindowsSettings,
+    #[schemars(
+        with = "String",
+        regex(pattern = "^(auto|flex|cpu|cuda(:[0-9]+)?|mps)$")
+    )]
+    device: Device,
+    checkpoint: CheckpointTable,
+    data: DataTable,
     #[serde(default)]
-    pretrain: PretrainSettings,
+    windows: WindowsTable,
     #[serde(default)]
-    train: TrainSettings,
+    pretrain: PretrainTable,
     #[serde(default)]
-    predict: PredictSettings,
+    train: TrainTable,
+    #[serde(default)]
+    predict: PredictTable,
     #[serde(default)]
     ensemble: EnsembleTable,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    distill: Option<DistillSettings>,
+    distill: Option<DistillTable>,
     #[serde(default)]
-    answers: AnswersSettings,
+    answers: AnswersTable,
 }
 
 fn default_seed() -> u64 {
     42
-}
-
-fn default_device() -> String {
-    "auto".to_owned()
-}
-
-/// `[ensemble]` with its members.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct EnsembleTable {
-    method: EnsembleMethod,
-    /// Train every member once a fold of train and dev together, each time without that fold.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    folds: Option<usize>,
-    /// Minutes of training after which no further member is begun; the first always is. Which members there are then
-    /// depends on the machine. Default: all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_minutes: Option<f64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    members: Vec<MemberTable>,
-}
-
-/// What a member does differently.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct MemberTable {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<u64>,
-    #[serde(skip_serializing_if = "Table::is_empty")]
-    checkpoint: Table,
-    #[serde(skip_serializing_if = "Table::is_empty")]
-    windows: Table,
-    #[serde(skip_serializing_if = "Table::is_empty")]
-    pretrain: Table,
-    #[serde(skip_serializing_if = "Table::is_empty")]
-    train: Table,
 }
 
 /// What the runner uses: every value there and possible, members spelled out.
@@ -98,12 +73,12 @@ pub struct Pipeline {
     pub name: String,
     /// The file as the user named it.
     pub file: String,
-    /// Of pre-training, which members share.
+    /// Seed of pre-training, which members share.
     pub seed: u64,
     /// Where training and prediction compute.
-    pub device: String,
+    pub device: Device,
     /// Input files and what to do with wrong records.
-    pub data: DataSettings,
+    pub data: DataTable,
     /// One for a single model.
     pub members: Vec<Member>,
     /// Minutes of training after which no further member is begun.
@@ -113,9 +88,9 @@ pub struct Pipeline {
     /// A model that learns from the members and answers in their place.
     pub student: Option<Member>,
     /// How members become one.
-    pub ensemble: EnsembleSettings,
-    /// From scores to strings.
-    pub answers: AnswersSettings,
+    pub ensemble: EnsembleJob,
+    /// From scores to answers.
+    pub answers: AnswersTable,
     /// The file with every default filled in.
     pub resolved: String,
 }
@@ -123,18 +98,20 @@ pub struct Pipeline {
 /// One model of the pipeline.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// Of training.
+    /// Seed of training.
     pub seed: u64,
     /// Where the encoder comes from.
-    pub checkpoint: CheckpointSettings,
+    pub checkpoint: CheckpointTable,
     /// How text is cut.
-    pub windows: WindowsSettings,
-    /// How it goes on with pre-training, where it does.
-    pub pretrain: Option<PretrainSettings>,
+    pub windows: WindowsTable,
+    /// How pre-training is continued, where it is.
+    pub pretrain: Option<PretrainTable>,
     /// How it is fine-tuned.
-    pub train: TrainSettings,
+    pub train: TrainTable,
+    /// How it learns from the ensemble's scores, where it does.
+    pub distill: Option<DistillTable>,
     /// How it is applied.
-    pub predict: PredictSettings,
+    pub predict: PredictTable,
 }
 
 impl Pipeline {
@@ -178,40 +155,30 @@ struct Source<'a> {
 }
 
 fn parse(name: &str, source: &Source) -> Result<Pipeline> {
+    // A mistake in the file itself is reported with its line, so the file must pass before overrides
+    // are applied to it.
     if let Ok(table) = source.text.parse() {
         refuse_old_names(&table, |path| source.place(path))?;
     }
-    // Errors of the file itself are reported with their place in it, so it must pass before overrides do.
     let mut file: PipelineFile = toml::from_str(source.text).map_err(|error| {
         UserError::new(format!("{}: {}", source.file, error.to_string().trim_end()))
     })?;
-    if !source.overrides.is_empty() {
-        let mut table: Table = toml::from_str(source.text)?;
-        for assignment in source.overrides {
-            set(&mut table, assignment)?;
-            set_for_all_members(&mut table, assignment);
-            refuse_old_names(&table, |_| format!("--set {assignment}"))?;
-            file = table.clone().try_into().map_err(|error: toml::de::Error| {
-                UserError::new(format!("--set {assignment}: {}", error.message()))
-            })?;
-        }
+    let mut table: Table = toml::from_str(source.text)?;
+    for assignment in source.overrides {
+        set(&mut table, assignment)?;
+        set_for_all_members(&mut table, assignment);
+        refuse_old_names(&table, |_| format!("--set {assignment}"))?;
+        file = table.clone().try_into().map_err(|error: toml::de::Error| {
+            UserError::new(format!("--set {assignment}: {}", error.message()))
+        })?;
     }
-    let members = members(&file)?;
+    refuse_infinite(&Value::Table(table), &mut Vec::new(), source)?;
+    let members = members(&file, source)?;
     let student = match file.distill {
-        Some(distill) => Some(student(&file, distill)?),
+        Some(distill) => Some(student(&file, distill, source)?),
         None => None,
     };
-    if let Some(problem) = problems(&file, &members).first() {
-        let Problem {
-            key,
-            found,
-            allowed,
-        } = problem;
-        bail!(UserError::new(format!(
-            "{}: {key} is {found}; allowed is {allowed}",
-            source.place(&key.split('.').collect::<Vec<_>>())
-        )));
-    }
+    refuse_problems(&file, &members, source)?;
     Ok(Pipeline {
         name: name.to_owned(),
         file: source.file.to_owned(),
@@ -223,7 +190,7 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         max_minutes: file.ensemble.max_minutes,
         folds: file.ensemble.folds,
         student,
-        ensemble: EnsembleSettings {
+        ensemble: EnsembleJob {
             method: file.ensemble.method,
             max_answer_length: file.answers.max_answer_length.longest(),
         },
@@ -257,70 +224,99 @@ fn refuse_old_names(file: &Table, place: impl Fn(&[&str]) -> String) -> Result<(
     Ok(())
 }
 
-/// What cannot work, of every section.
-fn problems(file: &PipelineFile, members: &[Member]) -> Vec<Problem> {
-    let mut problems = file.data.problems();
-    problems.extend(file.distill.iter().flat_map(DistillSettings::problems));
-    problems.extend(file.answers.problems());
-    problems.extend(file.predict.problems());
-    for member in members {
-        problems.extend(member.checkpoint.problems());
-        problems.extend(member.windows.problems());
-        problems.extend(member.pretrain.iter().flat_map(PretrainSettings::problems));
-        problems.extend(member.train.problems());
-    }
-    let mut refuse = |key: &str, found: String, allowed: &str| {
-        problems.push(Problem {
-            key: key.to_owned(),
-            found,
-            allowed: allowed.to_owned(),
-        });
+/// Refuses NaN and infinity, which TOML can write and no key can use. `path` leads to `value`.
+fn refuse_infinite(value: &Value, path: &mut Vec<String>, source: &Source) -> Result<()> {
+    let inner: Vec<(String, &Value)> = match value {
+        Value::Float(number) if !number.is_finite() => {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            let (place, key) = (source.place(&path), path.join("."));
+            bail!(UserError::new(format!(
+                "{place}: {key} = {number}: must be a finite number"
+            )));
+        }
+        Value::Table(table) => table
+            .iter()
+            .map(|(key, value)| (key.clone(), value))
+            .collect(),
+        Value::Array(list) => {
+            let numbered = list.iter().enumerate();
+            numbered
+                .map(|(index, value)| (index.to_string(), value))
+                .collect()
+        }
+        _ => return Ok(()),
     };
-    let EnsembleTable {
-        folds, max_minutes, ..
-    } = &file.ensemble;
-    if let Some(folds) = folds {
-        if *folds < 2 {
-            refuse("ensemble.folds", folds.to_string(), "2 or more");
-        }
-        if file.distill.is_some() {
-            let allowed = "nothing beside [distill], whose model learns from members that have seen all of train";
-            refuse("ensemble.folds", folds.to_string(), allowed);
-        }
+    for (key, value) in inner {
+        path.push(key);
+        refuse_infinite(value, path, source)?;
+        path.pop();
     }
-    if let Some(minutes) = max_minutes
-        && !(minutes.is_finite() && *minutes > 0.0)
-    {
-        let key = "ensemble.max_minutes";
-        refuse(key, minutes.to_string(), "more than 0");
-    }
-    if !known_device(&file.device) {
-        let allowed = "auto, cpu, cuda, cuda:N, mps or flex";
-        refuse("device", file.device.clone(), allowed);
-    }
-    problems
+    Ok(())
 }
 
-fn known_device(name: &str) -> bool {
-    let cuda = name.strip_prefix("cuda").map(|rest| {
-        rest.strip_prefix(':')
-            .unwrap_or(if rest.is_empty() { "0" } else { "?" })
-    });
-    matches!(name, "auto" | "cpu" | "mps" | "flex")
-        || cuda.is_some_and(|index| index.parse::<u32>().is_ok())
+/// Refuses values that parse but cannot work, in any table of the file or of a member.
+fn refuse_problems(file: &PipelineFile, members: &[Member], source: &Source) -> Result<()> {
+    let mut problems = file.data.problems();
+    problems.extend(file.distill.iter().flat_map(DistillTable::problems));
+    problems.extend(file.answers.problems());
+    problems.extend(file.predict.problems());
+    problems.extend(file.ensemble.problems());
+    if let (Some(folds), Some(_)) = (file.ensemble.folds, file.distill) {
+        problems.push(Problem {
+            key: "ensemble.folds".to_owned(),
+            found: folds.to_string(),
+            reason:
+                "must not be given beside [distill], whose model learns from members that have \
+                     seen all of train"
+                    .to_owned(),
+        });
+    }
+    if let Some(problem) = problems.first() {
+        let path: Vec<&str> = problem.key.split('.').collect();
+        bail!(UserError::new(format!(
+            "{}: {problem}",
+            source.place(&path)
+        )));
+    }
+    for (index, member) in members.iter().enumerate() {
+        let mut problems = member.checkpoint.problems();
+        problems.extend(member.windows.problems());
+        problems.extend(member.pretrain.iter().flat_map(PretrainTable::problems));
+        problems.extend(member.train.problems());
+        if let Some(problem) = problems.first() {
+            let (table, key) = problem.key.split_once('.').unwrap_or(("", &problem.key));
+            let number = index.to_string();
+            let own = file
+                .ensemble
+                .members
+                .get(index)
+                .and_then(|member| member.table(table));
+            let place = match own {
+                Some(own) if own.contains_key(key) => {
+                    source.place(&["ensemble", "members", &number, table, key])
+                }
+                _ => source.place(&[table, key]),
+            };
+            let whose = match own {
+                Some(own) if !own.is_empty() => format!("member {}: ", index + 1),
+                _ => String::new(),
+            };
+            bail!(UserError::new(format!("{place}: {whose}{problem}")));
+        }
+    }
+    Ok(())
 }
 
 impl Source<'_> {
     /// `file:line` of a path of keys, or the override that set it, or the file alone where it is a
     /// default. Elements of a list are counted from 0.
     fn place(&self, path: &[&str]) -> String {
-        let key = path.join(".");
-        if let Some(assignment) = self
-            .overrides
-            .iter()
-            .rev()
-            .find(|a| a.split('=').next().map(str::trim) == Some(&key))
-        {
+        let sets = |assignment: &&String| {
+            let key = assignment.split('=').next().unwrap_or_default().trim();
+            let mut parts = key.split('.').zip(path);
+            key.split('.').count() <= path.len() && parts.all(|(set, part)| set == *part)
+        };
+        if let Some(assignment) = self.overrides.iter().rev().find(sets) {
             return format!("--set {assignment}");
         }
         match self.line(path) {
@@ -401,50 +397,78 @@ fn set_for_all_members(table: &mut Table, assignment: &str) {
 }
 
 /// The model of the file's own settings, as it learns from the members.
-fn student(file: &PipelineFile, distill: DistillSettings) -> Result<Member> {
+fn student(file: &PipelineFile, distill: DistillTable, source: &Source) -> Result<Member> {
     let alone = PipelineFile {
         ensemble: EnsembleTable::default(),
         distill: None,
         ..file.clone()
     };
-    let mut student = members(&alone)?.remove(0);
-    student.train.distill = Some(distill);
+    let mut student = members(&alone, source)?.remove(0);
+    student.distill = Some(distill);
     Ok(student)
 }
 
-fn members(file: &PipelineFile) -> Result<Vec<Member>> {
+fn members(file: &PipelineFile, source: &Source) -> Result<Vec<Member>> {
     let single = [MemberTable::default()];
     let tables = if file.ensemble.members.is_empty() {
         &single[..]
     } else {
         &file.ensemble.members
     };
-    let member = |(index, table): (usize, &MemberTable)| {
-        let place = |section: &str| format!("ensemble.members, number {}, {section}", index + 1);
-        let train = overlay(&file.train, &table.train, &place("train"))?;
+    let member = |(index, member): (usize, &MemberTable)| {
+        let own = OwnSettings {
+            member,
+            index,
+            source,
+        };
+        let train = own.overlay("train", &file.train)?;
         let mut predict = file.predict.clone();
         predict.precision.get_or_insert(train.precision);
-        let mut pretrain = overlay(&file.pretrain, &table.pretrain, &place("pretrain"))?;
+        let mut pretrain = own.overlay("pretrain", &file.pretrain)?;
         pretrain.precision.get_or_insert(train.precision);
         Ok(Member {
-            seed: table.seed.unwrap_or(file.seed),
-            checkpoint: overlay(&file.checkpoint, &table.checkpoint, &place("checkpoint"))?,
-            windows: overlay(&file.windows, &table.windows, &place("windows"))?,
+            seed: member.seed.unwrap_or(file.seed),
+            checkpoint: own.overlay("checkpoint", &file.checkpoint)?,
+            windows: own.overlay("windows", &file.windows)?,
             pretrain: (pretrain.epochs > 0).then_some(pretrain),
             train,
+            distill: None,
             predict,
         })
     };
     tables.iter().enumerate().map(member).collect()
 }
 
-/// `base` with the keys of `changes` replaced.
-fn overlay<S: Serialize + DeserializeOwned>(base: &S, changes: &Table, place: &str) -> Result<S> {
-    let mut table = Table::try_from(base)?;
-    table.extend(changes.clone());
-    table.try_into().map_err(|error: toml::de::Error| {
-        UserError::new(format!("{place}: {}", error.message())).into()
-    })
+/// What a member does differently, and where that is written.
+struct OwnSettings<'a> {
+    member: &'a MemberTable,
+    index: usize,
+    source: &'a Source<'a>,
+}
+
+impl OwnSettings<'_> {
+    /// `base`, which is the file's table of that name, with the member's keys in it replaced.
+    fn overlay<S: Serialize + DeserializeOwned>(&self, table: &str, base: &S) -> Result<S> {
+        let own = self.member.table(table).cloned().unwrap_or_default();
+        let with = |changes: &Map<String, Json>| -> Result<S, serde_json::Error> {
+            let mut keys = serde_json::to_value(base)?;
+            if let Some(keys) = keys.as_object_mut() {
+                keys.extend(changes.clone());
+            }
+            serde_json::from_value(keys)
+        };
+        with(&own).map_err(|error| {
+            let alone =
+                |key: &&String| with(&Map::from_iter([((*key).clone(), own[*key].clone())]));
+            let key = own.keys().find(|key| alone(key).is_err());
+            let number = self.index.to_string();
+            let mut path = vec!["ensemble", "members", &number, table];
+            path.extend(key.map(String::as_str));
+            let place = self.source.place(&path);
+            let member = self.index + 1;
+            UserError::new(format!("{place}: member {member}: {table}: {error}")).into()
+        })
+    }
 }
 
 /// A directory named as a checkpoint source: one that begins with `.` or `/`, or that exists.
@@ -485,7 +509,7 @@ mod tests {
         let pipeline = parse_with(MINIMAL, &[]).unwrap();
         assert_eq!(pipeline.members.len(), 1);
         assert_eq!(pipeline.members[0].seed, 42);
-        assert_eq!(pipeline.device, "auto");
+        assert_eq!(pipeline.device, Device::Auto);
         assert_eq!(pipeline.members[0].windows.placement, Placement::Random);
         let again = parse_with(&pipeline.resolved, &[]).unwrap();
         assert_eq!(
@@ -512,15 +536,33 @@ mod tests {
         );
         assert_eq!(
             error("[train]\nepochs = 2\nwarmup_ratio = 3.0\n", &[]),
-            "p.toml:9: train.warmup_ratio is 3; allowed is 0 to 1, a share of all steps"
+            "p.toml:9: train.warmup_ratio = 3.0: must be at most 1"
         );
         assert!(
             error("[windows]\nstride = 900\n", &[])
-                .starts_with("p.toml:8: windows.stride is 900; allowed is 1 to 321")
+                .starts_with("p.toml:8: windows.stride = 900: must be at most 321, ")
         );
         assert!(
-            error("[ensemble]\nmax_minutes = 0.0\n", &[])
-                .starts_with("p.toml:8: ensemble.max_minutes is 0; allowed is more than 0")
+            error("[windows]\nstride = 9223372036854775807\n", &[]).starts_with(
+                "p.toml:8: windows.stride = 9223372036854775807: must be at most 321, "
+            )
+        );
+        assert_eq!(
+            error("[ensemble]\nmax_minutes = 0.0\n", &[]),
+            "p.toml:8: ensemble.max_minutes = 0.0: must be more than 0"
+        );
+        assert_eq!(
+            error("[ensemble]\nfolds = 1000000000\n", &[]),
+            "p.toml:8: ensemble.folds = 1000000000: must be at most 100"
+        );
+        assert_eq!(
+            error("[ensemble]\nfolds = 5\n[distill]\n", &[]),
+            "p.toml:8: ensemble.folds = 5: must not be given beside [distill], whose model learns from \
+             members that have seen all of train"
+        );
+        assert_eq!(
+            error("[train]\nlearning_rate = nan\n", &[]),
+            "p.toml:8: train.learning_rate = NaN: must be a finite number"
         );
         assert!(
             error("[train]\nprecision = \"fp8\"\n", &[])
@@ -534,9 +576,10 @@ mod tests {
         let device = parse_with(&format!("device = \"gpu\"\n{MINIMAL}"), &[])
             .unwrap_err()
             .to_string();
-        assert_eq!(
-            device,
-            "p.toml:1: device is gpu; allowed is auto, cpu, cuda, cuda:N, mps or flex"
+        assert!(
+            device.contains("at line 1, ")
+                && device.contains("unknown device \"gpu\": must be auto, "),
+            "{device}"
         );
         assert!(parse_with(&format!("device = \"cuda:1\"\n{MINIMAL}"), &[]).is_ok());
     }
@@ -599,7 +642,12 @@ mod tests {
             error("", &["train.epoch=1"]).starts_with("--set train.epoch=1: unknown field `epoch`")
         );
         assert!(
-            error("", &["train.epochs=0"]).starts_with("--set train.epochs=0: train.epochs is 0")
+            error("", &["train.epochs=0"])
+                .starts_with("--set train.epochs=0: train.epochs = 0: must be at least 1")
+        );
+        assert_eq!(
+            error("", &["train={ epochs = 0 }"]),
+            "--set train={ epochs = 0 }: train.epochs = 0: must be at least 1"
         );
         assert!(error("", &["seed.x=0"]).contains("--set seed.x=0"));
     }
@@ -623,10 +671,34 @@ mod tests {
             .map(|member| (member.seed, member.train.epochs))
             .collect();
         assert_eq!(found, [(1, 7), (5, 7)], "the command line holds for all");
-        let wrong = error("[[ensemble.members]]\ntrain.epoch = 4\n", &[]);
-        assert!(
-            wrong.starts_with("ensemble.members, number 1, train: unknown field `epoch`"),
-            "{wrong}"
+    }
+
+    #[test]
+    fn a_members_mistake_is_reported_with_its_own_line() {
+        let check = |members: &str, expected: &str| {
+            let text = format!("[train]\nepochs = 1\n[[ensemble.members]]\nseed = 1\n{members}");
+            let found = error(&text, &[]);
+            assert!(found.starts_with(expected), "{found}");
+        };
+        check(
+            "[[ensemble.members]]\nseed = 2\ntrain = { epochs = 0 }\n",
+            "p.toml:13: member 2: train.epochs = 0: must be at least 1",
+        );
+        check(
+            "[[ensemble.members]]\ntrain.epoch = 4\n",
+            "p.toml:12: member 2: train: unknown field `epoch`",
+        );
+        check(
+            "train.ema = inf\n",
+            "p.toml:11: ensemble.members.0.train.ema = inf: must be a finite number",
+        );
+        check(
+            "windows.max_length = 100\n",
+            "p.toml: member 1: windows.stride = 128: must be at most 37, ",
+        );
+        check(
+            "train.distill = { weight = 1.0 }\n",
+            "p.toml:11: member 1: train: unknown field `distill`",
         );
     }
 }

@@ -6,7 +6,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use spanwise_artifact::settings::Device;
 use spanwise_artifact::{Job, Stage, UserError, jsonl};
 use spanwise_program::EXIT_USER_ERROR;
 use spanwise_program::output::message;
@@ -85,8 +84,7 @@ impl Execute for Programs {
 
     fn run(&mut self, job: &Job) -> Result<()> {
         let stage = job.stage;
-        let device: Option<Device> = job.device.as_deref().map(str::parse).transpose()?;
-        if let Some(device) = device.filter(|device| device.needs_libtorch())
+        if let Some(device) = job.device.filter(|device| device.needs_libtorch())
             && !workspace::has_libtorch()
         {
             message(format_args!(

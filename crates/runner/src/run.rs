@@ -255,7 +255,7 @@ impl<'a, 'w> Walk<'a, 'w> {
                 inputs: ready.inputs,
                 output: ready.output.clone(),
                 seed: ready.recipe.seed,
-                device: node.device.clone(),
+                device: node.device,
                 code: ready.recipe.code,
                 log: Some(logs.join(format!("{}.log", label.replace(' ', "-")))),
             };

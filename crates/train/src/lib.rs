@@ -15,7 +15,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use spanwise_artifact::questions::{Questions, in_sample};
 use spanwise_artifact::scores::{ScoreFile, ScoresView};
-use spanwise_artifact::settings::TrainSettings;
+use spanwise_artifact::settings::{DistillTable, TrainTable};
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_artifact::{Characters, UserError};
 use spanwise_ops::Precision;
@@ -45,7 +45,7 @@ const FIRST_DEV_QUESTIONS: usize = 4;
 /// What a run learns from and how.
 pub struct Run<'a> {
     /// `[train]`.
-    pub settings: &'a TrainSettings,
+    pub settings: &'a TrainTable,
     /// Decides windows, order and dropout.
     pub seed: u64,
     /// Records gradients.
@@ -57,7 +57,7 @@ pub struct Run<'a> {
     /// Training questions.
     pub train: &'a WindowFile,
     /// An ensemble's scores of the training questions, to learn from as well.
-    pub teacher: Option<&'a ScoreFile>,
+    pub teacher: Option<(&'a ScoreFile, DistillTable)>,
     /// Dev questions and their reference answers, where there are any.
     pub dev: Option<(&'a WindowFile, &'a Questions)>,
 }
@@ -268,7 +268,7 @@ impl Run<'_> {
             }
         });
         let targets = Targets::new(&places.collect::<Vec<_>>(), self.settings.soft_labels, mask);
-        let Some((teacher, distill)) = self.teacher.zip(self.settings.distill) else {
+        let Some((teacher, distill)) = self.teacher else {
             return targets;
         };
         let lessons = examples.iter().map(|example| {
@@ -282,7 +282,7 @@ impl Run<'_> {
                 distill.temperature as f32,
             )
         });
-        targets.with_lessons(&lessons.collect::<Vec<_>>())
+        targets.with_lessons(&lessons.collect::<Vec<_>>(), distill)
     }
 
     fn log_evaluation(

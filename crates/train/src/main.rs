@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use burn::module::Module;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::ScoreFile;
-use spanwise_artifact::settings::TrainSettings;
+use spanwise_artifact::settings::TrainJob;
 use spanwise_artifact::windows::WindowFile;
 use spanwise_artifact::{Draft, Job, Split, Stage};
 use spanwise_model::config::EncoderConfig;
@@ -25,7 +25,10 @@ fn main() -> ExitCode {
 }
 
 fn train(job: &Job, draft: &mut Draft) -> Result<()> {
-    let settings: TrainSettings = job.settings()?;
+    let TrainJob {
+        table: settings,
+        distill,
+    } = job.settings()?;
     let seed = job.seed.unwrap_or(0);
     let device = job::open_device(job)?.autodiff();
     let checkpoint = job.input("checkpoint")?;
@@ -66,7 +69,7 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
         precision,
         layout: &layout,
         train: &train,
-        teacher: teacher.as_ref(),
+        teacher: teacher.as_ref().zip(distill),
         dev: dev.as_ref().zip(dev_questions.as_ref()),
     };
     let log_path = draft.log_file("training.jsonl");

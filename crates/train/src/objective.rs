@@ -1,7 +1,7 @@
 //! What training minimises: how surprised the model is by where the answers are.
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
-use spanwise_artifact::settings::TrainSettings;
+use spanwise_artifact::settings::{DistillTable, TrainTable};
 use spanwise_ops::{self as ops, MASKED};
 
 use spanwise_model::encoder::{SpanLogits, SpanModel};
@@ -55,6 +55,8 @@ struct Taught {
     end: Tensor<2>,
     /// 0 for tokens of the paragraph, [`MASKED`] for all others.
     mask: Tensor<2>,
+    /// How they count.
+    distill: DistillTable,
 }
 
 impl Targets {
@@ -100,7 +102,7 @@ impl Targets {
     }
 
     /// The same with a lesson an example.
-    pub fn with_lessons(mut self, lessons: &[Lesson]) -> Self {
+    pub fn with_lessons(mut self, lessons: &[Lesson], distill: DistillTable) -> Self {
         let [_, tokens] = self.mask.dims();
         let tokens = match &self.rows {
             Some(rows) => tokens * lessons.len() / rows.dims()[0],
@@ -125,6 +127,7 @@ impl Targets {
             start: floats(start),
             end: floats(end),
             mask: floats(mask),
+            distill,
         });
         self
     }
@@ -232,16 +235,20 @@ pub fn loss(
     hidden: &Tensor<3>,
     mask: &Tensor<2>,
     targets: &Targets,
-    settings: &TrainSettings,
+    settings: &TrainTable,
 ) -> Tensor<1> {
     let of = |logits: &SpanLogits| {
         let mut loss = targets.boundaries(logits);
         if settings.joint_loss > 0.0 {
             loss = loss + targets.joint(logits, mask).mul_scalar(settings.joint_loss);
         }
-        if let (Some(distill), Some(taught)) = (settings.distill, &targets.taught) {
-            let lessons = targets.lessons(taught, logits, distill.temperature);
-            loss = loss.mul_scalar(1.0 - distill.weight) + lessons.mul_scalar(distill.weight);
+        if let Some(taught) = &targets.taught {
+            let DistillTable {
+                weight,
+                temperature,
+            } = taught.distill;
+            let lessons = targets.lessons(taught, logits, temperature);
+            loss = loss.mul_scalar(1.0 - weight) + lessons.mul_scalar(weight);
         }
         loss.sum()
     };
@@ -412,7 +419,8 @@ mod tests {
                 lesson(1, &[0.5, 0.5, 0.0], &[0.0, 0.0, 1.0]),
                 lesson(2, &[0.0, 1.0], &[0.25, 0.75]),
             ];
-            let targets = Targets::new(&examples, 0.0, &mask()).with_lessons(&lessons);
+            let targets = Targets::new(&examples, 0.0, &mask())
+                .with_lessons(&lessons, DistillTable::default());
             let taught = targets.taught.as_ref().unwrap();
             let found = values(targets.lessons(taught, &logits(), 2.0));
             let of = |row: usize, lesson: &Lesson| {

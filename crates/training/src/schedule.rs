@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use spanwise_artifact::settings::{Schedule, TrainSettings};
+use spanwise_artifact::settings::{Schedule, TrainTable};
 
 /// How far a run is, in steps of `total`: those done, or the same share of `total` as the `seconds` they took are of
 /// `max_minutes`, whichever is more. At `total` it is over.
@@ -32,7 +32,7 @@ pub fn factor(schedule: Schedule, warmup: f64, position: f64, total: usize) -> f
 }
 
 /// The learning rate at `position` of `total` steps.
-pub fn learning_rate(settings: &TrainSettings, position: f64, total: usize) -> f64 {
+pub fn learning_rate(settings: &TrainTable, position: f64, total: usize) -> f64 {
     settings.learning_rate * factor(settings.schedule, settings.warmup_ratio, position, total)
 }
 

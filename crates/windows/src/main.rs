@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use rayon::prelude::*;
 use serde::Serialize;
 use spanwise_artifact::questions::Questions;
-use spanwise_artifact::settings::WindowsSettings;
+use spanwise_artifact::settings::WindowsTable;
 use spanwise_artifact::windows::{LAYOUT_FILE, Layout, NO_ANSWER, WindowArrays};
 use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
 use spanwise_program as program;
@@ -31,7 +31,7 @@ struct Counts {
 }
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
-    let settings: WindowsSettings = job.settings()?;
+    let settings: WindowsTable = job.settings()?;
     let tokenizer = tokenize::open(&job.input("checkpoint")?.join("tokenizer.json"))?;
     let layout = Layout {
         max_length: settings.max_length,
@@ -73,7 +73,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
 fn split_windows(
     tokenizer: &Tokenizer,
     split: &Questions,
-    settings: &WindowsSettings,
+    settings: &WindowsTable,
     layout: &Layout,
 ) -> Result<(WindowArrays, Counts)> {
     let paragraphs: Vec<Tokens> = split

@@ -1,42 +1,44 @@
 //! What `[answers]` may hold.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Checks, Problem};
+use super::{Checks, Problem, Settings};
 
-/// `[answers]`: from scores to strings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// From scores to answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct AnswersSettings {
-    /// How a span is chosen.
+pub struct AnswersTable {
+    /// How a span is chosen from start and end scores.
     pub decoding: Decoding,
-    /// Longest answer, joint decoding only.
+    /// Longest answer in characters, with joint decoding; `"fit"`: chosen on dev.
     pub max_answer_length: LengthLimit,
-    /// Candidates kept per question in `answers.jsonl`.
+    /// Candidates kept for each question in `answers.jsonl`.
+    #[schemars(range(min = 1, max = 1000))]
     pub n_best_size: usize,
-    /// Pool the scores of candidates with the same text, which the paragraph has at several places; joint decoding
-    /// only.
+    /// Pool the scores of candidates with the same text at several positions of the paragraph, with
+    /// joint decoding.
     pub pool_duplicates: bool,
     /// Repairs of an answer's ends.
-    pub rules: RuleSettings,
+    pub rules: RulesTable,
 }
 
 /// How long an answer may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a number of characters or \"fit\"")]
 pub enum LengthLimit {
-    /// So many characters.
-    Characters(usize),
-    /// What answers most of dev exactly, up to [`LengthLimit::LONGEST_FITTED`]; that where there is no dev, or where
-    /// fitting loses on parts of dev that were not fitted on.
+    /// That many characters.
+    Characters(#[schemars(range(min = 1, max = 100000))] usize),
+    /// Chosen on dev.
     Fitted(Fit),
 }
 
 /// The word `"fit"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fit {
-    /// As dev likes it best.
+    /// The length up to 40 that answers most dev questions exactly; 40 without dev, or where the
+    /// choice loses on parts of dev that it was not made on.
     Fit,
 }
 
@@ -53,17 +55,17 @@ impl LengthLimit {
     }
 }
 
-/// `[answers.rules]`: repairs of an answer's ends, each off, on, or on where it fixes more dev answers than it breaks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Repairs of an answer's ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct RuleSettings {
-    /// Punctuation at either end goes.
+pub struct RulesTable {
+    /// Remove punctuation at either end.
     pub punctuation: RuleSwitch,
-    /// A bracket without its partner takes it in, or goes.
+    /// Extend to the partner of an unpaired bracket, or remove the bracket.
     pub brackets: RuleSwitch,
-    /// A title that fills its 《》 takes them in.
+    /// Extend an answer that is the whole of a title to the 《》 around it.
     pub titles: RuleSwitch,
-    /// A number takes in the unit behind it.
+    /// Extend a number to the unit behind it.
     pub units: RuleSwitch,
 }
 
@@ -71,13 +73,13 @@ pub struct RuleSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rule {
-    /// See [`RuleSettings::punctuation`].
+    /// See [`RulesTable::punctuation`].
     Punctuation,
-    /// See [`RuleSettings::brackets`].
+    /// See [`RulesTable::brackets`].
     Brackets,
-    /// See [`RuleSettings::titles`].
+    /// See [`RulesTable::titles`].
     Titles,
-    /// See [`RuleSettings::units`].
+    /// See [`RulesTable::units`].
     Units,
 }
 
@@ -86,7 +88,7 @@ impl Rule {
     pub const ALL: [Rule; 4] = [Rule::Punctuation, Rule::Brackets, Rule::Titles, Rule::Units];
 }
 
-impl RuleSettings {
+impl RulesTable {
     /// The switch of one rule.
     pub fn switch(&self, rule: Rule) -> RuleSwitch {
         match rule {
@@ -98,8 +100,8 @@ impl RuleSettings {
     }
 }
 
-/// Whether a rule is applied.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Whether a repair rule is applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleSwitch {
     /// Never.
@@ -107,48 +109,35 @@ pub enum RuleSwitch {
     Off,
     /// Always.
     On,
-    /// Where it fixes more dev answers than it breaks.
+    /// If it fixes more dev answers than it breaks.
     Fit,
 }
 
-impl Default for AnswersSettings {
+impl Default for AnswersTable {
     fn default() -> Self {
         Self {
             decoding: Decoding::Joint,
             max_answer_length: LengthLimit::Characters(30),
             n_best_size: 5,
             pool_duplicates: false,
-            rules: RuleSettings::default(),
+            rules: RulesTable::default(),
         }
     }
 }
 
-impl AnswersSettings {
-    /// Values out of bounds.
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut checks = Checks("answers", Vec::new());
-        checks.require(
-            self.max_answer_length.longest() >= 1,
-            "max_answer_length",
-            self.max_answer_length.longest(),
-            "1 or more characters, or \"fit\"",
-        );
-        checks.require(
-            self.n_best_size >= 1,
-            "n_best_size",
-            self.n_best_size,
-            "1 or more candidates",
-        );
-        checks.1
-    }
-}
-
 /// How a span is chosen from start and end scores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Decoding {
-    /// The best pair with start ≤ end within the length cap.
+    /// The best pair of a start and an end that is not before it, within the longest answer.
     Joint,
-    /// Best start and best end on their own, as in the course's sample program: empty where end < start.
+    /// The best start and the best end on their own, as in the course's sample program; the answer is
+    /// empty where the end is before the start.
     Independent,
+}
+
+impl Settings for AnswersTable {
+    fn problems(&self) -> Vec<Problem> {
+        Checks::of("answers", self).finish()
+    }
 }

@@ -1,26 +1,51 @@
-//! What `[data]` may hold.
+//! What `[data]` may hold, and what the data stage is told.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Checks, Problem};
+use super::{Checks, Problem, Settings};
 
-/// `[data]`: input files per split, course or SQuAD layout, told apart by content.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Input files of each split. Course layout, SQuAD layout and this project's own are told apart by
+/// content; `docs/data.md` describes them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct DataSettings {
-    /// Files with answers to learn from.
+pub struct DataTable {
+    /// Files with labelled questions to train on.
+    #[schemars(required, length(min = 1))]
     pub train: Vec<String>,
-    /// Files with answers to measure on.
+    /// Files with labelled questions to measure on. At least one of `dev` and `test` must be given.
     pub dev: Vec<String>,
-    /// Files to answer for the submission.
+    /// Files with the questions to answer in the submission.
     pub test: Vec<String>,
-    /// Learn from so many of the training questions only, spread evenly over the files. Default: all.
+    /// Number of training questions to use, spread evenly over the files; without it all are used.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub train_questions: Option<usize>,
-    /// What to do with a record whose offsets, ids or paragraph are wrong.
+    /// What to do with a record whose offsets, id or paragraph are wrong.
     pub on_bad_record: OnBadRecord,
-    /// Train and dev together, for cross-validation; set by the runner for `ensemble.folds`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+}
+
+/// What happens to a wrong record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBadRecord {
+    /// The run stops and names the record.
+    #[default]
+    Error,
+    /// The record is left out and listed in the artifact.
+    Skip,
+}
+
+/// What the data stage is told.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataJob {
+    /// `[data]`.
+    #[serde(flatten)]
+    pub table: DataTable,
+    /// The part of train and dev together to write, for cross-validation; without it the splits
+    /// are written as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fold: Option<Fold>,
 }
 
@@ -30,50 +55,79 @@ pub struct DataSettings {
 pub struct Fold {
     /// Number of parts.
     pub count: usize,
-    /// The part that becomes dev, the others train; without, all of it is dev.
+    /// The part that becomes dev, while the others become train; without it all parts become dev.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<usize>,
 }
 
-impl DataSettings {
-    /// Values out of bounds.
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut checks = Checks("data", Vec::new());
-        checks.require(
-            !self.train.is_empty(),
-            "train",
-            "[]",
-            "one or more files with answers",
-        );
-        checks.require(
-            self.train_questions != Some(0),
-            "train_questions",
-            0,
-            "1 or more questions",
-        );
-        checks.require(
-            self.fold.is_none(),
-            "fold",
-            "set",
-            "nothing: ensemble.folds is what sets it",
-        );
+impl Settings for DataTable {
+    fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks::of("data", self);
         checks.require(
             !self.dev.is_empty() || !self.test.is_empty(),
             "dev",
-            "neither dev nor test",
-            "one or more files to predict on, as dev or as test",
+            "[]",
+            "must not be empty where test is: one of them names what to answer",
         );
-        checks.1
+        checks.finish()
     }
 }
 
-/// What happens to a wrong record.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnBadRecord {
-    /// Stop and name it.
-    #[default]
-    Error,
-    /// Leave it out and list it in the artifact.
-    Skip,
+impl Settings for DataJob {
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = self.table.problems();
+        let fold = self
+            .fold
+            .filter(|fold| fold.count == 0 || fold.index.is_some_and(|index| index >= fold.count));
+        problems.extend(fold.map(|fold| Problem {
+            key: "fold".to_owned(),
+            found: format!("{:?} of {}", fold.index, fold.count),
+            reason: "must be one of 1 or more parts, counted from 0".to_owned(),
+        }));
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_job_is_the_table_and_the_fold() {
+        let job = DataJob {
+            table: DataTable {
+                train: vec!["t".to_owned()],
+                ..DataTable::default()
+            },
+            fold: Some(Fold {
+                count: 5,
+                index: Some(1),
+            }),
+        };
+        let value = serde_json::to_value(&job).unwrap();
+        let expected = json!({
+            "train": ["t"], "dev": [], "test": [], "on_bad_record": "error",
+            "fold": {"count": 5, "index": 1},
+        });
+        assert_eq!(value, expected);
+        assert_eq!(serde_json::from_value::<DataJob>(value).unwrap(), job);
+    }
+
+    #[test]
+    fn a_job_has_no_other_keys_and_a_table_no_fold() {
+        let unknown = json!({"train": ["t"], "folds": 5});
+        let error = serde_json::from_value::<DataJob>(unknown).unwrap_err();
+        assert!(
+            error.to_string().contains("unknown field `folds`"),
+            "{error}"
+        );
+        let fold = json!({"train": ["t"], "fold": {"count": 5}});
+        let error = serde_json::from_value::<DataTable>(fold).unwrap_err();
+        assert!(
+            error.to_string().contains("unknown field `fold`"),
+            "{error}"
+        );
+    }
 }

@@ -1,39 +1,134 @@
-//! What `[ensemble]` may hold, but for its members, which the runner spells out.
+//! What `[ensemble]` may hold, and what the ensemble stage is told.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::AnswersSettings;
+use super::{
+    AnswersTable, CheckpointTable, Checks, PretrainTable, Problem, Settings, TrainTable,
+    WindowsTable,
+};
 
-/// `[ensemble]` as the stage sees it: how members' scores become one.
+/// Several models, and how their scores become one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EnsembleTable {
+    /// How the members' scores are combined.
+    pub method: EnsembleMethod,
+    /// Number of parts of train and dev together for cross-validation: every member is trained once
+    /// for each, without it. Without this key every member is trained once, on train.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 100))]
+    pub folds: Option<usize>,
+    /// Minutes of training after which no further member starts; without it all are trained. The
+    /// first always is. How many members there are then depends on the machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub max_minutes: Option<f64>,
+    /// What each member does differently from the rest of the file; without any there is one model.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberTable>,
+}
+
+/// What one member does differently. A key that it does not have is that of the file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemberTable {
+    /// Seed of the member's training; without it that of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Keys of `[checkpoint]`.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schemars(with = "CheckpointTable")]
+    pub checkpoint: Map<String, Value>,
+    /// Keys of `[windows]`.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schemars(with = "WindowsTable")]
+    pub windows: Map<String, Value>,
+    /// Keys of `[pretrain]`.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schemars(with = "PretrainTable")]
+    pub pretrain: Map<String, Value>,
+    /// Keys of `[train]`.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schemars(with = "TrainTable")]
+    pub train: Map<String, Value>,
+}
+
+/// How members' scores become one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EnsembleMethod {
+    /// The mean of the scores.
+    #[default]
+    Mean,
+    /// The mean of the scores, each member's divided by a temperature that is fitted on dev, so that
+    /// overconfident members do not dominate.
+    Calibrated,
+    /// The mean of the scores with a weight for each member that is fitted on dev.
+    Weighted,
+    /// The span that most members score highest; the mean decides ties.
+    Vote,
+}
+
+/// What the ensemble stage is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct EnsembleSettings {
-    /// The rule.
+pub struct EnsembleJob {
+    /// How the members' scores are combined.
     pub method: EnsembleMethod,
     /// Longest answer in characters where members' answers are compared.
     pub max_answer_length: usize,
 }
 
-impl Default for EnsembleSettings {
+impl Default for EnsembleJob {
     fn default() -> Self {
         Self {
             method: EnsembleMethod::default(),
-            max_answer_length: AnswersSettings::default().max_answer_length.longest(),
+            max_answer_length: AnswersTable::default().max_answer_length.longest(),
         }
     }
 }
 
-/// How members' scores become one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EnsembleMethod {
-    /// The mean of the raw scores.
-    #[default]
-    Mean,
-    /// The mean of scores divided by a temperature a member, fitted on dev: none is surer than it may be.
-    Calibrated,
-    /// The mean with weights fitted on dev.
-    Weighted,
-    /// The span that most members find best; the mean decides ties.
-    Vote,
+impl Settings for EnsembleTable {
+    fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks::of("ensemble", self);
+        checks.require(
+            self.members.len() <= EnsembleTable::MOST_MEMBERS,
+            "members",
+            format!("{} tables", self.members.len()),
+            &format!("must be at most {}", EnsembleTable::MOST_MEMBERS),
+        );
+        checks.finish()
+    }
+}
+
+impl MemberTable {
+    /// What the member does differently in the file's table of that name; `None` for a table that
+    /// members share.
+    pub fn table(&self, name: &str) -> Option<&Map<String, Value>> {
+        match name {
+            "checkpoint" => Some(&self.checkpoint),
+            "windows" => Some(&self.windows),
+            "pretrain" => Some(&self.pretrain),
+            "train" => Some(&self.train),
+            _ => None,
+        }
+    }
+}
+
+impl EnsembleTable {
+    /// The largest number of members; their inputs are numbered with three digits.
+    const MOST_MEMBERS: usize = 1000;
+}
+
+impl Settings for EnsembleJob {
+    fn problems(&self) -> Vec<Problem> {
+        let wrong = (self.max_answer_length == 0).then(|| Problem {
+            key: "max_answer_length".to_owned(),
+            found: "0".to_owned(),
+            reason: "must be at least 1".to_owned(),
+        });
+        wrong.into_iter().collect()
+    }
 }

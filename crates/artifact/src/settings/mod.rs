@@ -1,11 +1,16 @@
-//! Every key a pipeline file may hold, with its default and its bounds: a file a stage, which counts as that stage's
-//! code alone, and here what several of them use.
+//! Every key that a pipeline file may hold, with its default and its bounds.
 //!
-//! Types and unknown keys are refused by serde; values out of bounds by `problems`, which the runner
-//! turns into messages with file and line. Names follow Hugging Face's where one exists.
+//! There is one file for each stage, which counts as that stage's code alone; here is what several
+//! of them use. A `…Table` is what the user types under `[train]` and the like, a `…Job` is what the
+//! runner hands to a stage where that is more than the table.
+//!
+//! Types and unknown keys are refused by serde. Bounds stand as attributes beside the key they
+//! belong to; [`Settings::problems`] checks them, and `docs/pipeline-file.md` is generated from
+//! them and from the doc comments. Names follow those of Hugging Face where one exists.
 
 mod answers;
 mod checkpoint;
+mod checks;
 mod data;
 mod device;
 mod ensemble;
@@ -15,109 +20,41 @@ mod pretrain;
 mod train;
 mod windows;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use answers::{AnswersSettings, Decoding, Fit, LengthLimit, Rule, RuleSettings, RuleSwitch};
-pub use checkpoint::CheckpointSettings;
-pub use data::{DataSettings, Fold, OnBadRecord};
+pub use answers::{AnswersTable, Decoding, Fit, LengthLimit, Rule, RuleSwitch, RulesTable};
+pub use checkpoint::CheckpointTable;
+use checks::Checks;
+pub use checks::{Problem, Settings};
+pub use data::{DataJob, DataTable, Fold, OnBadRecord};
 pub use device::{Device, UnknownDevice};
-pub use ensemble::{EnsembleMethod, EnsembleSettings};
+pub use ensemble::{EnsembleJob, EnsembleMethod, EnsembleTable, MemberTable};
 pub use precision::{Precision, UnknownPrecision};
-pub use predict::PredictSettings;
-pub use pretrain::PretrainSettings;
-pub use train::{DistillSettings, TrainSettings};
-pub use windows::WindowsSettings;
-
-/// A value that parses but cannot work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Dotted path of the key, such as `train.learning_rate`.
-    pub key: String,
-    /// The value found.
-    pub found: String,
-    /// What would be accepted.
-    pub allowed: String,
-}
-
-/// Collects problems of one settings table.
-struct Checks(&'static str, Vec<Problem>);
-
-impl Checks {
-    fn require(&mut self, holds: bool, key: &str, found: impl ToString, allowed: &str) {
-        if !holds {
-            let key = format!("{}.{key}", self.0);
-            self.1.push(Problem {
-                key,
-                found: found.to_string(),
-                allowed: allowed.to_owned(),
-            });
-        }
-    }
-
-    fn batches(&mut self, batch_size: usize, micro_batch_size: usize) {
-        self.require(batch_size >= 1, "batch_size", batch_size, "1 or more");
-        self.require(
-            (1..=batch_size.max(1)).contains(&micro_batch_size),
-            "micro_batch_size",
-            micro_batch_size,
-            "1 to batch_size",
-        );
-    }
-
-    fn optimizer(
-        &mut self,
-        learning_rate: f64,
-        warmup_ratio: f64,
-        weight_decay: f64,
-        max_grad_norm: f64,
-    ) {
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        self.require(
-            positive(learning_rate),
-            "learning_rate",
-            learning_rate,
-            "more than 0",
-        );
-        self.require(
-            (0.0..=1.0).contains(&warmup_ratio),
-            "warmup_ratio",
-            warmup_ratio,
-            "0 to 1, a share of all steps",
-        );
-        self.require(
-            weight_decay.is_finite() && weight_decay >= 0.0,
-            "weight_decay",
-            weight_decay,
-            "0 or more",
-        );
-        self.require(
-            positive(max_grad_norm),
-            "max_grad_norm",
-            max_grad_norm,
-            "more than 0",
-        );
-    }
-}
+pub use predict::{PredictJob, PredictTable};
+pub use pretrain::PretrainTable;
+pub use train::{DistillTable, TrainJob, TrainTable};
+pub use windows::WindowsTable;
 
 /// Where a training window lies around its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Placement {
-    /// Uniform over all placements that contain the whole answer.
+    /// Uniformly at random among all positions that contain the whole answer.
     Random,
-    /// The answer in the middle, as in the course's sample program.
+    /// With the answer in the middle, as in the course's sample program.
     Centered,
 }
 
-/// Learning rate after warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How the learning rate changes after warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// Stays.
+    /// The learning rate stays at its peak.
     Constant,
-    /// Falls to zero on a line.
+    /// The learning rate falls linearly to zero.
     Linear,
-    /// Falls to zero on half a cosine.
+    /// The learning rate falls to zero along half a cosine.
     Cosine,
 }
 
@@ -127,10 +64,12 @@ mod tests {
 
     #[test]
     fn defaults_are_within_their_own_bounds() {
-        assert_eq!(WindowsSettings::default().problems(), []);
-        assert_eq!(TrainSettings::default().problems(), []);
-        assert_eq!(PretrainSettings::default().problems(), []);
-        assert_eq!(PredictSettings::default().problems(), []);
-        assert_eq!(AnswersSettings::default().problems(), []);
+        assert_eq!(WindowsTable::default().problems(), []);
+        assert_eq!(PretrainTable::default().problems(), []);
+        assert_eq!(TrainTable::default().problems(), []);
+        assert_eq!(DistillTable::default().problems(), []);
+        assert_eq!(PredictTable::default().problems(), []);
+        assert_eq!(EnsembleTable::default().problems(), []);
+        assert_eq!(AnswersTable::default().problems(), []);
     }
 }

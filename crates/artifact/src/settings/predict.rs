@@ -1,56 +1,51 @@
-//! What `[predict]` may hold.
+//! What `[predict]` may hold, and what the predict stage is told.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Checks, Precision, Problem};
+use super::{Checks, Precision, Problem, Settings};
 use crate::questions::Split;
 
-/// `[predict]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// How the trained model is applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct PredictSettings {
-    /// Windows of full length per forward pass; of shorter ones, more go together.
+pub struct PredictTable {
+    /// Windows of full length in a forward pass; of shorter ones, more go together.
+    #[schemars(range(min = 1, max = 65536))]
     pub batch_size: usize,
-    /// Number format of matrix products. Default: as in training.
+    /// Number format of matrix products; without it that of `[train]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
-    /// What is scored; set by the runner. Default: dev and test.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub splits: Option<Vec<Split>>,
 }
 
-impl Default for PredictSettings {
+impl Default for PredictTable {
     fn default() -> Self {
         Self {
             batch_size: 32,
             precision: None,
-            splits: None,
         }
     }
 }
 
-impl PredictSettings {
-    /// What is scored.
-    pub fn splits(&self) -> Vec<Split> {
-        let default = || vec![Split::Dev, Split::Test];
-        self.splits.clone().unwrap_or_else(default)
-    }
+/// What the predict stage is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PredictJob {
+    /// `[predict]`, with the precision of `[train]` where it names none.
+    #[serde(flatten)]
+    pub table: PredictTable,
+    /// The splits whose questions are scored.
+    pub splits: Vec<Split>,
+}
 
-    /// Values out of bounds.
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut checks = Checks("predict", Vec::new());
-        checks.require(
-            self.batch_size >= 1,
-            "batch_size",
-            self.batch_size,
-            "1 or more windows",
-        );
-        checks.require(
-            self.splits.is_none(),
-            "splits",
-            "set",
-            "nothing: what the pipeline needs is what sets it",
-        );
-        checks.1
+impl Settings for PredictTable {
+    fn problems(&self) -> Vec<Problem> {
+        Checks::of("predict", self).finish()
+    }
+}
+
+impl Settings for PredictJob {
+    fn problems(&self) -> Vec<Problem> {
+        self.table.problems()
     }
 }

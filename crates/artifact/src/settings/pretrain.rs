@@ -1,44 +1,55 @@
 //! What `[pretrain]` may hold.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Checks, Precision, Problem, Schedule};
+use super::{Checks, Precision, Problem, Schedule, Settings};
 use crate::questions::Split;
 
-/// `[pretrain]`: going on with masked language modelling on the task's own texts before fine-tuning. Off unless it
-/// has epochs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Continued masked-language-model pre-training on the task's own texts, before fine-tuning. The
+/// stage runs only where `epochs` is not 0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct PretrainSettings {
-    /// Passes over the questions, each with a window of its paragraph; 0: the stage does not run.
+pub struct PretrainTable {
+    /// Passes over the questions, each with a window of its paragraph; 0: none.
+    #[schemars(range(max = 10000))]
     pub epochs: usize,
-    /// The splits whose texts are read. No answer is.
+    /// The splits whose questions and paragraphs are read; answers are not.
+    #[schemars(length(min = 1))]
     pub splits: Vec<Split>,
     /// Inputs per optimizer step.
+    #[schemars(range(min = 1, max = 65536))]
     pub batch_size: usize,
-    /// Inputs per forward pass, as `train.micro_batch_size`.
+    /// Inputs of full length per forward pass, as in `[train]`; without it `batch_size`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub micro_batch_size: Option<usize>,
     /// Peak learning rate.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub learning_rate: f64,
-    /// How the learning rate falls after warm-up.
+    /// How the learning rate changes after warm-up.
     pub schedule: Schedule,
     /// Share of all steps over which the learning rate rises linearly from zero.
+    #[schemars(range(min = 0, max = 1))]
     pub warmup_ratio: f64,
-    /// Decoupled weight decay; biases and layer norms are spared.
+    /// Decoupled weight decay; biases and layer norms are not decayed.
+    #[schemars(range(min = 0))]
     pub weight_decay: f64,
-    /// Gradients are scaled down to this global norm.
+    /// Largest norm of all gradients together; larger ones are scaled down to it.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub max_grad_norm: f64,
-    /// Share of the tokens to guess.
+    /// Share of the tokens to predict, most of which are masked.
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub mlm_probability: f64,
-    /// Neighbours are masked together, up to so many; 1: every token by itself.
+    /// Most neighbouring tokens that are masked together; 1: each is masked by itself.
+    #[schemars(range(min = 1, max = 1000))]
     pub longest_mask: usize,
-    /// Number format of matrix products. Default: as in training.
+    /// Number format of matrix products; without it that of `[train]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
 }
 
-impl Default for PretrainSettings {
+impl Default for PretrainTable {
     fn default() -> Self {
         Self {
             epochs: 0,
@@ -57,40 +68,17 @@ impl Default for PretrainSettings {
     }
 }
 
-impl PretrainSettings {
+impl PretrainTable {
     /// Inputs of full length per forward pass.
     pub fn micro_batch_size(&self) -> usize {
         self.micro_batch_size.unwrap_or(self.batch_size)
     }
+}
 
-    /// Values out of bounds.
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut checks = Checks("pretrain", Vec::new());
-        checks.batches(self.batch_size, self.micro_batch_size());
-        checks.optimizer(
-            self.learning_rate,
-            self.warmup_ratio,
-            self.weight_decay,
-            self.max_grad_norm,
-        );
-        checks.require(
-            self.mlm_probability > 0.0 && self.mlm_probability < 1.0,
-            "mlm_probability",
-            self.mlm_probability,
-            "more than 0 and less than 1",
-        );
-        checks.require(
-            self.longest_mask >= 1,
-            "longest_mask",
-            self.longest_mask,
-            "1 or more tokens",
-        );
-        checks.require(
-            !self.splits.is_empty(),
-            "splits",
-            "[]",
-            "train, dev, test or several of them",
-        );
-        checks.1
+impl Settings for PretrainTable {
+    fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks::of("pretrain", self);
+        checks.micro_batch(self.batch_size, self.micro_batch_size());
+        checks.finish()
     }
 }

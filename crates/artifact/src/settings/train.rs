@@ -1,70 +1,89 @@
-//! What `[train]` may hold, and `[distill]`, which changes what a training learns from.
+//! What `[train]` and `[distill]` may hold, and what the train stage is told.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Checks, Precision, Problem, Schedule};
+use super::{Checks, Precision, Problem, Schedule, Settings};
 
-/// `[train]`: fine-tuning.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Fine-tuning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct TrainSettings {
+pub struct TrainTable {
     /// Passes over the training questions.
+    #[schemars(range(min = 1, max = 10000))]
     pub epochs: usize,
-    /// Minutes that all steps together may take, at most. Where they are too slow for that, fewer are done, and the
-    /// learning rate goes through its whole schedule all the same; how good the model becomes then depends on the
-    /// machine. Default: no limit.
+    /// Minutes that all steps together may take; without it there is no limit. Where the machine is
+    /// too slow for all steps, fewer are done and the learning rate goes through its whole schedule
+    /// all the same, so that the result depends on the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub max_minutes: Option<f64>,
     /// Questions per optimizer step.
+    #[schemars(range(min = 1, max = 65536))]
     pub batch_size: usize,
-    /// Questions per forward pass; the gradients of a batch are accumulated. Counts windows of full length:
-    /// of shorter ones, more go together. Default: `batch_size`.
+    /// Questions per forward pass, counted as windows of full length; of shorter ones, more go
+    /// together. The gradients of a batch are accumulated. Without it `batch_size`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub micro_batch_size: Option<usize>,
     /// Peak learning rate.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub learning_rate: f64,
-    /// How the learning rate falls after warm-up.
+    /// How the learning rate changes after warm-up.
     pub schedule: Schedule,
     /// Share of all steps over which the learning rate rises linearly from zero.
+    #[schemars(range(min = 0, max = 1))]
     pub warmup_ratio: f64,
-    /// Decoupled weight decay; biases and layer norms are spared.
+    /// Decoupled weight decay; biases and layer norms are not decayed.
+    #[schemars(range(min = 0))]
     pub weight_decay: f64,
-    /// Gradients are scaled down to this global norm.
+    /// Largest norm of all gradients together; larger ones are scaled down to it.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub max_grad_norm: f64,
     /// Number format of matrix products.
     pub precision: Precision,
     /// Weight of a second loss, over all pairs of start and end together; 0: none.
+    #[schemars(range(min = 0))]
     pub joint_loss: f64,
-    /// Share of a boundary's label that goes to the tokens beside it.
+    /// Share of a boundary's label that goes to the neighbouring tokens.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub soft_labels: f64,
-    /// Windows without the answer that every question brings along; start and end are then chosen among
-    /// all of a question's windows.
+    /// Windows without the answer that are added for every question; start and end are then chosen
+    /// among all of a question's windows.
+    #[schemars(range(max = 1000))]
     pub negative_windows: usize,
-    /// Share of question and paragraph tokens, the answer's aside, that are masked.
+    /// Share of question and paragraph tokens that are masked; those of the answer never are.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub mask_inputs: f64,
-    /// Draws of dropout before the span head, whose losses are averaged; 0: none.
+    /// Samples of dropout before the span head, whose losses are averaged; 0: one, as usual.
+    #[schemars(range(max = 1000))]
     pub multi_sample_dropout: usize,
-    /// Weight of the disagreement of two passes that differ in dropout; 0: one pass. Costs twice the time.
+    /// Weight of the divergence between two passes that differ in dropout; 0: one pass. It takes twice
+    /// the time.
+    #[schemars(range(min = 0))]
     pub r_drop: f64,
-    /// Length of an adversarial step on the word embeddings, whose loss is learned from too; 0: none. Costs
+    /// Length of an adversarial step on the word embeddings, whose loss is added; 0: none. It takes
     /// twice the time.
+    #[schemars(range(min = 0))]
     pub fgm: f64,
-    /// Factor on the learning rate from every layer to the one below it.
+    /// Factor on the learning rate from each layer to the one below it; 1: all layers learn alike.
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1))]
     pub layer_decay: f64,
-    /// Decay of a running mean of the weights, which then replaces the last ones; 0: none.
+    /// Decay of an exponential moving average of the weights, which replaces the last ones at the
+    /// end; 0: none.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub ema: f64,
-    /// Learn from an ensemble's scores too; set by the runner for `[distill]`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub distill: Option<DistillSettings>,
-    /// Keep the activations of one layer at a time and compute the others again when their gradients are
-    /// due: less memory for a third more time, and the same result.
+    /// Keep the activations of one layer at a time and compute the others again in the backward pass.
+    /// It saves memory, takes a third more time, and the result is the same.
     pub gradient_checkpointing: bool,
-    /// Measure dev loss and exact match every so many steps, besides every epoch's end.
+    /// Steps between measurements of loss and exact match on dev, which are made at the end of every
+    /// epoch in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub eval_steps: Option<usize>,
 }
 
-impl Default for TrainSettings {
+impl Default for TrainTable {
     fn default() -> Self {
         Self {
             epochs: 2,
@@ -86,83 +105,34 @@ impl Default for TrainSettings {
             fgm: 0.0,
             layer_decay: 1.0,
             ema: 0.0,
-            distill: None,
             gradient_checkpointing: false,
             eval_steps: None,
         }
     }
 }
 
-impl TrainSettings {
+impl TrainTable {
     /// Questions of full length per forward pass.
     pub fn micro_batch_size(&self) -> usize {
         self.micro_batch_size.unwrap_or(self.batch_size)
     }
-
-    /// Values out of bounds.
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut checks = Checks("train", Vec::new());
-        checks.require(self.epochs >= 1, "epochs", self.epochs, "1 or more");
-        if let Some(minutes) = self.max_minutes {
-            let holds = minutes.is_finite() && minutes > 0.0;
-            checks.require(holds, "max_minutes", minutes, "more than 0");
-        }
-        checks.batches(self.batch_size, self.micro_batch_size());
-        checks.optimizer(
-            self.learning_rate,
-            self.warmup_ratio,
-            self.weight_decay,
-            self.max_grad_norm,
-        );
-        for (key, value) in [
-            ("joint_loss", self.joint_loss),
-            ("r_drop", self.r_drop),
-            ("fgm", self.fgm),
-        ] {
-            let holds = value.is_finite() && value >= 0.0;
-            checks.require(holds, key, value, "0 or more");
-        }
-        for (key, value) in [
-            ("soft_labels", self.soft_labels),
-            ("mask_inputs", self.mask_inputs),
-            ("ema", self.ema),
-        ] {
-            let holds = (0.0..1.0).contains(&value);
-            checks.require(holds, key, value, "0 or more and less than 1");
-        }
-        checks.require(
-            self.distill.is_none(),
-            "distill",
-            "set",
-            "nothing: the table [distill] is what sets it",
-        );
-        checks.require(
-            self.layer_decay > 0.0 && self.layer_decay <= 1.0,
-            "layer_decay",
-            self.layer_decay,
-            "more than 0, up to 1",
-        );
-        checks.require(
-            self.eval_steps != Some(0),
-            "eval_steps",
-            0,
-            "1 or more steps",
-        );
-        checks.1
-    }
 }
 
-/// `[distill]`: one model that learns from the ensemble's scores and then answers in its place (Hinton et al., 2015).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// One more model, which learns from the scores of the ensemble and then answers in its place
+/// (Hinton et al., 2015).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct DistillSettings {
-    /// The ensemble's share in the loss; the known answers have the rest.
+pub struct DistillTable {
+    /// Share of the ensemble's scores in the loss; the reference answers have the rest.
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1))]
     pub weight: f64,
-    /// Scores are divided by it before they become probabilities, the ensemble's and the model's.
+    /// What the scores of the ensemble and of the model are divided by before they become
+    /// probabilities.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub temperature: f64,
 }
 
-impl Default for DistillSettings {
+impl Default for DistillTable {
     fn default() -> Self {
         Self {
             weight: 0.5,
@@ -171,75 +141,123 @@ impl Default for DistillSettings {
     }
 }
 
-impl DistillSettings {
-    /// Values out of bounds.
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut checks = Checks("distill", Vec::new());
-        checks.require(
-            self.weight > 0.0 && self.weight <= 1.0,
-            "weight",
-            self.weight,
-            "more than 0, up to 1",
-        );
-        checks.require(
-            self.temperature.is_finite() && self.temperature > 0.0,
-            "temperature",
-            self.temperature,
-            "more than 0",
-        );
-        checks.1
+/// What the train stage is told.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainJob {
+    /// `[train]`.
+    #[serde(flatten)]
+    pub table: TrainTable,
+    /// `[distill]`, for the model that learns from the ensemble.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distill: Option<DistillTable>,
+}
+
+impl Settings for TrainTable {
+    fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks::of("train", self);
+        checks.micro_batch(self.batch_size, self.micro_batch_size());
+        checks.finish()
+    }
+}
+
+impl Settings for DistillTable {
+    fn problems(&self) -> Vec<Problem> {
+        Checks::of("distill", self).finish()
+    }
+}
+
+impl Settings for TrainJob {
+    fn problems(&self) -> Vec<Problem> {
+        let distill = self.distill.iter().flat_map(DistillTable::problems);
+        self.table.problems().into_iter().chain(distill).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn values_out_of_bounds_name_their_key() {
-        let check =
-            |settings: TrainSettings, key: &str| assert_eq!(settings.problems()[0].key, key);
+        let check = |change: fn(&mut TrainTable), expected: &str| {
+            let mut settings = TrainTable::default();
+            change(&mut settings);
+            let problems = settings.problems();
+            let found: Vec<String> = problems.iter().map(Problem::to_string).collect();
+            assert_eq!(found, [expected]);
+        };
+        check(|t| t.epochs = 0, "train.epochs = 0: must be at least 1");
         check(
-            TrainSettings {
-                epochs: 0,
-                ..Default::default()
-            },
-            "train.epochs",
+            |t| t.epochs = 10001,
+            "train.epochs = 10001: must be at most 10000",
         );
         check(
-            TrainSettings {
-                max_minutes: Some(0.0),
-                ..Default::default()
-            },
-            "train.max_minutes",
+            |t| t.max_minutes = Some(0.0),
+            "train.max_minutes = 0.0: must be more than 0",
         );
         check(
-            TrainSettings {
-                learning_rate: -1.0,
-                ..Default::default()
-            },
-            "train.learning_rate",
+            |t| t.max_minutes = Some(f64::INFINITY),
+            "train.max_minutes = nan or inf: must be a finite number",
         );
         check(
-            TrainSettings {
-                learning_rate: f64::NAN,
-                ..Default::default()
-            },
-            "train.learning_rate",
+            |t| t.learning_rate = -1.0,
+            "train.learning_rate = -1.0: must be more than 0",
         );
         check(
-            TrainSettings {
-                warmup_ratio: 1.5,
-                ..Default::default()
-            },
-            "train.warmup_ratio",
+            |t| t.learning_rate = f64::NAN,
+            "train.learning_rate = nan or inf: must be a finite number",
         );
         check(
-            TrainSettings {
-                micro_batch_size: Some(64),
-                ..Default::default()
-            },
-            "train.micro_batch_size",
+            |t| t.warmup_ratio = 1.5,
+            "train.warmup_ratio = 1.5: must be at most 1",
+        );
+        check(
+            |t| t.weight_decay = -0.1,
+            "train.weight_decay = -0.1: must be at least 0",
+        );
+        check(
+            |t| t.soft_labels = 1.0,
+            "train.soft_labels = 1.0: must be less than 1",
+        );
+        check(
+            |t| t.layer_decay = 0.0,
+            "train.layer_decay = 0.0: must be more than 0",
+        );
+        check(
+            |t| t.eval_steps = Some(0),
+            "train.eval_steps = 0: must be at least 1",
+        );
+        check(
+            |t| t.negative_windows = usize::MAX,
+            "train.negative_windows = 18446744073709551615: must be at most 1000",
+        );
+        check(
+            |t| t.micro_batch_size = Some(64),
+            "train.micro_batch_size = 64: must be at most batch_size, which is 32",
+        );
+    }
+
+    #[test]
+    fn a_job_is_the_table_and_what_is_distilled() {
+        let plain = serde_json::to_value(TrainJob::default()).unwrap();
+        assert_eq!(plain, serde_json::to_value(TrainTable::default()).unwrap());
+        let job = TrainJob {
+            distill: Some(DistillTable::default()),
+            ..TrainJob::default()
+        };
+        let value = serde_json::to_value(&job).unwrap();
+        assert_eq!(value["distill"], json!({"weight": 0.5, "temperature": 2.0}));
+        assert_eq!(
+            serde_json::from_value::<TrainJob>(value.clone()).unwrap(),
+            job
+        );
+        let error = serde_json::from_value::<TrainTable>(value).unwrap_err();
+        assert!(
+            error.to_string().contains("unknown field `distill`"),
+            "{error}"
         );
     }
 }

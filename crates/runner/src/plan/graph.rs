@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::{Value, json};
 use spanwise_artifact::questions::{FOLDS_FILE, Split};
-use spanwise_artifact::settings::{DataSettings, EnsembleSettings, Fold, PredictSettings};
+use spanwise_artifact::settings::{DataJob, Device, EnsembleJob, Fold, PredictJob, TrainJob};
 use spanwise_artifact::{Stage, UserError, scores, windows};
 
 use crate::pipeline_file::{Member, Pipeline, checkpoint_directory};
@@ -26,7 +26,7 @@ pub struct Node {
     /// For stages that draw random numbers.
     pub seed: Option<u64>,
     /// For stages that compute on one.
-    pub device: Option<String>,
+    pub device: Option<Device>,
     /// What it reads, each under its role.
     pub reads: Vec<Read>,
 }
@@ -161,7 +161,7 @@ impl<'a> Graph<'a> {
             pipeline.ensemble.clone()
         } else {
             // A single model passes unchanged, whatever the settings are.
-            EnsembleSettings::default()
+            EnsembleJob::default()
         };
         let mut ensemble = self.add(shared(Stage::Ensemble, json!(settings), predictions));
         if let Some(student) = &pipeline.student {
@@ -169,7 +169,7 @@ impl<'a> Graph<'a> {
             self.nodes[ensemble].link = "teacher".into();
             let role = ModelRole::Student { teacher: ensemble };
             let predictions = self.add_model(student, role, DATA, "member.000")?;
-            let settings = json!(EnsembleSettings::default());
+            let settings = json!(EnsembleJob::default());
             ensemble = self.add(shared(Stage::Ensemble, settings, predictions));
         }
         let questions = evaluated(pipeline)
@@ -238,7 +238,7 @@ impl<'a> Graph<'a> {
                 link,
                 settings,
                 seed,
-                device: computes.then(|| pipeline.device.to_string()),
+                device: computes.then_some(pipeline.device),
                 reads,
             });
         }
@@ -341,10 +341,7 @@ fn shared(stage: Stage, settings: Value, reads: Vec<Read>) -> Node {
 /// The data of the whole pipeline, or of one fold.
 fn data(pipeline: &Pipeline, fold: Option<Fold>, number: Option<usize>) -> Result<Node> {
     let mut reads = Vec::new();
-    let data = DataSettings {
-        fold,
-        ..pipeline.data.clone()
-    };
+    let data = &pipeline.data;
     for (split, files) in [
         (Split::Train, &data.train),
         (Split::Dev, &data.dev),
@@ -372,10 +369,14 @@ fn data(pipeline: &Pipeline, fold: Option<Fold>, number: Option<usize>) -> Resul
         member: None,
         fold: number,
     };
+    let job = DataJob {
+        table: data.clone(),
+        fold,
+    };
     Ok(Node {
         label: role.label(Stage::Data),
         link: role.link(Stage::Data),
-        ..shared(Stage::Data, json!(data), reads)
+        ..shared(Stage::Data, json!(job), reads)
     })
 }
 
@@ -458,7 +459,10 @@ fn model_stages(member: &Member, first: usize, data: usize, splits: &[Split]) ->
     let dev_questions = vec![Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
     stages.push(step(
         Stage::Train,
-        json!(member.train),
+        json!(TrainJob {
+            table: member.train.clone(),
+            distill: member.distill,
+        }),
         // A new test file leaves the model fresh.
         vec![
             read("checkpoint", start, None),
@@ -467,9 +471,9 @@ fn model_stages(member: &Member, first: usize, data: usize, splits: &[Split]) ->
         ],
     ));
     for &split in splits {
-        let settings = PredictSettings {
-            splits: Some(vec![split]),
-            ..member.predict.clone()
+        let settings = PredictJob {
+            table: member.predict.clone(),
+            splits: vec![split],
         };
         stages.push(Step {
             split: Some(split),

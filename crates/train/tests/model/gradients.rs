@@ -4,7 +4,7 @@ use anyhow::Result;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use spanwise_artifact::settings::TrainSettings;
+use spanwise_artifact::settings::TrainTable;
 use spanwise_model::encoder::SpanModel;
 use spanwise_ops::Precision;
 use spanwise_train::epoch::{self, Draw, Example};
@@ -51,7 +51,7 @@ fn gradients(
     files: &Files,
     model: &SpanModel,
     device: &Device,
-    settings: TrainSettings,
+    settings: TrainTable,
     precision: Precision,
     scale: f64,
 ) -> Result<(f64, Vec<f32>)> {
@@ -61,13 +61,13 @@ fn gradients(
 }
 
 /// Holds loss and gradients of a batch in micro-batches of `sizes` to those of the batch in one piece.
-fn assert_micro_batches_add_up(settings: &TrainSettings, sizes: &[usize]) -> Result<()> {
+fn assert_micro_batches_add_up(settings: &TrainTable, sizes: &[usize]) -> Result<()> {
     let files = files()?;
     for (name, device) in devices() {
         let device = device.autodiff();
         let model = model(0.0, &device)?;
         let gradients = |micro_batch_size| {
-            let settings = TrainSettings {
+            let settings = TrainTable {
                 batch_size: 13,
                 micro_batch_size,
                 ..settings.clone()
@@ -98,7 +98,7 @@ fn micro_batches_add_up_to_the_batch() -> Result<()> {
 
 #[test]
 fn micro_batches_add_up_however_the_loss_is_made() -> Result<()> {
-    let settings = TrainSettings {
+    let settings = TrainTable {
         joint_loss: 0.5,
         soft_labels: 0.1,
         negative_windows: 1,
@@ -116,7 +116,7 @@ fn recomputing_activations_changes_nothing() -> Result<()> {
         let model = model(0.1, &device)?;
         for precision in [Precision::Fp32, Precision::Bf16] {
             let gradients = |gradient_checkpointing| {
-                let settings = TrainSettings {
+                let settings = TrainTable {
                     batch_size: 13,
                     micro_batch_size: Some(8),
                     gradient_checkpointing,
@@ -148,7 +148,7 @@ fn a_scaled_loss_gives_scaled_gradients_until_they_overflow() -> Result<()> {
         let device = device.autodiff();
         let model = model(0.0, &device)?;
         let gradients = |precision, scale| {
-            let settings = TrainSettings {
+            let settings = TrainTable {
                 batch_size: 13,
                 ..settings()
             };
@@ -212,7 +212,7 @@ fn an_adversarial_step_raises_the_loss() -> Result<()> {
         let device = device.autodiff();
         let model = model(0.0, &device)?;
         let gradients = |fgm| {
-            let settings = TrainSettings { fgm, ..settings() };
+            let settings = TrainTable { fgm, ..settings() };
             gradients(&files, &model, &device, settings, Precision::Fp32, 1.0)
         };
         let (loss, clean) = gradients(0.0)?;
@@ -235,7 +235,7 @@ fn lower_layers_take_smaller_steps() -> Result<()> {
     let files = files()?;
     for (name, device) in devices() {
         let device = device.autodiff();
-        let settings = TrainSettings {
+        let settings = TrainTable {
             weight_decay: 0.0,
             layer_decay: 0.5,
             ..settings()

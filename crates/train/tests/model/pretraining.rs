@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use spanwise_artifact::Split;
-use spanwise_artifact::settings::PretrainSettings;
+use spanwise_artifact::settings::PretrainTable;
 use spanwise_artifact::windows::WindowFile;
 use spanwise_model::encoder::MaskedModel;
 use spanwise_ops::Precision;
@@ -16,7 +16,7 @@ use crate::task::{assert_goes_on, drawn, files};
 #[test]
 fn pre_training_learns_the_texts_and_goes_on_after_an_interruption() -> Result<()> {
     let files = files()?;
-    let settings = PretrainSettings {
+    let settings = PretrainTable {
         epochs: 12,
         batch_size: 16,
         learning_rate: 5e-3,

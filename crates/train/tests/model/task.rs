@@ -6,7 +6,7 @@ use anyhow::Result;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use spanwise_artifact::questions::Questions;
-use spanwise_artifact::settings::{Placement, TrainSettings};
+use spanwise_artifact::settings::{Placement, TrainTable};
 use spanwise_artifact::windows::{Layout, Special, Template, WindowArrays, WindowFile};
 use spanwise_artifact::{Answer, Paragraph, Question, Split, jsonl};
 use spanwise_model::config::EncoderConfig;
@@ -119,7 +119,7 @@ impl Files {
     /// A run on them.
     pub fn run<'a>(
         &'a self,
-        settings: &'a TrainSettings,
+        settings: &'a TrainTable,
         device: &'a Device,
         precision: Precision,
     ) -> Run<'a> {
@@ -180,8 +180,8 @@ pub fn drawn<M: Encodes>(dropout: f64, seed: u64, device: &Device) -> Result<M> 
 }
 
 /// What the task is learned with.
-pub fn settings() -> TrainSettings {
-    TrainSettings {
+pub fn settings() -> TrainTable {
+    TrainTable {
         epochs: 10,
         batch_size: 8,
         learning_rate: 5e-3,
@@ -191,7 +191,7 @@ pub fn settings() -> TrainSettings {
 
 /// A run before its first step.
 pub fn begin(
-    settings: &TrainSettings,
+    settings: &TrainTable,
     device: &Device,
     precision: Precision,
 ) -> Result<Training<SpanModel>> {

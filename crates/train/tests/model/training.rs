@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::tensor::Device;
 use spanwise_artifact::jsonl;
-use spanwise_artifact::settings::TrainSettings;
+use spanwise_artifact::settings::TrainTable;
 use spanwise_model::encoder::SpanModel;
 use spanwise_ops::Precision;
 use spanwise_train::epoch::{self, Draw};
@@ -20,7 +20,7 @@ use crate::task::{
 fn train(
     files: &Files,
     device: &Device,
-    settings: &TrainSettings,
+    settings: &TrainTable,
     precision: Precision,
 ) -> Result<Vec<serde_json::Value>> {
     train_after(0.0, files, device, settings, precision)
@@ -31,7 +31,7 @@ fn train_after(
     seconds: f64,
     files: &Files,
     device: &Device,
-    settings: &TrainSettings,
+    settings: &TrainTable,
     precision: Precision,
 ) -> Result<Vec<serde_json::Value>> {
     let device = device.clone().autodiff();
@@ -50,7 +50,7 @@ fn train_after(
 fn training_learns_and_repeats_itself() -> Result<()> {
     let files = files()?;
     for (name, device) in devices() {
-        let settings = TrainSettings {
+        let settings = TrainTable {
             eval_steps: Some(20),
             ..settings()
         };
@@ -85,7 +85,7 @@ fn a_run_ends_in_time_and_its_schedule_with_it() -> Result<()> {
     let files = files()?;
     for (name, device) in devices() {
         let within = |max_minutes, spent| {
-            let settings = TrainSettings {
+            let settings = TrainTable {
                 max_minutes,
                 ..settings()
             };
@@ -164,7 +164,7 @@ fn sixteen_bits_track_f32() -> Result<()> {
 #[test]
 fn every_way_to_train_learns() -> Result<()> {
     let files = files()?;
-    type Change = fn(&mut TrainSettings);
+    type Change = fn(&mut TrainTable);
     let ways: [(&str, Change); 9] = [
         ("joint_loss", |settings| settings.joint_loss = 0.5),
         ("soft_labels", |settings| settings.soft_labels = 0.1),
