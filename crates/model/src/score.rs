@@ -147,9 +147,12 @@ impl Scorer<'_> {
 
 /// The answer's first and last token within a window that contains it whole.
 pub fn answer_in(file: &WindowFile, window: &Window) -> Option<(usize, usize)> {
-    let (first, last) = file.answer(window.question)?;
-    let whole = window.tokens.contains(&first) && window.tokens.contains(&last);
-    whole.then(|| (first - window.tokens.start, last - window.tokens.start))
+    let answer = file.answer(window.question)?;
+    let whole = window.tokens.start <= answer.start && answer.end <= window.tokens.end;
+    whole.then(|| {
+        let first = window.tokens.start;
+        (answer.start - first, answer.end - 1 - first)
+    })
 }
 
 /// Raises the scores of the characters that a window's tokens begin and end with.

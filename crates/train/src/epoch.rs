@@ -44,7 +44,7 @@ pub fn trainable(file: &WindowFile, layout: &Layout) -> Vec<usize> {
     let fits = |&question: &usize| {
         let room = layout.room(file.question_tokens(question).len());
         file.answer(question)
-            .is_some_and(|(first, last)| last + 1 - first <= room)
+            .is_some_and(|answer| answer.len() <= room)
     };
     (0..file.questions()).filter(fits).collect()
 }
@@ -81,6 +81,7 @@ fn example(
     let tokens = file.paragraph_tokens(question).len();
     let room = layout.room(file.question_tokens(question).len());
     let answer = file.answer(question)?;
+    let answer = (answer.start, answer.end - 1);
     let positive = placement::draw(layout.placement, tokens, room, answer, random)?;
     let negatives =
         (0..negative_windows).filter_map(|_| placement::without(tokens, room, answer, random));

@@ -57,7 +57,7 @@ fn benches(criterion: &mut Criterion) {
     });
     group.finish();
 
-    let ranges: Vec<_> = (0..2000).map(|place| place..place + 1).collect();
+    let ranges: Vec<_> = (0..2000).map(|index| index..index + 1).collect();
     let mut group = criterion.benchmark_group("windows");
     group.bench_function("lay over 2000 tokens", |bencher| {
         bencher.iter(|| evaluation_windows(black_box(2000), 321, 128).count());

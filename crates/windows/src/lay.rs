@@ -2,25 +2,27 @@
 
 use std::ops::Range;
 
-/// Tokens `first..=last` that cover an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The tokens that cover an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerTokens {
-    /// First token.
-    pub first: usize,
-    /// Last token, inclusive.
-    pub last: usize,
-    /// Whether the tokens begin and end exactly with the answer. Where they do not, no span of whole
-    /// tokens is the answer, and the tightest one around it is learned instead.
+    /// The tokens; there is at least one.
+    pub tokens: Range<usize>,
+    /// Whether they begin and end exactly with the answer. Where they do not, no span of whole tokens
+    /// is the answer, and training uses the shortest one around it instead.
     pub exact: bool,
 }
 
-/// The tightest tokens around the answer's characters; `None` where no token touches them.
+/// The fewest tokens that cover the answer's characters; `None` where no token touches them. `ranges` are
+/// the tokens' characters.
 pub fn answer_tokens(ranges: &[Range<usize>], answer: &Range<usize>) -> Option<AnswerTokens> {
     let touches = |range: &Range<usize>| range.start < answer.end && answer.start < range.end;
     let first = ranges.iter().position(touches)?;
     let last = ranges.iter().rposition(touches)?;
     let exact = ranges[first].start == answer.start && ranges[last].end == answer.end;
-    Some(AnswerTokens { first, last, exact })
+    Some(AnswerTokens {
+        tokens: first..last + 1,
+        exact,
+    })
 }
 
 /// Evaluation windows over `tokens` tokens: `room` tokens each, `stride` apart, the last one ending with
@@ -66,15 +68,15 @@ mod tests {
     fn answer_tokens_cases() {
         let ranges = [0..1, 1..5, 6..7, 7..8];
         let check = |answer: Range<usize>, expected: Option<(usize, usize, bool)>| {
-            let found =
-                answer_tokens(&ranges, &answer).map(|found| (found.first, found.last, found.exact));
+            let found = answer_tokens(&ranges, &answer);
+            let found = found.map(|found| (found.tokens.start, found.tokens.end, found.exact));
             assert_eq!(found, expected);
         };
-        check(0..1, Some((0, 0, true)));
-        check(1..7, Some((1, 2, true)));
-        check(2..4, Some((1, 1, false))); // inside a token
-        check(4..7, Some((1, 2, false)));
-        check(5..7, Some((2, 2, false))); // begins with a space, which has no token
+        check(0..1, Some((0, 1, true)));
+        check(1..7, Some((1, 3, true)));
+        check(2..4, Some((1, 2, false))); // inside a token
+        check(4..7, Some((1, 3, false)));
+        check(5..7, Some((2, 3, false))); // begins with a space, which has no token
         check(5..6, None);
     }
 

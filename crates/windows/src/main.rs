@@ -1,4 +1,5 @@
-//! The windows stage: questions, paragraphs and a tokenizer → tokens, character ranges, evaluation windows.
+//! The windows stage: questions, paragraphs and a tokenizer → token ids, their character ranges and
+//! evaluation windows.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::settings::WindowsTable;
-use spanwise_artifact::windows::{LAYOUT_FILE, Layout, NO_ANSWER, WindowArrays};
+use spanwise_artifact::windows::{LAYOUT_FILE, Layout, WindowArrays};
 use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
 use spanwise_program as program;
 use spanwise_windows::lay::{answer_tokens, evaluation_windows};
@@ -19,14 +20,17 @@ fn main() -> ExitCode {
     program::main(Stage::Windows, run)
 }
 
-/// What `counts.json` says of one split.
+/// One split in `counts.json`.
 #[derive(Debug, Default, Serialize)]
 struct Counts {
     questions: usize,
     windows: usize,
+    /// Questions that were longer than `max_question_length`.
     questions_cut: usize,
+    /// Labelled questions.
     answers: usize,
-    /// Answers that no span of whole tokens equals: what this tokenizer can never answer exactly.
+    /// Labelled questions whose answer no span of whole tokens equals: with this tokenizer they can
+    /// never be answered exactly.
     answers_not_expressible: usize,
 }
 
@@ -45,8 +49,8 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     ensure!(
         settings.stride <= room,
         UserError::new(format!(
-            "windows.stride {} is longer than the {room} paragraph tokens beside the longest question and this \
-             tokenizer's {specials} special tokens: tokens would be skipped",
+            "windows.stride = {}: must be at most {room}, the paragraph tokens in a window beside the \
+             longest question and this tokenizer's {specials} special tokens: a longer stride skips tokens",
             settings.stride
         ))
     );
@@ -87,63 +91,37 @@ fn split_windows(
         .map(|question| tokenize(tokenizer, &question.text))
         .collect::<Result<_>>()?;
 
-    let mut arrays = WindowArrays {
-        paragraph_offsets: vec![0],
-        question_offsets: vec![0],
-        ..Default::default()
-    };
+    let mut arrays = WindowArrays::default();
     let mut counts = Counts {
         questions: questions.len(),
         ..Default::default()
     };
     for (paragraph, tokens) in split.paragraphs.iter().zip(&paragraphs) {
-        arrays.paragraph_tokens.extend(&tokens.ids);
-        for range in &tokens.ranges {
-            arrays.token_starts.push(narrow(range.start)?);
-            arrays.token_ends.push(narrow(range.end)?);
-        }
-        arrays
-            .paragraph_offsets
-            .push(narrow(arrays.paragraph_tokens.len())?);
-        arrays
-            .paragraph_characters
-            .push(narrow(paragraph.text.chars().count())?);
+        let length = paragraph.text.chars().count();
+        arrays.push_paragraph(&tokens.ids, &tokens.ranges, length)?;
     }
-    for (index, (question, tokens)) in split.questions.iter().zip(&questions).enumerate() {
+    for (question, tokens) in split.questions.iter().zip(&questions) {
         let kept = tokens.ids.len().min(settings.max_question_length);
         counts.questions_cut += usize::from(kept < tokens.ids.len());
-        arrays.question_tokens.extend(&tokens.ids[..kept]);
-        arrays
-            .question_offsets
-            .push(narrow(arrays.question_tokens.len())?);
-        arrays.question_paragraphs.push(narrow(question.paragraph)?);
 
         let ranges = &paragraphs[question.paragraph].ranges;
         let answer = question
             .answers
             .first()
             .and_then(|answer| answer_tokens(ranges, &answer.range()));
-        counts.answers += usize::from(!question.answers.is_empty());
-        counts.answers_not_expressible +=
-            usize::from(!question.answers.is_empty() && !answer.is_some_and(|answer| answer.exact));
-        arrays
-            .answer_starts
-            .push(answer.map_or(Ok(NO_ANSWER), |answer| narrow(answer.first))?);
-        arrays
-            .answer_ends
-            .push(answer.map_or(Ok(NO_ANSWER), |answer| narrow(answer.last))?);
-
+        let exact = answer.as_ref().is_some_and(|answer| answer.exact);
+        let labelled = !question.answers.is_empty();
+        counts.answers += usize::from(labelled);
+        counts.answers_not_expressible += usize::from(labelled && !exact);
+        arrays.push_question(
+            &tokens.ids[..kept],
+            question.paragraph,
+            answer.map(|answer| answer.tokens),
+        )?;
         for window in evaluation_windows(ranges.len(), layout.room(kept), settings.stride) {
-            arrays.window_questions.push(narrow(index)?);
-            arrays.window_starts.push(narrow(window.start)?);
-            arrays.window_ends.push(narrow(window.end)?);
+            arrays.push_window(window)?;
             counts.windows += 1;
         }
     }
     Ok((arrays, counts))
-}
-
-/// Arrays count in 32 bits: 4 billion tokens of one split are beyond this project.
-fn narrow(value: usize) -> Result<u32> {
-    Ok(u32::try_from(value)?)
 }

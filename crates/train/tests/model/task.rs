@@ -41,11 +41,7 @@ fn layout() -> Layout {
 
 /// `count` questions, each on a paragraph of its own: one character a token, one answer somewhere.
 fn task(count: usize) -> (WindowArrays, Questions) {
-    let mut arrays = WindowArrays {
-        paragraph_offsets: vec![0],
-        question_offsets: vec![0],
-        ..Default::default()
-    };
+    let mut arrays = WindowArrays::default();
     let mut questions = Questions::default();
     for index in 0..count {
         let draw =
@@ -79,25 +75,18 @@ fn task(count: usize) -> (WindowArrays, Questions) {
                 start,
             }],
         });
-        arrays.token_starts.extend(0..length as u32);
-        arrays.token_ends.extend(1..=length as u32);
-        arrays.paragraph_tokens.extend(ids);
+        let characters: Vec<_> = (0..length).map(|index| index..index + 1).collect();
         arrays
-            .paragraph_offsets
-            .push(arrays.paragraph_tokens.len() as u32);
-        arrays.paragraph_characters.push(length as u32);
-        arrays.question_tokens.extend([5, 6]);
+            .push_paragraph(&ids, &characters, length)
+            .expect("a range for each token");
         arrays
-            .question_offsets
-            .push(arrays.question_tokens.len() as u32);
-        arrays.question_paragraphs.push(index as u32);
-        arrays.answer_starts.push(start as u32);
-        arrays.answer_ends.push((start + answer_length - 1) as u32);
+            .push_question(&[5, 6], index, Some(start..start + answer_length))
+            .expect("the paragraph was pushed");
         let room = layout().room(2);
         for start in (0..).step_by(7) {
-            arrays.window_questions.push(index as u32);
-            arrays.window_starts.push(start as u32);
-            arrays.window_ends.push((start + room).min(length) as u32);
+            arrays
+                .push_window(start..(start + room).min(length))
+                .expect("the question was pushed");
             if start + room >= length {
                 break;
             }
