@@ -1,9 +1,9 @@
 //! Checkpoints on the model hub, through its standard cache.
 //!
-//! The revision is resolved to a commit first, and every file comes from that commit. Downloads are
-//! resumed where they stopped, and a file counts only once its digest is the one the hub announced: the
-//! cache keeps every file under its digest. `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN` and
-//! `HF_HUB_OFFLINE` mean what they mean to Python's `huggingface_hub`.
+//! The revision is resolved to a commit first, and every file comes from that commit. An
+//! interrupted download resumes. A file is used only if its digest is the one that the hub
+//! announced, under which the cache keeps it. `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`
+//! and `HF_HUB_OFFLINE` have the same meaning as for Python's `huggingface_hub`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,18 +18,21 @@ use spanwise_program::progress::Progress;
 
 use crate::{directory, weights};
 
-/// Attempts to go on after a dropped connection, before the user is told.
+/// How often a download resumes after a dropped connection before it fails.
 const RETRIES: usize = 3;
+
+/// The hint for downloads that failed on the way.
+const RESUMES: &str = "run it again: the download resumes where it stopped";
 
 /// A checkpoint in the local cache.
 pub struct Snapshot {
-    /// Its directory, which holds nothing but files of this commit.
+    /// Its directory, which holds only files of this commit.
     pub directory: PathBuf,
     /// The commit that the revision named.
     pub commit: String,
 }
 
-/// Where the hub is and where its files are kept, from the environment.
+/// A model hub and the cache that its files are kept in.
 pub struct Hub {
     endpoint: String,
     cache: Cache,
@@ -38,7 +41,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// As the environment says.
+    /// Reads the environment variables named above.
     pub fn from_environment() -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let cache = match variable("HF_HUB_CACHE") {
@@ -56,7 +59,8 @@ impl Hub {
         }
     }
 
-    /// A hub at `endpoint` with its cache in `cache`.
+    /// Names the hub at the address `endpoint` and its cache directory `cache`. If `offline`, only
+    /// the cache is used.
     pub fn new(endpoint: String, cache: PathBuf, token: Option<String>, offline: bool) -> Self {
         Self {
             endpoint,
@@ -66,7 +70,10 @@ impl Hub {
         }
     }
 
-    /// Brings the files of checkpoint `id` at `revision` into the cache.
+    /// Fetches the files of checkpoint `id` at `revision` into the cache, unless they are there.
+    ///
+    /// # Errors
+    /// Fails with a [`UserError`] if the hub does not have or serve them.
     pub fn fetch(&self, id: &str, revision: &str) -> Result<Snapshot> {
         if self.offline {
             return self.cached(id, revision);
@@ -99,7 +106,7 @@ impl Hub {
                 get(&shard)?;
             }
         }
-        // So that offline runs, and Python, find the same commit under the revision's name.
+        // Offline runs, and Python, then find the same commit by the name of the revision.
         self.cache.repo(named).create_ref(&info.sha)?;
         Ok(Snapshot {
             directory,
@@ -107,7 +114,7 @@ impl Hub {
         })
     }
 
-    /// What earlier runs, or Python, left in the cache.
+    /// Returns what earlier runs, or Python, left in the cache.
     fn cached(&self, id: &str, revision: &str) -> Result<Snapshot> {
         let repo = repository(id, revision);
         let config = self
@@ -115,7 +122,7 @@ impl Hub {
             .repo(repo.clone())
             .get("config.json")
             .or_else(|| {
-                // A revision may be a commit, which has no name in the cache.
+                // The cache has no reference for a revision that is a commit.
                 let path = self
                     .cache
                     .repo(repo)
@@ -143,20 +150,21 @@ impl Hub {
         })
     }
 
-    /// One file of a commit, from the cache or the hub; in either case only if it is whole.
+    /// Returns the path of one file of a commit, from the cache or the hub, if its digest is right.
     fn get(&self, repo: &ApiRepo, snapshot: &Path, file: &str) -> Result<PathBuf, FileError> {
         let path = snapshot.join(file);
         if path.exists() {
             if matches_its_name(&path)? {
                 return Ok(path);
             }
-            tracing::warn!("{file} in the cache is damaged and fetched again");
+            tracing::warn!("{file} in the cache is damaged; fetching it again");
             remove(&path)?;
         }
         tracing::info!("fetching {file}");
         let download = || repo.download_with_progress(file, Bytes::default());
         let path = match download() {
-            // What an interrupted run left is as long as the file or longer, so there is nothing to resume.
+            // What an interrupted run left is at least as long as the file, so there is nothing to
+            // resume.
             Err(error)
                 if matches!(error, ApiError::InvalidResume) || status(&error) == Some(416) =>
             {
@@ -179,15 +187,15 @@ impl Hub {
                 "{endpoint} does not let you read {id}, or has no checkpoint of that name"
             ))
             .hint(
-                "check the spelling; for a private or gated one, accept its terms on the hub and set HF_TOKEN",
+                "check the spelling; for a private or gated checkpoint, accept its terms on the hub and set HF_TOKEN",
             ),
             Some(404) => UserError::new(format!("{endpoint} has no {id} at revision {revision:?}"))
                 .hint("check checkpoint.source and checkpoint.revision"),
             Some(status) => UserError::new(format!("{endpoint} answers {status} for {id}"))
                 .hint("try again later, or name a mirror with HF_ENDPOINT"),
-            None => UserError::new(format!("cannot ask {endpoint} for {id}: {error}")).hint(
-                "check the connection; HF_ENDPOINT names a mirror, HF_HUB_OFFLINE=1 uses what was fetched before, \
-                 and checkpoint.source may be a directory",
+            None => UserError::new(format!("cannot reach {endpoint} for {id}: {error}")).hint(
+                "check the connection, name a mirror with HF_ENDPOINT, set HF_HUB_OFFLINE=1 to use what was \
+                 fetched before, or set checkpoint.source to a directory",
             ),
         }
         .into()
@@ -199,11 +207,10 @@ impl Hub {
                 "{file} of {id} arrived damaged: its digest is not the one {} announced",
                 self.endpoint
             ))
-            .hint("run it again; if that does not help, the hub or a proxy serves a broken file")
+            .hint("run it again; if that does not help, the hub or a proxy serves a damaged file")
             .into(),
             FileError::Api(ApiError::IoError(error)) | FileError::Io(error) => anyhow::Error::new(
-                UserError::new(format!("fetching {file} of {id} failed: {error}"))
-                    .hint("run it again: it goes on where it stopped"),
+                UserError::new(format!("fetching {file} of {id} failed: {error}")).hint(RESUMES),
             ),
             FileError::Api(ApiError::TooManyRetries(error)) => {
                 self.explain_file(FileError::Api(*error), id, file)
@@ -215,17 +222,19 @@ impl Hub {
                 ))
                 .hint(match status {
                     401 | 403 => "accept its terms on the hub and set HF_TOKEN",
-                    _ => "run it again: it goes on where it stopped",
+                    404 => "the checkpoint is incomplete; choose another checkpoint.revision",
+                    _ => RESUMES,
                 }),
-                None => UserError::new(format!("fetching {file} of {id} failed: {error}"))
-                    .hint("run it again: it goes on where it stopped"),
+                None => {
+                    UserError::new(format!("fetching {file} of {id} failed: {error}")).hint(RESUMES)
+                }
             }
             .into(),
         }
     }
 }
 
-/// Why a file could not be had.
+/// Why a file was not fetched.
 #[derive(Debug, thiserror::Error)]
 enum FileError {
     #[error(transparent)]
@@ -251,7 +260,7 @@ fn status(error: &ApiError) -> Option<u16> {
     }
 }
 
-/// The files to fetch of those a checkpoint offers: what describes it, and one form of its weights.
+/// Returns which of the offered files to fetch: the small ones, and one form of the weights.
 fn wanted<'a>(offered: &[&'a str]) -> Vec<&'a str> {
     let weights = weights::CANDIDATES
         .iter()
@@ -262,15 +271,16 @@ fn wanted<'a>(offered: &[&'a str]) -> Vec<&'a str> {
     small.chain(weights).copied().collect()
 }
 
-/// Whether a cached file's content has the digest that its blob is named after: SHA-256 for large files,
-/// git's blob digest for small ones. Names of other forms, as on systems without links, say nothing.
+/// Whether a cached file has the digest that its blob is named by: SHA-256 for large files, git's
+/// blob digest for small ones. True for other names, which are no digests, as on systems without
+/// links.
 fn matches_its_name(path: &Path) -> io::Result<bool> {
     let blob = path.canonicalize()?;
     let name = blob.file_name().unwrap_or_default().to_string_lossy();
     if !name.chars().all(|c| c.is_ascii_hexdigit()) {
         return Ok(true);
     }
-    let mut file = std::fs::File::open(&blob)?;
+    let mut file = fs_err::File::open(&blob)?;
     let found = match name.len() {
         64 => {
             let mut hasher = Sha256::new();
@@ -291,9 +301,9 @@ fn matches_its_name(path: &Path) -> io::Result<bool> {
 /// Removes a cached file and the blob behind it.
 fn remove(path: &Path) -> io::Result<()> {
     let blob = path.canonicalize()?;
-    std::fs::remove_file(path)?;
+    fs_err::remove_file(path)?;
     if blob.exists() {
-        std::fs::remove_file(blob)?;
+        fs_err::remove_file(blob)?;
     }
     Ok(())
 }
@@ -303,19 +313,19 @@ fn remove_parts(snapshot: &Path) -> io::Result<()> {
     let Some(checkpoint) = snapshot.ancestors().nth(2) else {
         return Ok(());
     };
-    for entry in std::fs::read_dir(checkpoint.join("blobs"))? {
+    for entry in fs_err::read_dir(checkpoint.join("blobs"))? {
         let path = entry?.path();
         if path
             .extension()
             .is_some_and(|extension| extension == "part")
         {
-            std::fs::remove_file(path)?;
+            fs_err::remove_file(path)?;
         }
     }
     Ok(())
 }
 
-/// The progress of a download in our own bars.
+/// Shows the progress of a download.
 #[derive(Default)]
 struct Bytes(Option<Progress>);
 

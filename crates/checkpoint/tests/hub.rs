@@ -1,4 +1,4 @@
-//! Fetching from a hub that behaves, and from one that does not.
+//! Fetching from a working and from a faulty hub.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -17,27 +17,27 @@ use spanwise_checkpoint::hub::{Hub, Snapshot};
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const ID: &str = "someone/tiny";
 
-/// How the server misbehaves.
+/// The fault of the server.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 enum Fault {
     #[default]
     None,
-    /// The first so many downloads of the weights stop in the middle.
+    /// Drops the connection in the middle of the weights, this many times.
     Drops(usize),
-    /// The weights are not those that were announced.
+    /// Sends other weights than it announced.
     Other,
-    /// Every request gets this status.
+    /// Answers every request with this status.
     Status(u16),
-    /// Requests for files without this token get status 401.
+    /// Answers requests without this token with status 401.
     Token(&'static str),
 }
 
-/// What the server serves and has been asked.
+/// What the server serves, and what was requested from it.
 #[derive(Default)]
 struct State {
     files: BTreeMap<String, Vec<u8>>,
     fault: Fault,
-    /// `method path`, with the range where one was asked for.
+    /// `method path`, with the range where one was requests for.
     requests: Vec<String>,
 }
 
@@ -55,9 +55,9 @@ impl Server {
         let files = [
             ("config.json", b"{}".to_vec()),
             ("tokenizer.json", vec![b' '; 5000]),
-            ("pytorch_model.bin", b"never wanted".to_vec()),
+            ("pytorch_model.bin", b"never fetched".to_vec()),
             ("model.safetensors", weights),
-            ("flax_model.msgpack", b"never wanted".to_vec()),
+            ("flax_model.msgpack", b"never fetched".to_vec()),
         ];
         let files = files.map(|(name, bytes)| (name.to_owned(), bytes)).into();
         let state = Arc::new(Mutex::new(State {
@@ -69,7 +69,7 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let state = shared.clone();
-                // A client that goes away is none of the server's business.
+                // A client may close the connection; the error does not matter here.
                 std::thread::spawn(move || answer(stream, &state));
             }
         });
@@ -214,31 +214,31 @@ fn check_snapshot(snapshot: &Snapshot, server: &Server) -> Result<()> {
 fn refused(result: Result<Snapshot>) -> UserError {
     let error = result.err().expect("must be refused");
     let error = error.downcast_ref::<UserError>();
-    error.expect("the user can do something about it").clone()
+    error.expect("a user error").clone()
 }
 
 #[test]
-fn a_checkpoint_is_fetched_once() -> Result<()> {
+fn fetches_each_file_once() -> Result<()> {
     let server = Server::start(Fault::None)?;
     let cache = tempfile::tempdir()?;
     check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)?;
-    let asked = server.requests();
+    let requests = server.requests();
     assert!(
-        asked.contains(&format!("/api/models/{ID}/revision/main")),
-        "{asked:?}"
+        requests.contains(&format!("/api/models/{ID}/revision/main")),
+        "{requests:?}"
     );
     assert!(
-        !asked
+        !requests
             .iter()
             .any(|path| path.contains("flax") || path.contains("pytorch")),
-        "{asked:?}"
+        "{requests:?}"
     );
 
     check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)?;
     assert_eq!(
         server.requests().len(),
         1,
-        "only the commit is asked for again"
+        "only the commit is requested again"
     );
 
     let offline = Hub::new(
@@ -255,20 +255,20 @@ fn a_checkpoint_is_fetched_once() -> Result<()> {
 }
 
 #[test]
-fn a_dropped_connection_is_gone_on_with() -> Result<()> {
+fn resumes_after_dropped_connection() -> Result<()> {
     let server = Server::start(Fault::Drops(2))?;
     let cache = tempfile::tempdir()?;
     check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)?;
-    let asked = server.requests();
-    let resumed = asked.iter().filter(|path| {
+    let requests = server.requests();
+    let resumed = requests.iter().filter(|path| {
         path.starts_with("/storage/model.safetensors bytes=") && !path.contains("=0-")
     });
-    assert_eq!(resumed.count(), 2, "{asked:?}");
+    assert_eq!(resumed.count(), 2, "{requests:?}");
     Ok(())
 }
 
 #[test]
-fn an_interrupted_run_is_gone_on_with() -> Result<()> {
+fn resumes_after_interrupted_run() -> Result<()> {
     let server = Server::start(Fault::Drops(usize::MAX))?;
     let cache = tempfile::tempdir()?;
     let error = refused(server.hub(cache.path()).fetch(ID, "main"));
@@ -289,18 +289,18 @@ fn an_interrupted_run_is_gone_on_with() -> Result<()> {
     server.requests();
     server.set(Fault::None);
     check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)?;
-    let asked = server.requests();
+    let requests = server.requests();
     assert!(
-        asked.iter().any(|path| path.starts_with("/storage/")
+        requests.iter().any(|path| path.starts_with("/storage/")
             && path.ends_with('-')
             && !path.ends_with("=0-")),
-        "{asked:?}"
+        "{requests:?}"
     );
     Ok(())
 }
 
 #[test]
-fn a_damaged_file_is_never_used() -> Result<()> {
+fn never_uses_a_damaged_file() -> Result<()> {
     let server = Server::start(Fault::Other)?;
     let cache = tempfile::tempdir()?;
     let error = refused(server.hub(cache.path()).fetch(ID, "main"));
@@ -315,13 +315,13 @@ fn a_damaged_file_is_never_used() -> Result<()> {
     let snapshot = server.hub(cache.path()).fetch(ID, "main")?;
     check_snapshot(&snapshot, &server)?;
 
-    // The same for a file that breaks later, in the cache.
+    // The same for a file that is damaged later, in the cache.
     fs_err::write(snapshot.directory.join("model.safetensors"), b"short")?;
     check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)
 }
 
 #[test]
-fn refusals_say_what_to_do() -> Result<()> {
+fn errors_hint_at_the_remedy() -> Result<()> {
     let cache = tempfile::tempdir()?;
     for (status, message, hint) in [
         (401, "does not let you read someone/tiny", "HF_TOKEN"),
@@ -351,15 +351,15 @@ fn refusals_say_what_to_do() -> Result<()> {
     );
     let error = refused(nowhere.fetch(ID, "main"));
     assert!(
-        error.message.contains("cannot ask http://127.0.0.1:1"),
+        error.message.contains("cannot reach http://127.0.0.1:1"),
         "{error}"
     );
     Ok(())
 }
 
-/// The stage program, with everything it heeds in its environment.
+/// Runs the stage program with the environment variables that it reads.
 #[test]
-fn the_environment_is_heeded() -> Result<()> {
+fn reads_environment_variables() -> Result<()> {
     let server = Server::start(Fault::Token("secret"))?;
     let home = tempfile::tempdir()?;
     let job = home.path().join("job.json");
@@ -390,7 +390,7 @@ fn the_environment_is_heeded() -> Result<()> {
     };
     check("secret", "1", "HF_HUB_OFFLINE is set")?;
     check("wrong", "", "does not let you read someone/tiny")?;
-    // With the right token everything arrives, and only then it turns out that these are no weights.
+    // With the right token every file is fetched, and only then the weights prove to be none.
     check("secret", "0", "model.safetensors is damaged")?;
     let snapshot = home
         .path()
