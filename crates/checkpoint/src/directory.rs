@@ -1,4 +1,4 @@
-//! A local directory in Hugging Face layout.
+//! Checkpoints in a local directory in Hugging Face layout.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use spanwise_artifact::{UserError, fingerprint};
 
 use crate::{Origin, tokenizer, weights};
 
-/// Files beside `config.json` and the weights that are kept where they exist.
+/// Files beside `config.json` and the weights that are copied if they exist.
 pub const KEPT: [&str; 10] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -22,8 +22,11 @@ pub const KEPT: [&str; 10] = [
     "README.md",
 ];
 
-/// Copies the checkpoint in `source` to `output`, its weights as one `model.safetensors`, adding
-/// `tokenizer.json` where there is none.
+/// Copies the checkpoint in the directory `source` to `output`, its weights as one
+/// `model.safetensors`, and adds `tokenizer.json` if it has none. Messages call it `name`.
+///
+/// # Errors
+/// Fails with a [`UserError`] if a file is missing, damaged or in no known format.
 pub fn import(name: &str, source: &Path, output: &Path) -> Result<Origin> {
     let config = source.join("config.json");
     let weights = weights::files(source)?;
@@ -60,7 +63,7 @@ pub fn import(name: &str, source: &Path, output: &Path) -> Result<Origin> {
     })
 }
 
-/// BLAKE3 of files, by name.
+/// Returns the BLAKE3 of every file, by its name.
 fn digests(files: &[PathBuf]) -> Result<BTreeMap<String, String>> {
     let digest = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

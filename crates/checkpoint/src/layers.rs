@@ -1,4 +1,4 @@
-//! Keeping only the first encoder layers of a checkpoint.
+//! Keeps only the first encoder layers of a checkpoint.
 
 use std::path::Path;
 
@@ -7,23 +7,32 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use spanwise_artifact::{UserError, columns, jsonl};
 
-/// Rewrites the checkpoint in `directory` to its first `count` layers.
+use crate::{read_json, weights};
+
+/// Rewrites the checkpoint in `directory` to its first `count` encoder layers.
+///
+/// # Errors
+/// Fails with a [`UserError`] if the checkpoint has fewer, or `config.json` does not say how many.
 pub fn keep_first(directory: &Path, count: usize) -> Result<()> {
     let config_path = directory.join("config.json");
-    let mut config: Value = jsonl::read_document(&config_path)?;
-    let layers = config["num_hidden_layers"]
-        .as_u64()
-        .context("config.json has no num_hidden_layers")?;
+    let mut config: Value = read_json(&config_path)?;
+    let layers = config["num_hidden_layers"].as_u64().ok_or_else(|| {
+        UserError::new(format!(
+            "{} has no num_hidden_layers",
+            config_path.display()
+        ))
+        .hint("leave checkpoint.keep_layers out, or fetch the checkpoint again")
+    })?;
     ensure!(
         count as u64 <= layers,
         UserError::new(format!(
-            "checkpoint.keep_layers is {count}, but the checkpoint has {layers} layers"
+            "checkpoint.keep_layers = {count}: must be at most {layers}, the layers of the checkpoint"
         ))
     );
     config["num_hidden_layers"] = count.into();
     jsonl::write_document(&config_path, &config)?;
 
-    let path = directory.join("model.safetensors");
+    let path = directory.join(weights::FILE);
     let kept = directory.join("model.safetensors.kept");
     {
         let map = columns::map(&path)?;
@@ -40,7 +49,8 @@ pub fn keep_first(directory: &Path, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// The encoder layer a tensor belongs to, from its name (`…encoder.layer.3.attention…`).
+/// Returns the encoder layer that a tensor belongs to, from its name
+/// (`…encoder.layer.3.attention…`).
 fn layer_of(name: &str) -> Option<usize> {
     name.split_once("encoder.layer.")?
         .1
@@ -55,7 +65,7 @@ mod tests {
     use super::layer_of;
 
     #[test]
-    fn layers_are_read_from_names() {
+    fn reads_layer_from_name() {
         assert_eq!(
             layer_of("bert.encoder.layer.11.output.dense.bias"),
             Some(11)

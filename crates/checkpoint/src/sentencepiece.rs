@@ -1,8 +1,10 @@
-//! A SentencePiece unigram model (Kudo & Richardson, 2018) as a tokenizer: what XLM-RoBERTa and its relatives have.
+//! XLM-RoBERTa's tokenizer from `sentencepiece.bpe.model`, a SentencePiece unigram model (Kudo &
+//! Richardson, 2018, arXiv:1808.06226).
 //!
-//! Reference: `transformers.convert_slow_tokenizer.XLMRobertaConverter`, and `sentencepiece_model.proto` for
-//! the file.
+//! Reference: `transformers.convert_slow_tokenizer.XLMRobertaConverter`, and
+//! `sentencepiece_model.proto` for the file.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use anyhow::{Result, anyhow, ensure};
@@ -51,37 +53,45 @@ struct NormalizerSpec {
 /// `TrainerSpec.model_type` of a unigram model.
 const UNIGRAM: i32 = 1;
 
-/// XLM-RoBERTa numbers its first tokens as fairseq does, not as the model file does.
+/// XLM-RoBERTa's first tokens, numbered as fairseq does and not as the model file does.
 const FIRST: [&str; 4] = ["<s>", "<pad>", "</s>", "<unk>"];
 
-/// Its last.
+/// XLM-RoBERTa's last token.
 const MASK: &str = "<mask>";
 
-/// The model file's own first three pieces, which [`FIRST`] replaces.
+/// How many of the model file's first pieces [`FIRST`] replaces: `<unk>`, `<s>` and `</s>`.
 const REPLACED: usize = 3;
 
 /// Reads a model file as XLM-RoBERTa's tokenizer.
+///
+/// # Errors
+/// Fails with a [`UserError`] if the file is not a SentencePiece unigram model.
 pub fn read(path: &Path) -> Result<Tokenizer> {
-    let model = ModelProto::decode(&*fs_err::read(path)?).map_err(|error| {
-        UserError::new(format!(
-            "{} is not a SentencePiece model: {error}",
-            path.display()
-        ))
-    })?;
+    let refuse = |problem: &dyn Display| {
+        UserError::new(format!("cannot read {}: {problem}", path.display()))
+            .hint("fetch the checkpoint again, or save it with transformers' AutoTokenizer")
+    };
+    let model = ModelProto::decode(&*fs_err::read(path)?)
+        .map_err(|error| refuse(&format!("it is not a SentencePiece model: {error}")))?;
     let kind = model
         .trainer
         .and_then(|trainer| trainer.model_type)
         .unwrap_or(UNIGRAM);
     ensure!(
         kind == UNIGRAM,
-        UserError::new(format!("{} is not a unigram model", path.display()))
+        refuse(&format!(
+            "its model has the type {kind}, expected {UNIGRAM} (unigram)"
+        ))
     );
     let pieces = model.pieces.into_iter().skip(REPLACED);
     let charsmap = model
         .normalizer
         .map(|normalizer| normalizer.precompiled_charsmap)
         .filter(|charsmap| !charsmap.is_empty())
-        .map(|charsmap| Precompiled::from(&charsmap).map_err(|error| anyhow!("{error:?}")))
+        .map(|charsmap| {
+            Precompiled::from(&charsmap)
+                .map_err(|error| refuse(&format!("its normalisation rules are damaged: {error:?}")))
+        })
         .transpose()?;
     let split = true;
     let words = Sequence::new(vec![
@@ -92,8 +102,8 @@ pub fn read(path: &Path) -> Result<Tokenizer> {
     build(pieces, charsmap.map(NormalizerWrapper::from), words)
 }
 
-/// XLM-RoBERTa's tokenizer with these pieces and the logarithms of their probabilities, behind its special tokens and
-/// before its mask.
+/// Builds XLM-RoBERTa's tokenizer: its first tokens, then `pieces` with the logarithms of their
+/// probabilities, then `<mask>`. `words` splits text into words.
 pub fn build(
     pieces: impl Iterator<Item = (String, f64)>,
     normalizer: Option<NormalizerWrapper>,
@@ -110,8 +120,8 @@ pub fn build(
     let mut tokenizer = Tokenizer::new(unigram);
     tokenizer.with_normalizer(normalizer).map_err(failed)?;
     let id = |token: &str| {
-        let place = FIRST.iter().position(|first| *first == token);
-        (token.to_owned(), place.expect("one of the first") as u32)
+        let index = FIRST.iter().position(|first| *first == token);
+        (token.to_owned(), index.expect("one of the first") as u32)
     };
     let pair = TemplateProcessing::builder()
         .try_single("<s> $A </s>")
@@ -129,6 +139,6 @@ pub fn build(
     Ok(tokenizer)
 }
 
-fn failed(error: impl std::fmt::Display) -> anyhow::Error {
+fn failed(error: impl Display) -> anyhow::Error {
     anyhow!("build the tokenizer: {error}")
 }

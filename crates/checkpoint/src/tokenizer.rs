@@ -1,11 +1,12 @@
-//! `tokenizer.json` where a checkpoint only has a vocabulary: `vocab.txt` with `tokenizer_config.json`, or a
-//! SentencePiece model.
+//! `tokenizer.json`: built where a checkpoint has only a vocabulary (`vocab.txt` with
+//! `tokenizer_config.json`, or a SentencePiece model), and rewritten to split characters.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
-use spanwise_artifact::{UserError, jsonl};
+use spanwise_artifact::UserError;
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
@@ -17,9 +18,10 @@ use tokenizers::processors::bert::BertProcessing;
 use tokenizers::tokenizer::SplitDelimiterBehavior;
 use tokenizers::{AddedToken, Model, Tokenizer};
 
-use crate::sentencepiece;
+use crate::{read_json, sentencepiece};
 
-/// `tokenizer_config.json`, its fields under their own names with `BertTokenizer`'s defaults.
+/// The part of `tokenizer_config.json` that is used, with the defaults of transformers'
+/// `BertTokenizer`.
 #[derive(Debug, Deserialize)]
 #[serde(default)]
 struct TokenizerConfig {
@@ -65,10 +67,15 @@ impl Token {
     }
 }
 
-/// Writes `tokenizer.json` into the checkpoint in `directory` if it has none. `name` is for messages.
+/// Writes `tokenizer.json` into the checkpoint in `directory` if it has none. Messages call it
+/// `name`.
+///
+/// # Errors
+/// Fails with a [`UserError`] if the checkpoint has no tokenizer or it cannot be read.
 pub fn complete(name: &str, directory: &Path) -> Result<()> {
     let path = directory.join("tokenizer.json");
     if path.is_file() {
+        open(&path)?;
         return Ok(());
     }
     let pieces = directory.join("sentencepiece.bpe.model");
@@ -84,19 +91,32 @@ pub fn complete(name: &str, directory: &Path) -> Result<()> {
             .hint("save it with transformers' AutoTokenizer, which writes tokenizer.json")
         );
     };
-    save(&tokenizer, &path)
+    save(&tokenizer, &path, Layout::Pretty)
 }
 
-/// Han characters, kana, bopomofo, digits and punctuation. Not `\p{S}`: SentencePiece marks a word's
-/// beginning with the symbol `▁`.
+/// Reads a `tokenizer.json`.
+fn open(path: &Path) -> Result<Tokenizer> {
+    let tokenizer = Tokenizer::from_file(path).map_err(|error| unreadable(path, error))?;
+    Ok(tokenizer)
+}
+
+fn unreadable(path: &Path, error: impl Display) -> UserError {
+    UserError::new(format!("cannot read {}: {error}", path.display()))
+        .hint("fetch the checkpoint again, or save it with transformers' AutoTokenizer")
+}
+
+/// Han characters, kana, bopomofo, digits and punctuation. Not `\p{S}`: SentencePiece begins a word
+/// with the symbol `▁`.
 const SINGLE: &str = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Nd}\p{P}]";
 
-/// Rewrites `tokenizer.json` in `directory` so that each of the characters above is a word of its own and no
-/// token spans two of them.
+/// Rewrites `tokenizer.json` in `directory` so that every Chinese or Japanese character, digit and
+/// punctuation mark is a word of its own, and no token covers two of them.
+///
+/// # Errors
+/// Fails with a [`UserError`] if `tokenizer.json` cannot be read.
 pub fn split_characters(directory: &Path) -> Result<()> {
     let path = directory.join("tokenizer.json");
-    let mut tokenizer =
-        Tokenizer::from_file(&path).map_err(|error| anyhow!("read {}: {error}", path.display()))?;
+    let mut tokenizer = open(&path)?;
     let invert = false;
     let pattern = SplitPattern::Regex(SINGLE.to_owned());
     let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, invert)
@@ -104,39 +124,58 @@ pub fn split_characters(directory: &Path) -> Result<()> {
     let split = PreTokenizerWrapper::from(split);
     let steps = match tokenizer.get_pre_tokenizer().cloned() {
         None => vec![split],
-        // It turns characters into bytes, so they must be split before.
+        // Replaces characters by bytes, so they have to be split before.
         Some(bytes @ PreTokenizerWrapper::ByteLevel(_)) => vec![split, bytes],
-        // Others mark the beginnings of words, and a part of a word is not one, so it is split after.
+        // Others mark where words begin, and the parts of a word do not, so it is split after.
         Some(words) => vec![words, split],
     };
     tokenizer.with_pre_tokenizer(Some(Sequence::new(steps)));
-    save(&tokenizer, &path)
+    save(&tokenizer, &path, Layout::Pretty)
 }
 
-fn save(tokenizer: &Tokenizer, path: &Path) -> Result<()> {
-    let pretty = true;
+/// How `tokenizer.json` is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Without whitespace.
+    Compact,
+    /// Indented.
+    Pretty,
+}
+
+/// Writes a tokenizer to `path`.
+pub fn save(tokenizer: &Tokenizer, path: &Path, layout: Layout) -> Result<()> {
     tokenizer
-        .save(path, pretty)
+        .save(path, layout == Layout::Pretty)
         .map_err(|error| anyhow!("write {}: {error}", path.display()))
 }
 
-/// BERT's tokenizer from `vocab.txt` and, where there is one, `tokenizer_config.json`: what transformers'
-/// `BertTokenizerFast` builds from the same two files.
+/// Builds BERT's tokenizer from `vocab.txt` and, if there is one, `tokenizer_config.json`, as
+/// transformers' `BertTokenizerFast` does.
+///
+/// # Errors
+/// Fails with a [`UserError`] if a file cannot be read or the vocabulary lacks `[SEP]` or `[CLS]`.
 pub fn from_vocabulary(directory: &Path) -> Result<Tokenizer> {
     let path = directory.join("tokenizer_config.json");
     let config: TokenizerConfig = if path.exists() {
-        jsonl::read_document(&path)?
+        read_json(&path)?
     } else {
         TokenizerConfig::default()
     };
 
-    let model = WordPiece::from_file(&directory.join("vocab.txt").to_string_lossy())
+    let vocabulary = directory.join("vocab.txt");
+    let model = WordPiece::from_file(&vocabulary.to_string_lossy())
         .unk_token(config.unk_token.text().to_owned())
         .build()
-        .map_err(|error| anyhow!("build the tokenizer: {error}"))?;
+        .map_err(|error| unreadable(&vocabulary, error))?;
     let id = |token: &Token| match model.token_to_id(token.text()) {
         Some(id) => Ok((token.text().to_owned(), id)),
-        None => Err(UserError::new(format!("vocab.txt has no {}", token.text()))),
+        None => {
+            let token = token.text();
+            Err(
+                UserError::new(format!("{} has no {token}", vocabulary.display()))
+                    .hint("tokenizer_config.json names the special tokens that vocab.txt has"),
+            )
+        }
     };
     let post_processor = BertProcessing::new(id(&config.sep_token)?, id(&config.cls_token)?);
 

@@ -1,20 +1,21 @@
 //! A checkpoint's weights, in whatever files they come, as one `model.safetensors`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::TensorView;
 use serde::Deserialize;
-use spanwise_artifact::{UserError, columns, jsonl};
+use spanwise_artifact::{UserError, columns};
 
-use crate::torch_file;
+use crate::tensor::{self, NamedTensor};
+use crate::{pytorch_file, read_json};
 
-/// File that the checkpoint artifact has them in.
+/// The file that holds the weights of a checkpoint artifact.
 pub const FILE: &str = "model.safetensors";
 
-/// Where weights may lie, the best choice first: the file itself, or an index of several.
+/// The files that may hold the weights of a source, or list those that do, in order of preference.
 pub const CANDIDATES: [&str; 4] = [
     FILE,
     "model.safetensors.index.json",
@@ -22,18 +23,7 @@ pub const CANDIDATES: [&str; 4] = [
     "pytorch_model.bin.index.json",
 ];
 
-/// A tensor in memory.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NamedTensor {
-    /// Its name in the checkpoint.
-    pub name: String,
-    /// Type of its elements.
-    pub dtype: Dtype,
-    /// Its dimensions.
-    pub shape: Vec<usize>,
-    /// Elements in row-major order, little-endian.
-    pub bytes: Vec<u8>,
-}
+const FETCH_AGAIN: &str = "fetch the checkpoint again";
 
 /// An index of several files: `{"weight_map": {tensor: file}}`.
 #[derive(Deserialize)]
@@ -41,32 +31,62 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The weights files of a checkpoint directory; empty where it has none.
+/// Returns the weights files of a checkpoint directory; none if it has no weights.
+///
+/// # Errors
+/// Fails with a [`UserError`] if an index cannot be read or names a file that is missing.
 pub fn files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let Some(first) = CANDIDATES
-        .iter()
-        .map(|file| directory.join(file))
-        .find(|path| path.is_file())
-    else {
+    let mut candidates = CANDIDATES.iter().map(|file| directory.join(file));
+    let Some(first) = candidates.find(|path| path.is_file()) else {
         return Ok(Vec::new());
     };
-    match shards(&first)? {
-        Some(shards) => Ok(shards.iter().map(|file| directory.join(file)).collect()),
-        None => Ok(vec![first]),
+    let Some(shards) = shards(&first)? else {
+        return Ok(vec![first]);
+    };
+    let paths: Vec<PathBuf> = shards.iter().map(|file| directory.join(file)).collect();
+    for path in &paths {
+        ensure!(
+            path.is_file(),
+            UserError::new(format!(
+                "{} is missing, but {} names it",
+                path.display(),
+                first.display()
+            ))
+            .hint(FETCH_AGAIN)
+        );
     }
+    Ok(paths)
 }
 
-/// The files an index names; `None` where `path` is not an index.
+/// Returns the files that an index names; `None` if `path` is not an index.
+///
+/// # Errors
+/// Fails with a [`UserError`] if the index cannot be read or names a file outside its directory.
 pub fn shards(path: &Path) -> Result<Option<BTreeSet<String>>> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if !name.ends_with(".index.json") {
         return Ok(None);
     }
-    let index: Index = jsonl::read_document(path)?;
-    Ok(Some(index.weight_map.into_values().collect()))
+    let index: Index = read_json(path)?;
+    let shards: BTreeSet<String> = index.weight_map.into_values().collect();
+    for shard in &shards {
+        // The hub's cache writes a file where its name says.
+        let inside = |component| matches!(component, Component::Normal(_));
+        ensure!(
+            Path::new(shard).components().all(inside),
+            UserError::new(format!(
+                "{} names {shard:?}, which is outside the checkpoint",
+                path.display()
+            ))
+        );
+    }
+    Ok(Some(shards))
 }
 
-/// Writes the tensors of `files` to `output`, under their current names. Refuses a tensor that two files have.
+/// Writes the tensors of `files` to `output` as safetensors, under their current names.
+///
+/// # Errors
+/// Fails with a [`UserError`] if a file is damaged or two files hold a tensor of the same name.
 pub fn unify(files: &[PathBuf], output: &Path) -> Result<()> {
     let mut tensors: BTreeMap<String, NamedTensor> = BTreeMap::new();
     for file in files {
@@ -76,7 +96,10 @@ pub fn unify(files: &[PathBuf], output: &Path) -> Result<()> {
         let read = if is_safetensors {
             read_safetensors(file)?
         } else {
-            torch_file::read(file).map_err(|error| UserError::new(format!("{error:#}")))?
+            pytorch_file::read(file).map_err(|error| {
+                let message = format!("cannot read {}: {error}", file.display());
+                UserError::new(message).hint(error.hint())
+            })?
         };
         for mut tensor in read {
             tensor.name = current_name(&tensor.name);
@@ -87,22 +110,14 @@ pub fn unify(files: &[PathBuf], output: &Path) -> Result<()> {
             );
         }
     }
-    let views = tensors
-        .values()
-        .map(|tensor| {
-            let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes)?;
-            Ok((tensor.name.as_str(), view))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let metadata = [("format".to_owned(), "pt".to_owned())].into();
-    safetensors::serialize_to_file(views, Some(metadata), output)
-        .with_context(|| format!("write {}", output.display()))
+    tensor::write(output, tensors.values())
 }
 
 fn read_safetensors(path: &Path) -> Result<Vec<NamedTensor>> {
     let map = columns::map(path)?;
-    let damaged = |error| UserError::new(format!("{} is damaged: {error}", path.display()));
-    let tensors = SafeTensors::deserialize(&map).map_err(damaged)?;
+    let tensors = SafeTensors::deserialize(&map).map_err(|error| {
+        UserError::new(format!("{} is damaged: {error}", path.display())).hint(FETCH_AGAIN)
+    })?;
     let named = |(name, view): (String, TensorView)| NamedTensor {
         name,
         dtype: view.dtype(),
@@ -112,8 +127,8 @@ fn read_safetensors(path: &Path) -> Result<Vec<NamedTensor>> {
     Ok(tensors.tensors().into_iter().map(named).collect())
 }
 
-/// Today's name of a tensor: checkpoints converted from TensorFlow call a layer norm's weight `gamma` and
-/// its bias `beta`.
+/// Returns the name that a tensor has today: checkpoints converted from TensorFlow call a layer
+/// norm's weight `gamma` and its bias `beta`.
 fn current_name(name: &str) -> String {
     match name.rsplit_once('.') {
         Some((module, "gamma")) => format!("{module}.weight"),
@@ -127,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_names_become_todays() {
+    fn renames_tensors_of_old_checkpoints() {
         let check = |name: &str, expected: &str| assert_eq!(current_name(name), expected);
         check(
             "bert.embeddings.LayerNorm.gamma",

@@ -1,13 +1,14 @@
-//! Tokenizers that checkpoints lack, and the one option there is.
+//! Tokenizers built from vocabularies, character splitting, and errors of damaged files.
 
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use serde_json::json;
+use spanwise_artifact::UserError;
 use spanwise_checkpoint::{sentencepiece, tokenizer};
 use tokenizers::Tokenizer;
 
-/// The tokens of `text` as the pieces of the text they stand for.
+/// Returns the text that each token of `text` stands for.
 fn pieces(directory: &Path, text: &str) -> Result<Vec<String>> {
     let tokenizer = Tokenizer::from_file(directory.join("tokenizer.json"))
         .map_err(|error| anyhow!("{error}"))?;
@@ -24,7 +25,7 @@ fn pieces(directory: &Path, text: &str) -> Result<Vec<String>> {
 }
 
 #[test]
-fn every_character_can_be_a_token() -> Result<()> {
+fn splits_characters() -> Result<()> {
     let vocabulary = [
         ("<unk>", 0.0),
         ("▁", -2.0),
@@ -54,7 +55,7 @@ fn every_character_can_be_a_token() -> Result<()> {
         ["在", "東京", "18", "》，", " Tokyo"]
     );
     tokenizer::split_characters(directory.path())?;
-    // The mark of the word's beginning is a token too; it stands for the first character.
+    // The token `▁` that begins the word stands for the first character too.
     assert_eq!(
         pieces(directory.path(), text)?,
         ["在", "在", "東", "京", "1", "8", "》", "，", " Tokyo"]
@@ -63,7 +64,7 @@ fn every_character_can_be_a_token() -> Result<()> {
 }
 
 #[test]
-fn the_options_of_a_vocabulary_are_honoured() -> Result<()> {
+fn follows_tokenizer_config() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nÉta\neta\néta\n國\n國國\n年\n";
     fs_err::write(directory.path().join("vocab.txt"), vocabulary)?;
@@ -103,7 +104,7 @@ fn the_options_of_a_vocabulary_are_honoured() -> Result<()> {
 }
 
 #[test]
-fn a_sentencepiece_model_gives_what_transformers_gives() -> Result<()> {
+fn encodes_sentencepiece_like_transformers() -> Result<()> {
     #[derive(serde::Deserialize)]
     struct Case {
         text: String,
@@ -122,4 +123,35 @@ fn a_sentencepiece_model_gives_what_transformers_gives() -> Result<()> {
         assert_eq!(encoding.get_ids(), case.ids, "{:?}", case.text);
     }
     Ok(())
+}
+
+#[test]
+fn reports_unreadable_files() -> Result<()> {
+    let check = |files: &[(&str, &[u8])], expected: &str| -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        for (file, bytes) in files {
+            fs_err::write(directory.path().join(file), bytes)?;
+        }
+        let error = tokenizer::complete("someone/tiny", directory.path()).expect_err(expected);
+        let error = error.downcast_ref::<UserError>().expect(expected);
+        assert!(error.message.contains(expected), "{error}");
+        assert!(error.hint.is_some(), "{error}");
+        Ok(())
+    };
+    let vocabulary = &b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"[..];
+    check(&[], "someone/tiny has no tokenizer.json, vocab.txt")?;
+    check(&[("tokenizer.json", b"{")], "tokenizer.json: EOF")?;
+    check(&[("vocab.txt", b"\xff\xfe")], "vocab.txt: ")?;
+    check(
+        &[("vocab.txt", b"[UNK]\n[SEP]\n")],
+        "vocab.txt has no [CLS]",
+    )?;
+    check(
+        &[("vocab.txt", vocabulary), ("tokenizer_config.json", b"[")],
+        "tokenizer_config.json",
+    )?;
+    check(
+        &[("sentencepiece.bpe.model", b"<html>")],
+        "sentencepiece.bpe.model: it is not a SentencePiece model",
+    )
 }

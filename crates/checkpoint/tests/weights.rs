@@ -1,4 +1,4 @@
-//! The same tensors from every kind of file, and nothing from a broken one.
+//! The same tensors from every kind of file, and errors that name a damaged or missing one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ fn unified(directory: &Path) -> Result<Tensors> {
 }
 
 #[test]
-fn every_kind_of_file_holds_the_same() -> Result<()> {
+fn reads_same_tensors_from_every_format() -> Result<()> {
     let expected = read(&fixture("safetensors/model.safetensors"))?;
     assert_eq!(expected.len(), 5);
     for name in [
@@ -52,7 +52,7 @@ fn every_kind_of_file_holds_the_same() -> Result<()> {
 }
 
 #[test]
-fn views_of_a_storage_are_read_as_the_tensors_they_are() -> Result<()> {
+fn reads_views_that_share_a_storage() -> Result<()> {
     let expected = read(&fixture("views/expected.safetensors"))?;
     for name in ["views", "views-legacy"] {
         assert!(unified(&fixture(name))? == expected, "{name}");
@@ -61,7 +61,7 @@ fn views_of_a_storage_are_read_as_the_tensors_they_are() -> Result<()> {
 }
 
 #[test]
-fn a_truncated_file_is_refused() -> Result<()> {
+fn refuses_truncated_files() -> Result<()> {
     for (name, file) in [
         ("safetensors", "model.safetensors"),
         ("zip", "pytorch_model.bin"),
@@ -71,12 +71,54 @@ fn a_truncated_file_is_refused() -> Result<()> {
         for length in [0, 10, bytes.len() / 2, bytes.len() - 1] {
             let directory = tempfile::tempdir()?;
             fs_err::write(directory.path().join(file), &bytes[..length])?;
-            let error = unified(directory.path()).expect_err("part of a file is not a file");
+            let error = unified(directory.path()).expect_err("part of a file is no file");
+            let error = error.downcast_ref::<UserError>();
+            let error = error.unwrap_or_else(|| panic!("{name}, {length} bytes: no user error"));
             assert!(
-                error.downcast_ref::<UserError>().is_some(),
-                "{name}, {length} bytes: {error:#}"
+                error.message.contains(file),
+                "{name}, {length} bytes: {error}"
             );
+            assert!(error.hint.is_some(), "{name}, {length} bytes: {error}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn reports_what_is_wrong_with_shards() -> Result<()> {
+    let check = |index: &str, expected: &str| -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        fs_err::write(directory.path().join("model.safetensors.index.json"), index)?;
+        let error = weights::files(directory.path()).expect_err(expected);
+        let message = &error.downcast_ref::<UserError>().expect(expected).message;
+        assert!(message.contains(expected), "{message}");
+        Ok(())
+    };
+    check(
+        r#"{"weight_map": {"a": "a.safetensors"}}"#,
+        "a.safetensors is missing",
+    )?;
+    check(
+        r#"{"weight_map": {"a": "../a.safetensors"}}"#,
+        "outside the checkpoint",
+    )?;
+    check(
+        r#"{"weight_map": {"a": "/a.safetensors"}}"#,
+        "outside the checkpoint",
+    )?;
+    check("{}", "weight_map")?;
+    check("{", "model.safetensors.index.json")
+}
+
+#[test]
+fn refuses_a_tensor_in_two_shards() -> Result<()> {
+    let shard = fixture("safetensors/model.safetensors");
+    let output = tempfile::tempdir()?;
+    let error = weights::unify(&[shard.clone(), shard], &output.path().join(weights::FILE))
+        .expect_err("two tensors of one name");
+    assert!(
+        error.to_string().contains("two tensors named bert."),
+        "{error}"
+    );
     Ok(())
 }
