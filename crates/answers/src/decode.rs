@@ -4,6 +4,8 @@ use spanwise_artifact::Characters;
 use spanwise_artifact::answers::Candidate;
 use spanwise_artifact::scores::{ScoresView, Span};
 use spanwise_artifact::settings::{AnswersTable, Decoding};
+use spanwise_spans::softmax::log_add_exp;
+use spanwise_spans::{best_spans, span_score};
 
 /// A question's candidates, best first; the first is the answer. `ranked`: spans that the ensemble has ranked by more
 /// than their scores, which joint decoding then follows.
@@ -24,7 +26,7 @@ pub fn decode(
             .expect("scores and paragraph have the same length")
             .to_owned(),
         start: span.start,
-        end: span.end + 1,
+        end: span.end,
         score: Some(span.score),
     };
     match settings.decoding {
@@ -35,8 +37,8 @@ pub fn decode(
                     let fits = |span: &&Span| span.range().len() <= longest;
                     ranked.iter().filter(fits).copied().collect()
                 }
-                None if settings.pool_duplicates => scores.best_spans(longest, POOL),
-                None => scores.best_spans(longest, settings.n_best_size),
+                None if settings.pool_duplicates => best_spans(scores, longest, POOL),
+                None => best_spans(scores, longest, settings.n_best_size),
             };
             let mut candidates: Vec<Candidate> = spans.into_iter().map(candidate).collect();
             if settings.pool_duplicates {
@@ -54,8 +56,9 @@ pub fn decode(
             candidates
         }
         Decoding::Independent => match (best(scores.start), best(scores.end)) {
-            (Some(start), Some(end)) if start <= end => {
-                let score = scores.start[start] + scores.end[end];
+            (Some(start), Some(last)) if start <= last => {
+                let end = last + 1;
+                let score = span_score(scores, start..end);
                 vec![candidate(Span { start, end, score })]
             }
             _ => Vec::new(),
@@ -73,10 +76,8 @@ fn pool(candidates: Vec<Candidate>) -> Vec<Candidate> {
     for candidate in candidates {
         match pooled.iter_mut().find(|other| other.text == candidate.text) {
             Some(other) => {
-                other.score = other.score.zip(candidate.score).map(|(a, b)| {
-                    let (larger, smaller) = (a.max(b), a.min(b));
-                    larger + (smaller - larger).exp().ln_1p()
-                });
+                let scores = other.score.zip(candidate.score);
+                other.score = scores.map(|(a, b)| log_add_exp(a, b));
             }
             None => pooled.push(candidate),
         }
@@ -206,7 +207,7 @@ mod tests {
             max_answer_length: LengthLimit::Characters(1),
             ..Default::default()
         };
-        let ranked = Some(&[span(0, 1), span(1, 1)][..]);
+        let ranked = Some(&[span(0, 2), span(1, 2)][..]);
         let found = decode(scores, ranked, "甲乙", &settings);
         assert_eq!(found.len(), 1, "the cap holds for it too");
         assert_eq!((&*found[0].text, found[0].score), ("乙", Some(2.0)));

@@ -1,11 +1,16 @@
-//! Several members' scores made one, in character space, so that members need not share a tokenizer.
+//! The scores of several members combined into one, character by character, so that members need not share a
+//! tokenizer.
 //!
-//! - [`combine`]: scores and votes
-//! - [`fit`]: how much each member counts, learned from dev
-//! - [`report`]: what the members and all ways to combine them are worth on dev
+//! - [`members`]: the members' scores of a split
+//! - [`combine`]: weighted sum and majority vote
+//! - [`labelled`]: dev questions with reference answers
+//! - [`fit`]: weights fitted on dev
+//! - [`report`]: what the members and all ways of combining them score on dev
 
 #![warn(missing_docs)]
 
 pub mod combine;
 pub mod fit;
+pub mod labelled;
+pub mod members;
 pub mod report;

@@ -1,0 +1,72 @@
+//! Parts of a split that share no group, to be held out in turn: what is fitted on the others is measured on one.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// Returns the part of every item, from 0 to `count` - 1. `groups` holds the group of every item.
+///
+/// Items of one group stay together: questions about one paragraph, or one article, share what is hard about it.
+/// Parts are of nearly the same size: groups are assigned from the largest to the smallest, equal ones in ascending
+/// order, each to the first of the parts with the fewest items so far.
+///
+/// # Panics
+/// Where there are items and `count` is 0.
+pub fn parts<G: Ord>(groups: impl IntoIterator<Item = G>, count: usize) -> Vec<usize> {
+    let mut items: BTreeMap<G, Vec<usize>> = BTreeMap::new();
+    let mut total = 0;
+    for (item, group) in groups.into_iter().enumerate() {
+        items.entry(group).or_default().push(item);
+        total += 1;
+    }
+    let mut items: Vec<Vec<usize>> = items.into_values().collect();
+    items.sort_by_key(|items| Reverse(items.len()));
+    let mut sizes = vec![0; count];
+    let mut assigned = vec![0; total];
+    for items in items {
+        let smallest = (0..count)
+            .min_by_key(|&part| sizes[part])
+            .expect("a part to assign to");
+        sizes[smallest] += items.len();
+        for item in items {
+            assigned[item] = smallest;
+        }
+    }
+    assigned
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_largest_group_comes_first_and_ties_are_in_order() {
+        assert_eq!(parts(["b", "a", "c", "c"], 2), [1, 1, 0, 0]);
+        assert_eq!(parts([0, 1, 2, 3, 4, 5], 3), [0, 1, 2, 0, 1, 2]);
+        assert_eq!(parts([7, 7, 7], 5), [0, 0, 0]);
+        assert!(parts::<u8>([], 5).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn groups_stay_together_and_parts_are_balanced(
+            groups in prop::collection::vec(0u8..20, 0..60),
+            count in 1usize..6,
+        ) {
+            let assigned = parts(&groups, count);
+            prop_assert_eq!(assigned.len(), groups.len());
+            let mut sizes = vec![0usize; count];
+            let mut of_group: BTreeMap<u8, (usize, usize)> = BTreeMap::new();
+            for (&group, &part) in groups.iter().zip(&assigned) {
+                let (first, size) = of_group.entry(group).or_insert((part, 0));
+                prop_assert_eq!(*first, part);
+                *size += 1;
+                sizes[part] += 1;
+            }
+            let largest = of_group.values().map(|(_, size)| *size).max().unwrap_or(0);
+            let spread = sizes.iter().max().unwrap() - sizes.iter().min().unwrap();
+            prop_assert!(spread <= largest, "{:?}", sizes);
+        }
+    }
+}

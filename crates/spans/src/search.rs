@@ -1,0 +1,100 @@
+//! The best spans of start and end scores.
+
+use std::ops::Range;
+
+use spanwise_artifact::scores::{ScoresView, Span};
+
+/// Returns the score of a non-empty span: the start score of its first character plus the end score of its last.
+pub fn span_score(scores: ScoresView, span: Range<usize>) -> f32 {
+    scores.start[span.start] + scores.end[span.end - 1]
+}
+
+/// Returns the `count` best non-empty spans of at most `max_length` characters, best first, exact over all pairs of
+/// start and end.
+///
+/// Of equal scores the earlier start comes first, then the shorter span. Empty where no character is a candidate.
+pub fn best_spans(scores: ScoresView, max_length: usize, count: usize) -> Vec<Span> {
+    let mut best: Vec<Span> = Vec::with_capacity(count + 1);
+    for (start, &start_score) in scores.start.iter().enumerate() {
+        if start_score == f32::NEG_INFINITY {
+            continue;
+        }
+        let limit = scores.end.len().min(start.saturating_add(max_length));
+        for (last, &end_score) in scores.end[..limit].iter().enumerate().skip(start) {
+            let score = start_score + end_score;
+            let enters = best.len() < count || best.last().is_some_and(|worst| score > worst.score);
+            if end_score == f32::NEG_INFINITY || !enters {
+                continue;
+            }
+            let rank = best.partition_point(|other| other.score >= score);
+            let end = last + 1;
+            best.insert(rank, Span { start, end, score });
+            best.truncate(count);
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NONE: f32 = f32::NEG_INFINITY;
+
+    #[test]
+    fn best_spans_cases() {
+        fn check(start: &[f32], end: &[f32], max_length: usize, expected: &[Range<usize>]) {
+            let scores = ScoresView { start, end };
+            let spans = best_spans(scores, max_length, expected.len().max(1));
+            let found: Vec<Range<usize>> = spans.iter().map(Span::range).collect();
+            assert_eq!(found, expected, "{start:?} {end:?} {max_length}");
+            for span in spans {
+                assert_eq!(span_score(scores, span.range()), span.score);
+            }
+        }
+        // One character is an answer.
+        check(&[0.0, 5.0], &[0.0, 5.0], 30, &[1..2]);
+        // The best end given the best start is not the best pair.
+        check(&[3.0, 2.9], &[NONE, 0.0], 30, &[0..2]);
+        check(&[3.0, 2.9, 0.0], &[NONE, 9.0, 0.0], 1, &[1..2]);
+        // An end before the start is never returned, and the limit counts characters.
+        check(&[0.0, 0.0, 9.0], &[9.0, 0.0, 0.0], 30, &[0..1]);
+        check(&[9.0, NONE, NONE], &[NONE, NONE, 9.0], 2, &[]);
+        check(&[9.0, NONE, NONE], &[NONE, NONE, 9.0], 3, &[0..3]);
+        check(&[9.0, NONE, NONE], &[NONE, NONE, 9.0], usize::MAX, &[0..3]);
+        // Ties: the earlier, then the shorter.
+        check(&[1.0, 1.0], &[1.0, 1.0], 30, &[0..1, 0..2, 1..2]);
+        check(&[NONE], &[NONE], 30, &[]);
+        check(&[], &[], 30, &[]);
+    }
+
+    proptest! {
+        #[test]
+        fn best_spans_equal_exhaustive_search(
+            scores in prop::collection::vec((-5i8..5, -5i8..5, prop::bool::weighted(0.2)), 0..30),
+            max_length in 1usize..12,
+            count in 1usize..8,
+        ) {
+            let column = |score: fn(&(i8, i8, bool)) -> i8| -> Vec<f32> {
+                let value = |one: &(i8, i8, bool)| if one.2 { NONE } else { f32::from(score(one)) };
+                scores.iter().map(value).collect()
+            };
+            let (start, end) = (column(|one| one.0), column(|one| one.1));
+            let view = ScoresView { start: &start, end: &end };
+            let mut all = Vec::new();
+            for first in 0..start.len() {
+                for last in first..start.len().min(first + max_length) {
+                    let score = span_score(view, first..last + 1);
+                    if score > NONE {
+                        all.push(Span { start: first, end: last + 1, score });
+                    }
+                }
+            }
+            all.sort_by(|a, b| b.score.total_cmp(&a.score)); // stable: ties stay in order of position
+            all.truncate(count);
+            prop_assert_eq!(best_spans(view, max_length, count), all);
+        }
+    }
+}
