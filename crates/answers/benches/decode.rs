@@ -3,16 +3,18 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use spanwise_answers::decode::decode;
+use spanwise_answers::decode::Decoder;
+use spanwise_answers::split::ScoredQuestion;
+use spanwise_artifact::Question;
 use spanwise_artifact::scores::Scores;
 use spanwise_artifact::settings::{AnswersTable, Decoding};
 
 const CHARACTERS: usize = 1000;
 
-/// Scores without an order.
+/// Scores in no order.
 fn scores() -> Scores {
-    let score = |place: usize, salt: usize| ((place * 7919 + salt) % 1009) as f32 / 100.0;
-    let all = |salt| (0..CHARACTERS).map(|place| score(place, salt)).collect();
+    let score = |index: usize, salt: usize| ((index * 7919 + salt) % 1009) as f32 / 100.0;
+    let all = |salt| (0..CHARACTERS).map(|index| score(index, salt)).collect();
     Scores {
         start: all(1),
         end: all(500),
@@ -21,18 +23,29 @@ fn scores() -> Scores {
 
 fn benches(criterion: &mut Criterion) {
     let scores = scores();
-    let paragraph = "河".repeat(CHARACTERS);
+    let question = Question {
+        id: String::new(),
+        paragraph: 0,
+        text: String::new(),
+        answers: Vec::new(),
+    };
+    let question = ScoredQuestion {
+        question: &question,
+        paragraph: &"河".repeat(CHARACTERS),
+        scores: scores.view(),
+        ranked: None,
+    };
     let mut group = criterion.benchmark_group("decode 1000 characters");
     for (name, decoding) in [
         ("joint", Decoding::Joint),
         ("independent", Decoding::Independent),
     ] {
-        let settings = AnswersTable {
+        let decoder = Decoder {
             decoding,
-            ..Default::default()
+            ..Decoder::new(&AnswersTable::default())
         };
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
-            bencher.iter(|| decode(black_box(scores.view()), None, &paragraph, &settings));
+            bencher.iter(|| decoder.candidates(black_box(&question)));
         });
     }
     group.finish();

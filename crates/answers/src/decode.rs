@@ -1,76 +1,101 @@
-//! Scores of one question → its ranked answers.
+//! Scores of one question → its candidates.
 
 use spanwise_artifact::Characters;
 use spanwise_artifact::answers::Candidate;
-use spanwise_artifact::scores::{ScoresView, Span};
+use spanwise_artifact::scores::Span;
 use spanwise_artifact::settings::{AnswersTable, Decoding};
 use spanwise_spans::softmax::log_add_exp;
-use spanwise_spans::{best_spans, span_score};
+use spanwise_spans::span_score;
 
-/// A question's candidates, best first; the first is the answer. `ranked`: spans that the ensemble has ranked by more
-/// than their scores, which joint decoding then follows.
-///
-/// Joint decoding always answers: where no character is a candidate (a paragraph whose characters the
-/// tokenizer all drops), it falls back to the whole paragraph. Independent decoding answers nothing where
-/// the best end lies before the best start.
-pub fn decode(
-    scores: ScoresView,
-    ranked: Option<&[Span]>,
-    paragraph: &str,
-    settings: &AnswersTable,
-) -> Vec<Candidate> {
-    let characters = Characters::new(paragraph);
-    let candidate = |span: Span| Candidate {
-        text: characters
-            .get(span.range())
-            .expect("scores and paragraph have the same length")
-            .to_owned(),
-        start: span.start,
-        end: span.end,
-        score: Some(span.score),
-    };
-    match settings.decoding {
-        Decoding::Joint => {
-            let longest = settings.max_answer_length.longest();
-            let spans = match ranked {
-                Some(ranked) => {
-                    let fits = |span: &&Span| span.range().len() <= longest;
-                    ranked.iter().filter(fits).copied().collect()
-                }
-                None if settings.pool_duplicates => best_spans(scores, longest, POOL),
-                None => best_spans(scores, longest, settings.n_best_size),
-            };
-            let mut candidates: Vec<Candidate> = spans.into_iter().map(candidate).collect();
-            if settings.pool_duplicates {
-                candidates = pool(candidates);
-            }
-            candidates.truncate(settings.n_best_size);
-            if candidates.is_empty() {
-                candidates.push(Candidate {
-                    text: paragraph.to_owned(),
-                    start: 0,
-                    end: characters.len(),
-                    score: None,
-                });
-            }
-            candidates
-        }
-        Decoding::Independent => match (best(scores.start), best(scores.end)) {
-            (Some(start), Some(last)) if start <= last => {
-                let end = last + 1;
-                let score = span_score(scores, start..end);
-                vec![candidate(Span { start, end, score })]
-            }
-            _ => Vec::new(),
-        },
-    }
+use crate::split::ScoredQuestion;
+
+/// How candidates are chosen.
+#[derive(Debug, Clone, Copy)]
+pub struct Decoder {
+    /// Start and end together, or each by itself.
+    pub decoding: Decoding,
+    /// The longest answer in characters; joint decoding only.
+    pub max_answer_length: usize,
+    /// Whether the scores of candidates with the same text are pooled; joint decoding only.
+    pub pool_duplicates: bool,
+    /// Candidates returned per question.
+    pub count: usize,
 }
 
 /// Best spans among which duplicates are pooled. Those further down have next to no share in a softmax.
 const POOL: usize = 50;
 
-/// One candidate a text, where its best is, with the logarithm of the sum of the exponentials of all its scores: under
-/// a softmax, the probabilities of all its places add up.
+impl Decoder {
+    /// Returns the decoder that the settings describe, with the longest limit where that is to be fitted.
+    pub fn new(settings: &AnswersTable) -> Self {
+        Self {
+            decoding: settings.decoding,
+            max_answer_length: settings.max_answer_length.longest(),
+            pool_duplicates: settings.pool_duplicates,
+            count: settings.n_best_size,
+        }
+    }
+
+    /// Returns a question's candidates, best first; the first is the answer.
+    ///
+    /// Joint decoding always answers: where no character is a candidate (a paragraph whose characters the tokenizer
+    /// all drops), it falls back to the whole paragraph. Independent decoding returns no candidate where the best end
+    /// lies before the best start.
+    pub fn candidates(&self, question: &ScoredQuestion) -> Vec<Candidate> {
+        let characters = Characters::new(question.paragraph);
+        let candidate = |span: Span| Candidate {
+            text: characters
+                .get(span.range())
+                .expect("scores and paragraph have the same length")
+                .to_owned(),
+            start: span.start,
+            end: span.end,
+            score: Some(span.score),
+        };
+        match self.decoding {
+            Decoding::Joint => {
+                let count = if self.pool_duplicates {
+                    POOL
+                } else {
+                    self.count
+                };
+                let spans = question.best_spans(self.max_answer_length, count);
+                let mut candidates: Vec<Candidate> = spans.into_iter().map(candidate).collect();
+                if self.pool_duplicates {
+                    candidates = pool(candidates);
+                    candidates.truncate(self.count);
+                }
+                if candidates.is_empty() {
+                    candidates.push(Candidate {
+                        text: question.paragraph.to_owned(),
+                        start: 0,
+                        end: characters.len(),
+                        score: None,
+                    });
+                }
+                candidates
+            }
+            Decoding::Independent => {
+                let (start, last) = (best(question.scores.start), best(question.scores.end));
+                let span = start.zip(last).filter(|(start, last)| start <= last);
+                let span = span.map(|(start, last)| Span {
+                    start,
+                    end: last + 1,
+                    score: span_score(question.scores, start..last + 1),
+                });
+                span.map(candidate).into_iter().collect()
+            }
+        }
+    }
+
+    /// Returns a question's answer; `None` where it is left unanswered.
+    pub fn best(&self, question: &ScoredQuestion) -> Option<Candidate> {
+        let one = Self { count: 1, ..*self };
+        one.candidates(question).into_iter().next()
+    }
+}
+
+/// Returns one candidate per text, the best, with the score that has the probability of all of them under a softmax.
 fn pool(candidates: Vec<Candidate>) -> Vec<Candidate> {
     let mut pooled: Vec<Candidate> = Vec::new();
     for candidate in candidates {
@@ -89,7 +114,7 @@ fn pool(candidates: Vec<Candidate>) -> Vec<Candidate> {
     pooled
 }
 
-/// Index of the first largest score that is one.
+/// Returns the index of the first largest score; `None` where every score is minus infinity.
 fn best(scores: &[f32]) -> Option<usize> {
     let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     scores
@@ -99,117 +124,113 @@ fn best(scores: &[f32]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use spanwise_artifact::settings::LengthLimit;
+    use spanwise_artifact::Question;
+    use spanwise_artifact::scores::ScoresView;
 
     use super::*;
 
     const NONE: f32 = f32::NEG_INFINITY;
 
-    fn answer(decoding: Decoding, start: &[f32], end: &[f32]) -> String {
-        let settings = AnswersTable {
-            decoding,
-            max_answer_length: LengthLimit::Characters(3),
-            n_best_size: 2,
-            ..Default::default()
+    const JOINT: Decoder = Decoder {
+        decoding: Decoding::Joint,
+        max_answer_length: 3,
+        pool_duplicates: false,
+        count: 2,
+    };
+
+    fn candidates(
+        decoder: Decoder,
+        paragraph: &str,
+        start: &[f32],
+        end: &[f32],
+        ranked: Option<&[Span]>,
+    ) -> Vec<(String, usize, usize, Option<f32>)> {
+        let question = Question {
+            id: String::new(),
+            paragraph: 0,
+            text: String::new(),
+            answers: Vec::new(),
         };
-        let candidates = decode(ScoresView { start, end }, None, "𠮷a 國b", &settings);
-        candidates
-            .first()
-            .map_or(String::new(), |best| best.text.clone())
+        let found = decoder.candidates(&ScoredQuestion {
+            question: &question,
+            paragraph,
+            scores: ScoresView { start, end },
+            ranked,
+        });
+        found
+            .into_iter()
+            .map(|c| (c.text, c.start, c.end, c.score))
+            .collect()
     }
 
     #[test]
-    fn decode_cases() {
+    fn answers_by_decoding() {
+        fn check(decoding: Decoding, start: &[f32; 5], end: &[f32; 5], expected: &str) {
+            let decoder = Decoder { decoding, ..JOINT };
+            let found = candidates(decoder, "𠮷a 國b", start, end, None);
+            let answer = found.first().map_or("", |best| &best.0);
+            assert_eq!(answer, expected, "{decoding:?} {start:?} {end:?}");
+        }
         use Decoding::{Independent, Joint};
         let ends = [0.0, 0.0, NONE, 0.0, 9.0];
-        assert_eq!(answer(Joint, &[1.0, 0.0, NONE, 3.0, 0.0], &ends), "國b");
-        assert_eq!(
-            answer(Joint, &[8.0, 0.0, NONE, 3.0, 0.0], &ends),
-            "國b",
-            "the cap is in characters"
-        );
-        assert_eq!(
-            answer(Independent, &[8.0, 0.0, NONE, 3.0, 0.0], &ends),
-            "𠮷a 國b",
-            "and only for joint decoding"
-        );
-        assert_eq!(
-            answer(
-                Joint,
-                &[0.0, 9.0, NONE, 0.0, 0.0],
-                &[9.0, 1.0, NONE, 0.0, 0.0]
-            ),
-            "a"
-        );
-        assert_eq!(
-            answer(
-                Independent,
-                &[0.0, 9.0, NONE, 0.0, 0.0],
-                &[9.0, 1.0, NONE, 0.0, 0.0]
-            ),
-            ""
-        );
-        assert_eq!(answer(Joint, &[NONE; 5], &[NONE; 5]), "𠮷a 國b");
-        assert_eq!(answer(Independent, &[NONE; 5], &[NONE; 5]), "");
+        check(Joint, &[1.0, 0.0, NONE, 3.0, 0.0], &ends, "國b");
+        // The limit counts characters and holds for joint decoding only.
+        check(Joint, &[8.0, 0.0, NONE, 3.0, 0.0], &ends, "國b");
+        check(Independent, &[8.0, 0.0, NONE, 3.0, 0.0], &ends, "𠮷a 國b");
+        let (starts, ends) = ([0.0, 9.0, NONE, 0.0, 0.0], [9.0, 1.0, NONE, 0.0, 0.0]);
+        check(Joint, &starts, &ends, "a");
+        check(Independent, &starts, &ends, "");
+        check(Joint, &[NONE; 5], &[NONE; 5], "𠮷a 國b");
+        check(Independent, &[NONE; 5], &[NONE; 5], "");
     }
 
     #[test]
-    fn candidates_are_ranked_and_bounded() {
-        let settings = AnswersTable {
-            n_best_size: 2,
-            ..Default::default()
+    fn candidates_are_ranked_and_counted() {
+        let decoder = Decoder {
+            max_answer_length: 30,
+            ..JOINT
         };
-        let scores = ScoresView {
-            start: &[1.0, 2.0, NONE, 0.0, 0.0],
-            end: &[0.0, 0.0, NONE, 5.0, 4.0],
-        };
-        let candidates = decode(scores, None, "𠮷a 國b", &settings);
-        let found: Vec<_> = candidates
-            .iter()
-            .map(|c| (&*c.text, c.start, c.end, c.score))
-            .collect();
+        let start = [1.0, 2.0, NONE, 0.0, 0.0];
+        let end = [0.0, 0.0, NONE, 5.0, 4.0];
         assert_eq!(
-            found,
-            [("a 國", 1, 4, Some(7.0)), ("𠮷a 國", 0, 4, Some(6.0))]
+            candidates(decoder, "𠮷a 國b", &start, &end, None),
+            [
+                ("a 國".to_owned(), 1, 4, Some(7.0)),
+                ("𠮷a 國".to_owned(), 0, 4, Some(6.0))
+            ]
         );
     }
 
     #[test]
-    fn the_places_of_one_text_add_up() {
-        let settings = AnswersTable {
-            max_answer_length: LengthLimit::Characters(1),
-            n_best_size: 2,
+    fn scores_of_one_text_add_up() {
+        let decoder = Decoder {
+            max_answer_length: 1,
             pool_duplicates: true,
-            ..Default::default()
+            ..JOINT
         };
-        let scores = ScoresView {
-            start: &[1.0, 1.5, 1.0, 0.0],
-            end: &[0.0; 4],
-        };
-        let found = decode(scores, None, "甲乙甲丙", &settings);
-        assert_eq!((&*found[0].text, found[0].start), ("甲", 0));
-        assert!((found[0].score.unwrap() - (1.0 + 2f32.ln())).abs() < 1e-6);
-        assert_eq!((&*found[1].text, found[1].score), ("乙", Some(1.5)));
+        let found = candidates(decoder, "甲乙甲丙", &[1.0, 1.5, 1.0, 0.0], &[0.0; 4], None);
+        assert_eq!((&*found[0].0, found[0].1), ("甲", 0));
+        assert!((found[0].3.unwrap() - (1.0 + 2f32.ln())).abs() < 1e-6);
+        assert_eq!((&*found[1].0, found[1].3), ("乙", Some(1.5)));
+        assert_eq!(found.len(), 2);
     }
 
     #[test]
-    fn joint_decoding_follows_the_ensembles_ranking() {
-        let scores = ScoresView {
-            start: &[9.0, 0.0],
-            end: &[9.0, 0.0],
-        };
+    fn joint_decoding_follows_the_ensembles_ranking_within_the_limit() {
         let span = |start, end| Span {
             start,
             end,
             score: 2.0,
         };
-        let settings = AnswersTable {
-            max_answer_length: LengthLimit::Characters(1),
-            ..Default::default()
+        let decoder = Decoder {
+            max_answer_length: 1,
+            ..JOINT
         };
-        let ranked = Some(&[span(0, 2), span(1, 2)][..]);
-        let found = decode(scores, ranked, "甲乙", &settings);
-        assert_eq!(found.len(), 1, "the cap holds for it too");
-        assert_eq!((&*found[0].text, found[0].score), ("乙", Some(2.0)));
+        let scores = [9.0, 0.0];
+        let ranked = [span(0, 2), span(1, 2)];
+        assert_eq!(
+            candidates(decoder, "甲乙", &scores, &scores, Some(&ranked)),
+            [("乙".to_owned(), 1, 2, Some(2.0))]
+        );
     }
 }

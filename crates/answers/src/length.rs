@@ -1,202 +1,199 @@
-//! How long an answer may be: weak models run on behind the answer, and a limit makes them stop.
+//! Fitting the longest answer: weak models predict spans that are too long, and a limit cuts them off.
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use spanwise_artifact::answers::{Effect, FittedLength};
-use spanwise_artifact::scores::{ScoresView, Span};
-use spanwise_artifact::settings::{AnswersTable, LengthLimit};
+use spanwise_artifact::settings::LengthLimit;
+use spanwise_spans::holdout;
 
-use crate::decode::decode;
-use crate::metrics::task_exact_match;
+use crate::decode::Decoder;
+use crate::split::ScoredQuestion;
 
-/// A question to fit the limit on.
-#[derive(Debug, Clone, Copy)]
-pub struct Known<'a> {
-    /// Of the paragraph's characters.
-    pub scores: ScoresView<'a>,
-    /// As [`decode`] takes them.
-    pub ranked: Option<&'a [Span]>,
-    /// The paragraph.
-    pub paragraph: &'a str,
-    /// The right answer.
-    pub reference: &'a str,
-}
-
-/// Parts of the questions that are held out in turn.
+/// Parts of dev that are held out in turn.
 const PARTS: usize = 5;
 
-impl Known<'_> {
-    /// The answer under a limit, and whether it is right.
-    fn answer(&self, characters: usize, settings: &AnswersTable) -> (String, bool) {
-        let settings = AnswersTable {
-            max_answer_length: LengthLimit::Characters(characters),
-            n_best_size: 1,
-            ..settings.clone()
-        };
-        let best = decode(self.scores, self.ranked, self.paragraph, &settings)
-            .into_iter()
-            .next();
-        let text = best.map_or_else(String::new, |best| best.text);
-        let right = task_exact_match(&text, self.reference) == 1.0;
-        (text, right)
+/// Tries every limit up to [`LengthLimit::LONGEST_FITTED`] on labelled questions and returns the one under which most
+/// answers are exact; of several the longest.
+///
+/// It is applied unless limits that are fitted on parts of the questions lose on the others.
+pub fn fit(dev: &[ScoredQuestion], decoder: Decoder) -> FittedLength {
+    let exact = |limit| {
+        let exact = dev
+            .par_iter()
+            .map(|question| answer(question, decoder, limit).1);
+        exact.collect()
+    };
+    let exact: Vec<Vec<bool>> = (1..=LengthLimit::LONGEST_FITTED).map(exact).collect();
+    let parts = holdout::parts(dev.iter().map(|scored| scored.question.paragraph), PARTS);
+    let characters = best(&exact, |_| true);
+    let held_out_gain = held_out_gain(&exact, &parts);
+    FittedLength {
+        characters,
+        held_out_gain,
+        effect: Effect {
+            applied: held_out_gain >= 0.0,
+            ..effect(dev, decoder, characters)
+        },
     }
 }
 
-/// The best of all limits.
-pub struct Limit {
-    /// Under which most questions are answered right; of several the longest.
-    characters: usize,
-    /// As [`FittedLength::held_out_gain`].
-    held_out_gain: f64,
-}
-
-impl Limit {
-    /// Tries all limits on questions with a known answer.
-    pub fn fit(known: &[Known], settings: &AnswersTable) -> Self {
-        let right = |limit| {
-            let right = known
-                .par_iter()
-                .map(|known| known.answer(limit, settings).1);
-            right.collect()
-        };
-        let right: Vec<Vec<bool>> = (1..=LengthLimit::LONGEST_FITTED).map(right).collect();
-        Self {
-            characters: best(&right, |_| true),
-            held_out_gain: held_out_gain(&right),
-        }
-    }
-
-    fn is_applied(&self) -> bool {
-        self.held_out_gain >= 0.0
-    }
-
-    /// What to apply, in characters: it, or the longest where fitting loses on the parts held out.
-    pub fn to_apply(&self) -> usize {
-        if self.is_applied() {
-            self.characters
-        } else {
-            LengthLimit::LONGEST_FITTED
-        }
-    }
-
-    /// It, and what it does to these questions.
-    pub fn fitted(&self, known: &[Known], settings: &AnswersTable) -> FittedLength {
-        FittedLength {
-            characters: self.characters,
-            held_out_gain: self.held_out_gain,
-            effect: Effect {
-                applied: self.is_applied(),
-                ..effect(known, self.characters, settings)
-            },
-        }
+/// Returns the limit to apply, in characters: the fitted one, or the longest where fitting loses on held-out parts.
+pub fn applied(fitted: &FittedLength) -> usize {
+    if fitted.effect.applied {
+        fitted.characters
+    } else {
+        LengthLimit::LONGEST_FITTED
     }
 }
 
-/// The limit in characters under which most of the questions that count are answered right; of several the longest.
-/// `right`: `[limit - 1][question]`.
-fn best(right: &[Vec<bool>], counts: impl Fn(usize) -> bool) -> usize {
-    let right = (1..).zip(right).map(|(limit, right)| {
-        let questions = right.iter().enumerate();
-        let right = questions.filter(|&(question, &right)| right && counts(question));
-        (right.count(), limit)
-    });
-    right.max().expect("there are limits").1
-}
-
-/// As [`FittedLength::held_out_gain`]; `right` as in [`best`].
-fn held_out_gain(right: &[Vec<bool>]) -> f64 {
-    let longest = &right[right.len() - 1];
-    let gain = (0..PARTS).map(|part| {
-        let limit = best(right, |question| question % PARTS != part);
-        let pairs = right[limit - 1].iter().zip(longest);
-        let gains = pairs.map(|(&new, &old)| f64::from(new) - f64::from(old));
-        gains.skip(part).step_by(PARTS).sum::<f64>()
-    });
-    gain.sum::<f64>() / longest.len().max(1) as f64
-}
-
-/// What a limit does in place of the longest that is tried.
-fn effect(known: &[Known], characters: usize, settings: &AnswersTable) -> Effect {
+/// Returns what a limit does in place of the longest that is tried, as if it were not applied.
+pub fn effect(labelled: &[ScoredQuestion], decoder: Decoder, characters: usize) -> Effect {
     let mut effect = Effect::default();
-    for known in known {
-        let (before, was_right) = known.answer(LengthLimit::LONGEST_FITTED, settings);
-        let (after, is_right) = known.answer(characters, settings);
-        effect.count(before != after, was_right, is_right);
+    for question in labelled {
+        let (before, was_exact) = answer(question, decoder, LengthLimit::LONGEST_FITTED);
+        let (after, is_exact) = answer(question, decoder, characters);
+        effect.count(before != after, was_exact, is_exact);
     }
     effect
+}
+
+/// Returns the answer under a limit, and whether it is exact.
+fn answer(question: &ScoredQuestion, decoder: Decoder, limit: usize) -> (String, bool) {
+    let decoder = Decoder {
+        max_answer_length: limit,
+        ..decoder
+    };
+    let text = decoder
+        .best(question)
+        .map_or_else(String::new, |best| best.text);
+    let exact = question.is_exact(&text);
+    (text, exact)
+}
+
+/// Returns the limit in characters under which most of the questions that count are answered exactly; of several the
+/// longest. `exact`: `[limit - 1][question]`.
+fn best(exact: &[Vec<bool>], counts: impl Fn(usize) -> bool) -> usize {
+    let exact = (1..).zip(exact).map(|(limit, exact)| {
+        let questions = exact.iter().enumerate();
+        let exact = questions.filter(|&(question, &exact)| exact && counts(question));
+        (exact.count(), limit)
+    });
+    exact.max().expect("there are limits").1
+}
+
+/// Returns the task exact match gained on held-out parts by limits that are fitted on the others, over the longest.
+/// `exact` as in [`best`]; `parts` holds the part of every question.
+fn held_out_gain(exact: &[Vec<bool>], parts: &[usize]) -> f64 {
+    let longest = &exact[exact.len() - 1];
+    let gain = (0..PARTS).map(|part| {
+        let limit = best(exact, |question| parts[question] != part);
+        let pairs = exact[limit - 1].iter().zip(longest).zip(parts);
+        let held_out = pairs.filter(|(_, other)| **other == part);
+        let gains = held_out.map(|((&new, &old), _)| f64::from(new) - f64::from(old));
+        gains.sum::<f64>()
+    });
+    gain.sum::<f64>() / longest.len().max(1) as f64
 }
 
 #[cfg(test)]
 mod tests {
     use spanwise_artifact::scores::Scores;
+    use spanwise_artifact::settings::AnswersTable;
+    use spanwise_artifact::{Answer, Question};
 
     use super::*;
 
-    /// Scores whose best span is `first..=last`, the next best the first `short` characters of it.
-    fn scores(characters: usize, first: usize, last: usize, short: usize) -> Scores {
-        let mut scores = Scores::none(characters);
+    const PARAGRAPH: &str = "甲乙丙丁戊己庚辛壬癸";
+
+    /// A question about a paragraph of its own whose best span is `first..=last`, the next best the first `short`
+    /// characters of it.
+    fn question(
+        [first, last, short]: [usize; 3],
+        references: &[&str],
+        paragraph: usize,
+    ) -> (Question, Scores) {
+        let mut scores = Scores::none(10);
         scores.start[first] = 1.0;
         scores.end[last] = 1.0;
         scores.end[first + short - 1] = 0.5;
-        scores
+        let answers = references.iter().map(|text| Answer {
+            text: (*text).to_owned(),
+            start: first,
+        });
+        let question = Question {
+            id: String::new(),
+            paragraph,
+            text: String::new(),
+            answers: answers.collect(),
+        };
+        (question, scores)
     }
 
-    const PARAGRAPH: &str = "甲乙丙丁戊己庚辛壬癸";
-
-    fn known<'a>(all: &'a [(Scores, &'static str)]) -> Vec<Known<'a>> {
-        let known = all.iter().map(|(scores, reference)| Known {
+    fn scored(questions: &[(Question, Scores)]) -> Vec<ScoredQuestion<'_>> {
+        let scored = questions.iter().map(|(question, scores)| ScoredQuestion {
+            question,
+            paragraph: PARAGRAPH,
             scores: scores.view(),
             ranked: None,
-            paragraph: PARAGRAPH,
-            reference,
         });
-        known.collect()
+        scored.collect()
+    }
+
+    fn decoder() -> Decoder {
+        Decoder::new(&AnswersTable::default())
     }
 
     #[test]
-    fn the_limit_is_what_most_answers_are_right_under() {
-        let all = [
-            (scores(10, 0, 8, 2), "甲乙"),
-            (scores(10, 1, 7, 3), "乙丙丁"),
-            (scores(10, 2, 6, 1), "丙丁戊己庚"),
+    fn the_limit_is_the_one_under_which_most_answers_are_exact() {
+        let questions = [
+            question([0, 8, 2], &["甲乙"], 0),
+            question([1, 7, 3], &["乙", "乙丙丁"], 1),
+            question([2, 6, 1], &["丙丁戊己庚"], 2),
         ];
-        let known = known(&all);
-        let settings = AnswersTable::default();
-        // With seven the second runs on, with four the last is cut.
-        let limit = Limit::fit(&known, &settings);
-        assert_eq!(limit.characters, 6);
-        // Without the first or the third question the others like 6 too; without the second, 8, under which it is wrong.
-        assert!((limit.held_out_gain - 1.0 / 3.0).abs() < 1e-12);
+        let dev = scored(&questions);
+        // With 7 the second is too long, with 4 the third is cut.
+        let fitted = fit(&dev, decoder());
+        assert_eq!((fitted.characters, applied(&fitted)), (6, 6));
+        // Without the first or the third question the others score highest with 6 too; without the second, with 8,
+        // under which it is wrong.
+        assert!((fitted.held_out_gain - 1.0 / 3.0).abs() < 1e-12);
         let expected = Effect {
             applied: true,
             changed: 2,
             fixed: 2,
             broken: 0,
         };
-        assert_eq!(limit.to_apply(), 6);
-        assert_eq!(limit.fitted(&known, &settings).effect, expected);
-        assert_eq!(effect(&known, 4, &settings).broken, 1);
-        let (longest, best) = (LengthLimit::LONGEST_FITTED, |known| {
-            Limit::fit(known, &settings).characters
-        });
-        assert_eq!(best(&known[2..]), longest, "of several the longest");
-        assert_eq!(best(&[]), longest, "of nothing too");
+        assert_eq!(fitted.effect, expected);
+        assert_eq!(effect(&dev, decoder(), 4).broken, 1);
+        let longest = LengthLimit::LONGEST_FITTED;
+        let best = |dev: &[ScoredQuestion]| fit(dev, decoder()).characters;
+        assert_eq!(best(&dev[2..]), longest, "of several the longest");
+        assert_eq!(best(&[]), longest, "of no question too");
     }
 
     #[test]
-    fn a_limit_that_loses_where_it_was_not_fitted_is_not_applied() {
+    fn a_limit_that_loses_on_held_out_parts_is_not_applied() {
         // Eight characters are right for the first two and wrong for the last. Without one of the first, that is no
         // better than forty; without the last it is, and the last is lost.
-        let all = [
-            (scores(10, 0, 8, 3), "甲乙丙"),
-            (scores(10, 0, 8, 3), "甲乙丙"),
-            (scores(10, 0, 8, 3), "甲乙丙丁戊己庚辛壬"),
+        let questions = [
+            question([0, 8, 3], &["甲乙丙"], 0),
+            question([0, 8, 3], &["甲乙丙"], 1),
+            question([0, 8, 3], &["甲乙丙丁戊己庚辛壬"], 2),
         ];
-        let known = known(&all);
-        let settings = AnswersTable::default();
-        let limit = Limit::fit(&known, &settings);
-        assert_eq!(limit.to_apply(), LengthLimit::LONGEST_FITTED);
-        let fitted = limit.fitted(&known, &settings);
+        let fitted = fit(&scored(&questions), decoder());
+        assert_eq!(applied(&fitted), LengthLimit::LONGEST_FITTED);
         assert_eq!((fitted.characters, fitted.effect.applied), (8, false));
         assert!((fitted.held_out_gain + 1.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn questions_about_one_paragraph_are_held_out_together() {
+        // As above, but all about one paragraph: no part is left to lose on.
+        let questions = [
+            question([0, 8, 3], &["甲乙丙"], 0),
+            question([0, 8, 3], &["甲乙丙"], 0),
+            question([0, 8, 3], &["甲乙丙丁戊己庚辛壬"], 0),
+        ];
+        let fitted = fit(&scored(&questions), decoder());
+        assert_eq!(fitted.held_out_gain, 0.0);
     }
 }

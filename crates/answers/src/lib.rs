@@ -1,15 +1,19 @@
-//! From character scores to strings, and how good they are.
+//! From character scores to answers, and how good they are.
 //!
-//! - [`decode`]: scores → ranked answers, sliced from the paragraph
-//! - [`length`]: how long an answer may be, where that is fitted
-//! - [`rules`]: small repairs of an answer's ends
-//! - [`metrics`]: the three rulers; only this crate knows them
-//! - [`report`]: all of it as a page to look at
+//! - [`fit`]: what is fitted on dev: the longest answer and which repairs help
+//! - [`split`]: a split's questions with their scores, and their answers
+//! - [`decode`]: the candidates of a question, sliced from its paragraph
+//! - [`length`]: fitting the longest answer
+//! - [`rules`]: repairs of an answer's ends
+//! - [`metrics`]: answers scored by every definition
+//! - [`report`]: all of it as a page
 
 #![warn(missing_docs)]
 
 pub mod decode;
+pub mod fit;
 pub mod length;
 pub mod metrics;
 pub mod report;
 pub mod rules;
+pub mod split;

@@ -1,5 +1,4 @@
-//! `report.html`: how good the answers are, where they go wrong, and what that looks like. One file that loads nothing
-//! else.
+//! `report.html`: how good the answers are, and where they go wrong. One file that loads nothing else.
 
 use std::ops::Range;
 
@@ -7,36 +6,19 @@ use anyhow::{Context, Result};
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
-use spanwise_artifact::Split;
-use spanwise_artifact::answers::{Candidate, QuestionMetrics, SplitMetrics};
-use spanwise_artifact::questions::in_sample;
+use spanwise_artifact::answers::{Candidate, SplitMetrics};
+use spanwise_spans::in_sample;
 
-/// Wrong answers shown of a split; with more, these are spread evenly over it.
+use crate::split::{Answered, AnsweredSplit};
+
+/// Number of wrong answers shown of a split; where there are more, those shown are spread evenly.
 const SHOWN: usize = 200;
 
-/// Characters of the paragraph shown on either side of what is marked in it.
+/// Characters of the paragraph shown on either side of a highlighted one.
 const AROUND: usize = 40;
 
-/// Shortest references of each group, in characters.
+/// Length in characters of the shortest reference of each group.
 const LENGTHS: [usize; 5] = [1, 3, 5, 9, 17];
-
-/// One answered question.
-pub struct Case<'a> {
-    /// The input's id.
-    pub id: &'a str,
-    /// The question.
-    pub question: &'a str,
-    /// The text it is about.
-    pub paragraph: &'a str,
-    /// The answer's characters in it; empty for none.
-    pub answer: Range<usize>,
-    /// The first reference's, where there is one.
-    pub reference: Option<Range<usize>>,
-    /// Best first, before repairs.
-    pub candidates: &'a [Candidate],
-    /// Where there is a reference.
-    pub marks: Option<QuestionMetrics>,
-}
 
 /// The report, split by split.
 #[derive(Debug, Default, Serialize)]
@@ -49,18 +31,21 @@ struct SplitReport {
     name: &'static str,
     answers: usize,
     empty: usize,
-    /// For labelled splits.
-    measured: Option<Measured>,
+    /// `None` where no question has a reference answer.
+    labelled: Option<LabelledReport>,
 }
 
+/// What the page says of a split with reference answers.
 #[derive(Debug, Serialize)]
-struct Measured {
-    measures: SplitMetrics,
+struct LabelledReport {
+    metrics: SplitMetrics,
     outcomes: Vec<Bar>,
     by_length: Vec<Bar>,
-    by_certainty: Vec<Bar>,
+    by_margin: Vec<Bar>,
+    /// Number of wrong answers.
     wrong: usize,
-    shown: Vec<Shown>,
+    /// Some of them.
+    shown: Vec<WrongAnswer>,
 }
 
 /// A share of some questions.
@@ -74,7 +59,7 @@ struct Bar {
 
 /// A wrong answer.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct WrongAnswer {
     id: String,
     question: String,
     answer: String,
@@ -84,14 +69,14 @@ struct Shown {
     candidates: Vec<Candidate>,
 }
 
-/// A piece of a paragraph and how it is marked: a CSS class, empty for none.
+/// A piece of a paragraph and how it is highlighted: a CSS class, empty for none.
 #[derive(Debug, PartialEq, Serialize)]
 struct Piece {
     text: String,
     class: &'static str,
 }
 
-/// How an answer relates to the first reference.
+/// How an answer relates to the references: exact by the task's definition, or where it lies beside the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Exact,
@@ -112,11 +97,11 @@ impl Outcome {
         Outcome::Empty,
     ];
 
-    fn of(answer: &Range<usize>, reference: &Range<usize>, marks: QuestionMetrics) -> Self {
+    fn of(is_exact: bool, answer: &Range<usize>, reference: &Range<usize>) -> Self {
         let holds = |outer: &Range<usize>, inner: &Range<usize>| {
             outer.start <= inner.start && inner.end <= outer.end
         };
-        if marks.task_exact_match == 1.0 {
+        if is_exact {
             Outcome::Exact
         } else if answer.is_empty() {
             Outcome::Empty
@@ -143,25 +128,32 @@ impl Outcome {
     }
 }
 
-/// A case with a reference.
-struct Marked<'a> {
-    case: &'a Case<'a>,
+/// An answered question with a reference answer.
+struct Labelled<'a> {
+    answered: &'a Answered<'a>,
+    /// The first reference's characters.
     reference: Range<usize>,
     outcome: Outcome,
 }
 
 impl Report {
-    /// Adds a split, with what is measured on it where it is labelled.
-    pub fn add(&mut self, split: Split, cases: &[Case], measures: Option<&SplitMetrics>) {
-        self.splits.push(SplitReport {
-            name: split.name(),
-            answers: cases.len(),
-            empty: cases.iter().filter(|case| case.answer.is_empty()).count(),
-            measured: measures.map(|measures| measured(cases, measures.clone())),
+    /// Returns the report of these splits.
+    pub fn of(splits: &[AnsweredSplit]) -> Self {
+        let splits = splits.iter().map(|split| SplitReport {
+            name: split.split.name(),
+            answers: split.answers.len(),
+            empty: split.empty(),
+            labelled: split
+                .metrics
+                .as_ref()
+                .map(|metrics| LabelledReport::of(&split.answers, metrics.clone())),
         });
+        Self {
+            splits: splits.collect(),
+        }
     }
 
-    /// The page.
+    /// Returns the page.
     pub fn render(&self) -> Result<String> {
         let mut environment = Environment::new();
         // Whatever ends in .html is escaped.
@@ -171,56 +163,56 @@ impl Report {
     }
 }
 
-fn measured(cases: &[Case], measures: SplitMetrics) -> Measured {
-    let marked: Vec<Marked> = cases
-        .iter()
-        .filter_map(|case| {
-            let (reference, marks) = (case.reference.clone()?, case.marks?);
-            let outcome = Outcome::of(&case.answer, &reference, marks);
-            Some(Marked {
-                case,
+impl LabelledReport {
+    fn of(answers: &[Answered], metrics: SplitMetrics) -> Self {
+        let labelled = answers.iter().filter_map(|answered| {
+            let reference = answered.question.question.answers.first()?.range();
+            let is_exact = answered.question.is_exact(&answered.record.answer);
+            let outcome = Outcome::of(is_exact, &answered.range, &reference);
+            Some(Labelled {
+                answered,
                 reference,
                 outcome,
             })
-        })
-        .collect();
-    let wrong: Vec<&Marked> = marked
-        .iter()
-        .filter(|marked| marked.outcome != Outcome::Exact)
-        .collect();
-    let shown = SHOWN.min(wrong.len());
-    Measured {
-        measures,
-        outcomes: outcomes(&marked),
-        by_length: by_length(&marked),
-        by_certainty: by_certainty(&marked),
-        wrong: wrong.len(),
-        shown: wrong
+        });
+        let labelled: Vec<Labelled> = labelled.collect();
+        let wrong: Vec<&Labelled> = labelled
             .iter()
-            .enumerate()
-            .filter(|(index, _)| in_sample(*index, shown, wrong.len()))
-            .map(|(_, marked)| show(marked))
-            .collect(),
+            .filter(|one| one.outcome != Outcome::Exact)
+            .collect();
+        let shown = SHOWN.min(wrong.len());
+        let is_shown = |index| in_sample(index, shown, wrong.len());
+        Self {
+            metrics,
+            outcomes: outcomes(&labelled),
+            by_length: by_length(&labelled),
+            by_margin: by_margin(&labelled),
+            wrong: wrong.len(),
+            shown: (0..wrong.len())
+                .filter(|index| is_shown(*index))
+                .map(|index| WrongAnswer::of(wrong[index]))
+                .collect(),
+        }
     }
 }
 
 /// How many answers there are of every kind.
-fn outcomes(marked: &[Marked]) -> Vec<Bar> {
+fn outcomes(labelled: &[Labelled]) -> Vec<Bar> {
     let bars = Outcome::ALL.map(|outcome| {
-        let count = marked.iter().filter(|one| one.outcome == outcome).count();
-        bar(outcome.label().to_owned(), count, marked.len())
+        let count = labelled.iter().filter(|one| one.outcome == outcome).count();
+        Bar::new(outcome.label().to_owned(), count, labelled.len())
     });
     bars.into_iter().filter(|bar| bar.count > 0).collect()
 }
 
 /// Exact answers by the length of the reference.
-fn by_length(marked: &[Marked]) -> Vec<Bar> {
+fn by_length(labelled: &[Labelled]) -> Vec<Bar> {
     let ends = LENGTHS[1..]
         .iter()
         .map(|&next| Some(next - 1))
         .chain([None]);
     let groups = LENGTHS.into_iter().zip(ends).map(|(shortest, longest)| {
-        let fits = |one: &&Marked| {
+        let fits = |one: &&Labelled| {
             let length = one.reference.len();
             length >= shortest && longest.is_none_or(|longest| length <= longest)
         };
@@ -228,77 +220,85 @@ fn by_length(marked: &[Marked]) -> Vec<Bar> {
             Some(longest) => format!("{shortest} to {longest} characters"),
             None => format!("{shortest} characters and more"),
         };
-        exact_share(label, marked.iter().filter(fits))
+        exact_share(label, labelled.iter().filter(fits))
     });
     groups.filter(|bar| bar.of > 0).collect()
 }
 
-/// Exact answers by how far the best candidate's score is ahead of the second's, in quarters.
-fn by_certainty(marked: &[Marked]) -> Vec<Bar> {
-    let mut ranked: Vec<(f32, &Marked)> = marked
+/// Exact answers by the margin of the best candidate's score over the second's, in quarters.
+fn by_margin(labelled: &[Labelled]) -> Vec<Bar> {
+    let mut by_margin: Vec<(f32, &Labelled)> = labelled
         .iter()
-        .filter_map(|one| match one.case.candidates {
+        .filter_map(|one| match &one.answered.record.candidates[..] {
             [best, second, ..] => Some((best.score? - second.score?, one)),
             _ => None,
         })
         .collect();
-    ranked.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    by_margin.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     let labels = [
         "least certain quarter",
         "second quarter",
         "third quarter",
         "most certain quarter",
     ];
-    let quarter = |index: usize| index * ranked.len() / labels.len();
+    let quarter = |index: usize| index * by_margin.len() / labels.len();
     let bars = labels.iter().enumerate().map(|(index, label)| {
-        let part = &ranked[quarter(index)..quarter(index + 1)];
+        let part = &by_margin[quarter(index)..quarter(index + 1)];
         exact_share((*label).to_owned(), part.iter().map(|(_, one)| *one))
     });
     bars.filter(|bar| bar.of > 0).collect()
 }
 
-fn exact_share<'a>(label: String, marked: impl Iterator<Item = &'a Marked<'a>>) -> Bar {
+fn exact_share<'a>(label: String, labelled: impl Iterator<Item = &'a Labelled<'a>>) -> Bar {
     let (mut exact, mut all) = (0, 0);
-    for one in marked {
+    for one in labelled {
         all += 1;
         exact += usize::from(one.outcome == Outcome::Exact);
     }
-    bar(label, exact, all)
+    Bar::new(label, exact, all)
 }
 
-fn bar(label: String, count: usize, of: usize) -> Bar {
-    let share = count as f64 / of.max(1) as f64;
-    Bar {
-        label,
-        count,
-        of,
-        share,
+impl Bar {
+    fn new(label: String, count: usize, of: usize) -> Self {
+        let share = count as f64 / of.max(1) as f64;
+        Self {
+            label,
+            count,
+            of,
+            share,
+        }
     }
 }
 
-fn show(marked: &Marked) -> Shown {
-    let characters: Vec<char> = marked.case.paragraph.chars().collect();
-    let text = |range: &Range<usize>| characters[range.clone()].iter().collect::<String>();
-    Shown {
-        id: marked.case.id.to_owned(),
-        question: marked.case.question.to_owned(),
-        answer: text(&marked.case.answer),
-        reference: text(&marked.reference),
-        outcome: marked.outcome.label(),
-        excerpt: excerpt(&characters, &marked.case.answer, &marked.reference),
-        candidates: marked.case.candidates.to_vec(),
+impl WrongAnswer {
+    fn of(labelled: &Labelled) -> Self {
+        let Answered {
+            question,
+            range,
+            record,
+        } = labelled.answered;
+        let characters: Vec<char> = question.paragraph.chars().collect();
+        Self {
+            id: record.id.clone(),
+            question: record.question.clone(),
+            answer: record.answer.clone(),
+            reference: characters[labelled.reference.clone()].iter().collect(),
+            outcome: labelled.outcome.label(),
+            excerpt: excerpt(&characters, range, &labelled.reference),
+            candidates: record.candidates.clone(),
+        }
     }
 }
 
-/// The paragraph around answer and reference, both marked; what lies farther away is left out.
+/// Returns the paragraph around answer and reference with both highlighted; what lies farther away is left out.
 fn excerpt(paragraph: &[char], answer: &Range<usize>, reference: &Range<usize>) -> Vec<Piece> {
-    let near = |range: &Range<usize>, place: usize| {
-        !range.is_empty() && place + AROUND >= range.start && place < range.end + AROUND
+    let near = |range: &Range<usize>, index: usize| {
+        !range.is_empty() && index + AROUND >= range.start && index < range.end + AROUND
     };
     let mut pieces: Vec<Piece> = Vec::new();
-    for (place, character) in paragraph.iter().enumerate() {
-        let shown = near(answer, place) || near(reference, place);
-        let class = match (answer.contains(&place), reference.contains(&place)) {
+    for (index, character) in paragraph.iter().enumerate() {
+        let shown = near(answer, index) || near(reference, index);
+        let class = match (answer.contains(&index), reference.contains(&index)) {
             _ if !shown => "gap",
             (true, true) => "both",
             (true, false) => "answer",
@@ -325,73 +325,36 @@ fn excerpt(paragraph: &[char], answer: &Range<usize>, reference: &Range<usize>) 
 mod tests {
     use std::collections::BTreeMap;
 
-    use spanwise_artifact::answers::{Effect, FittedLength};
+    use spanwise_artifact::answers::{AnswerRecord, Effect, FittedLength};
+    use spanwise_artifact::scores::ScoresView;
     use spanwise_artifact::settings::Rule;
+    use spanwise_artifact::{Answer, Characters, Question, Split};
 
     use super::*;
     use crate::metrics;
+    use crate::split::ScoredQuestion;
 
     const PARAGRAPH: &str = "李白是唐朝的詩人。<b>杜甫</b>也是";
 
-    fn marks(task_exact_match: f64) -> QuestionMetrics {
-        QuestionMetrics {
-            task_exact_match,
-            any_reference_exact_match: task_exact_match,
-            cmrc_exact_match: task_exact_match,
-            cmrc_f1: task_exact_match,
+    #[test]
+    fn outcomes_by_position() {
+        fn check(answer: Range<usize>, expected: Outcome) {
+            let reference = 0..2;
+            let found = Outcome::of(answer == reference, &answer, &reference);
+            assert_eq!(found, expected, "{answer:?}");
         }
-    }
-
-    fn candidates(scores: &[f32]) -> Vec<Candidate> {
-        let candidate = |&score: &f32| Candidate {
-            text: "李白".to_owned(),
-            start: 0,
-            end: 2,
-            score: Some(score),
-        };
-        scores.iter().map(candidate).collect()
-    }
-
-    fn case(answer: Range<usize>, reference: Range<usize>, candidates: &[Candidate]) -> Case<'_> {
-        let exact = f64::from(answer == reference);
-        Case {
-            id: "1",
-            question: "誰?",
-            paragraph: PARAGRAPH,
-            answer,
-            reference: Some(reference),
-            candidates,
-            marks: Some(marks(exact)),
-        }
+        check(0..2, Outcome::Exact);
+        check(0..3, Outcome::TooLong);
+        check(1..2, Outcome::TooShort);
+        check(1..3, Outcome::Shifted);
+        check(2..3, Outcome::Elsewhere);
+        check(0..0, Outcome::Empty);
+        let same_text_elsewhere = Outcome::of(true, &(5..7), &(0..2));
+        assert_eq!(same_text_elsewhere, Outcome::Exact);
     }
 
     #[test]
-    fn outcomes_by_place() {
-        let cases = [
-            (0..2, 0..2, Outcome::Exact),
-            (0..3, 0..2, Outcome::TooLong),
-            (1..2, 0..2, Outcome::TooShort),
-            (1..3, 0..2, Outcome::Shifted),
-            (2..3, 0..2, Outcome::Elsewhere),
-            (0..0, 0..2, Outcome::Empty),
-        ];
-        for (answer, reference, expected) in cases {
-            let exact = f64::from(answer == reference);
-            assert_eq!(
-                Outcome::of(&answer, &reference, marks(exact)),
-                expected,
-                "{answer:?}"
-            );
-        }
-        assert_eq!(
-            Outcome::of(&(5..7), &(0..2), marks(1.0)),
-            Outcome::Exact,
-            "the same text at another place counts"
-        );
-    }
-
-    #[test]
-    fn excerpts_mark_both_and_leave_out_what_is_far() {
+    fn excerpts_highlight_both_and_leave_out_what_is_far() {
         let pieces = |length: usize, answer: Range<usize>, reference: Range<usize>| {
             let paragraph: Vec<char> = std::iter::repeat_n('一', length).collect();
             let pieces = excerpt(&paragraph, &answer, &reference);
@@ -430,59 +393,117 @@ mod tests {
 
     #[test]
     fn the_page_counts_groups_and_escapes() {
-        let (sure, unsure) = (candidates(&[9.0, 1.0]), candidates(&[2.0, 1.5]));
-        let cases = [
-            case(0..2, 0..2, &sure),
-            case(0..2, 9..16, &unsure),
-            case(0..0, 0..2, &[]),
+        fn question(reference: Option<Range<usize>>) -> Question {
+            let answer = |range: Range<usize>| Answer {
+                text: slice(&range),
+                start: range.start,
+            };
+            Question {
+                id: "1".to_owned(),
+                paragraph: 0,
+                text: "誰?".to_owned(),
+                answers: reference.map(answer).into_iter().collect(),
+            }
+        }
+        fn answered<'a>(
+            question: &'a Question,
+            range: Range<usize>,
+            scores: &[f32],
+        ) -> Answered<'a> {
+            let answer = slice(&range);
+            let references: Vec<&str> = question.answers.iter().map(|a| &*a.text).collect();
+            let candidates = scores.iter().map(|&score| Candidate {
+                text: "李白".to_owned(),
+                start: 0,
+                end: 2,
+                score: Some(score),
+            });
+            Answered {
+                question: ScoredQuestion {
+                    question,
+                    paragraph: PARAGRAPH,
+                    scores: ScoresView {
+                        start: &[],
+                        end: &[],
+                    },
+                    ranked: None,
+                },
+                range,
+                record: AnswerRecord {
+                    split: Split::Dev,
+                    id: question.id.clone(),
+                    question: question.text.clone(),
+                    metrics: metrics::of_answer(&answer, &references),
+                    references: references.into_iter().map(str::to_owned).collect(),
+                    answer,
+                    candidates: candidates.collect(),
+                },
+            }
+        }
+        let (first, tag, none) = (question(Some(0..2)), question(Some(9..16)), question(None));
+        let (confident, unsure) = ([9.0, 1.0], [2.0, 1.5]);
+        let answers = vec![
+            answered(&first, 0..2, &confident),
+            answered(&tag, 0..2, &unsure),
+            answered(&first, 0..0, &[]),
         ];
-        let marked = cases.iter().map(|case| ("", case.marks));
         let effect = Effect {
             applied: true,
             changed: 7,
             ..Effect::default()
         };
-        let measures = SplitMetrics {
+        let metrics = SplitMetrics {
             max_answer_length: Some(FittedLength {
                 characters: 17,
                 held_out_gain: 0.0,
                 effect,
             }),
             rules: BTreeMap::from(Rule::ALL.map(|rule| (rule, Effect::default()))),
-            ..metrics::of_split(marked)
+            ..metrics::of_split(answers.iter().map(|answered| &answered.record))
         };
-        let mut report = Report::default();
-        report.add(Split::Dev, &cases, Some(&measures));
-        let unlabelled = Case {
-            reference: None,
-            marks: None,
-            ..case(0..2, 0..2, &sure)
-        };
-        report.add(Split::Test, &[unlabelled], None);
+        let splits = [
+            AnsweredSplit {
+                split: Split::Dev,
+                answers,
+                metrics: Some(metrics),
+            },
+            AnsweredSplit {
+                split: Split::Test,
+                answers: vec![answered(&none, 0..2, &confident)],
+                metrics: None,
+            },
+        ];
+        let report = Report::of(&splits);
 
-        let measured = report.splits[0].measured.as_ref().unwrap();
+        let labelled = report.splits[0].labelled.as_ref().unwrap();
         let counts = |bars: &[Bar]| {
             bars.iter()
                 .map(|bar| (bar.count, bar.of))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(counts(&measured.outcomes), [(1, 3), (1, 3), (1, 3)]);
-        assert_eq!(counts(&measured.by_length), [(1, 2), (0, 1)]);
-        assert_eq!(counts(&measured.by_certainty), [(0, 1), (1, 1)]);
-        assert_eq!((measured.wrong, measured.shown.len()), (2, 2));
+        assert_eq!(counts(&labelled.outcomes), [(1, 3), (1, 3), (1, 3)]);
+        assert_eq!(counts(&labelled.by_length), [(1, 2), (0, 1)]);
+        assert_eq!(counts(&labelled.by_margin), [(0, 1), (1, 1)]);
+        assert_eq!((labelled.wrong, labelled.shown.len()), (2, 2));
 
         let page = report.render().unwrap();
         assert!(
             page.contains("<mark class=\"reference\">&lt;b&gt;杜甫&lt;&#x2f;</mark>"),
             "{page}"
         );
+        assert!(page.contains("task exact match"), "{page}");
         assert!(page.contains("least certain quarter") || page.contains("second quarter"));
         assert!(!page.contains("<b>杜甫"), "texts are escaped");
         assert!(page.contains("at most 17 characters") && page.contains("brackets"));
-        let place = |rule| page.find(rule).expect(rule);
+        let position = |rule| page.find(rule).expect(rule);
         assert!(
-            place("<td>punctuation") < place("<td>brackets"),
-            "rules stand in the order they are applied"
+            position("<td>punctuation") < position("<td>brackets"),
+            "rules are in the order in which they are applied"
         );
+    }
+
+    fn slice(range: &Range<usize>) -> String {
+        let characters = Characters::new(PARAGRAPH);
+        characters.get(range.clone()).unwrap().to_owned()
     }
 }

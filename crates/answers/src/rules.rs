@@ -1,13 +1,13 @@
-//! Small repairs of an answer's ends. Each moves the boundaries within the paragraph, so that what comes out is
-//! still a substring of it.
+//! Small repairs of an answer's ends. Each moves the boundaries within the paragraph, so that the result is still a
+//! substring of it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use spanwise_artifact::answers::Effect;
-use spanwise_artifact::settings::{Rule, RulesTable, RuleSwitch};
+use spanwise_artifact::settings::Rule;
 
-use crate::metrics::task_exact_match;
+use crate::split::ScoredQuestion;
 
 const BRACKETS: [(char, char); 9] = [
     ('（', '）'),
@@ -29,30 +29,23 @@ const UNITS: [&str; 32] = [
     "天", "小時", "分鐘", "%",
 ];
 
-/// Applying a rule.
-pub trait Repair {
-    /// The repaired character range of an answer, which is never empty.
-    fn repair(self, paragraph: &[char], answer: Range<usize>) -> Range<usize>;
-}
-
-impl Repair for Rule {
-    fn repair(self, paragraph: &[char], answer: Range<usize>) -> Range<usize> {
-        let repaired = match self {
-            Rule::Punctuation => punctuation(paragraph, answer.clone()),
-            Rule::Brackets => brackets(paragraph, answer.clone()),
-            Rule::Titles => titles(paragraph, answer.clone()),
-            Rule::Units => units(paragraph, answer.clone()),
-        };
-        if repaired.is_empty() {
-            answer
-        } else {
-            repaired
-        }
+/// Returns the repaired character range of an answer, which is never empty.
+pub fn repair(rule: Rule, paragraph: &[char], answer: Range<usize>) -> Range<usize> {
+    let repaired = match rule {
+        Rule::Punctuation => punctuation(paragraph, answer.clone()),
+        Rule::Brackets => brackets(paragraph, answer.clone()),
+        Rule::Titles => titles(paragraph, answer.clone()),
+        Rule::Units => units(paragraph, answer.clone()),
+    };
+    if repaired.is_empty() {
+        answer
+    } else {
+        repaired
     }
 }
 
 fn punctuation(paragraph: &[char], mut answer: Range<usize>) -> Range<usize> {
-    let is_punctuation = |place: usize| PUNCTUATION.contains(paragraph[place]);
+    let is_punctuation = |index: usize| PUNCTUATION.contains(paragraph[index]);
     while !answer.is_empty() && is_punctuation(answer.end - 1) {
         answer.end -= 1;
     }
@@ -65,7 +58,7 @@ fn punctuation(paragraph: &[char], mut answer: Range<usize>) -> Range<usize> {
 fn brackets(paragraph: &[char], mut answer: Range<usize>) -> Range<usize> {
     for (open, close) in BRACKETS {
         let text = &paragraph[answer.clone()];
-        // The depth at the end, and the lowest on the way.
+        // The depth at the end, and the lowest before it.
         let (depth, lowest) = text.iter().fold((0i32, 0i32), |(depth, lowest), &c| {
             let depth = depth + i32::from(c == open) - i32::from(c == close);
             (depth, lowest.min(depth))
@@ -105,7 +98,7 @@ fn titles(paragraph: &[char], answer: Range<usize>) -> Range<usize> {
 
 fn units(paragraph: &[char], answer: Range<usize>) -> Range<usize> {
     let is_digit = |c: &char| c.is_ascii_digit() || "〇一二三四五六七八九十百千萬億".contains(*c);
-    if !answer.clone().all(|place| is_digit(&paragraph[place])) {
+    if !answer.clone().all(|index| is_digit(&paragraph[index])) {
         return answer;
     }
     let rest = &paragraph[answer.end..];
@@ -118,45 +111,44 @@ fn units(paragraph: &[char], answer: Range<usize>) -> Range<usize> {
     answer.start..answer.end + unit.map_or(0, |unit| unit.chars().count())
 }
 
-/// An answer to learn from: its paragraph, its range and its reference.
-pub struct Known<'a> {
-    /// The paragraph's characters.
-    pub paragraph: &'a [char],
+/// A non-empty answer of a labelled question.
+pub struct Repairable<'a> {
+    /// The question.
+    pub question: &'a ScoredQuestion<'a>,
+    /// Its paragraph's characters.
+    pub paragraph: Vec<char>,
     /// The answer's characters.
     pub answer: Range<usize>,
-    /// What it should be.
-    pub reference: &'a str,
 }
 
-/// What every rule does to answers with a known reference, each after those applied before it, and which are to be
-/// applied: those switched on, and of those to be fitted the ones that fix more than they break.
-pub fn fit(settings: &RulesTable, mut known: Vec<Known>) -> BTreeMap<Rule, Effect> {
+/// Returns what every rule does to answers, each after the rules that were applied before it. `applies` decides from a
+/// rule's effect whether it is applied.
+pub fn effects(
+    mut answers: Vec<Repairable>,
+    applies: impl Fn(Rule, &Effect) -> bool,
+) -> BTreeMap<Rule, Effect> {
     let mut effects = BTreeMap::new();
     for rule in Rule::ALL {
         let mut effect = Effect::default();
-        let mut repaired = Vec::with_capacity(known.len());
-        for Known {
+        let mut repaired = Vec::with_capacity(answers.len());
+        for Repairable {
+            question,
             paragraph,
             answer,
-            reference,
-        } in &known
+        } in &answers
         {
-            let new = rule.repair(paragraph, answer.clone());
-            let right = |range: &Range<usize>| {
+            let new = repair(rule, paragraph, answer.clone());
+            let is_exact = |range: &Range<usize>| {
                 let text: String = paragraph[range.clone()].iter().collect();
-                task_exact_match(&text, reference) == 1.0
+                question.is_exact(&text)
             };
-            effect.count(new != *answer, right(answer), right(&new));
+            effect.count(new != *answer, is_exact(answer), is_exact(&new));
             repaired.push(new);
         }
-        effect.applied = match settings.switch(rule) {
-            RuleSwitch::Off => false,
-            RuleSwitch::On => true,
-            RuleSwitch::Fit => effect.fixed > effect.broken,
-        };
+        effect.applied = applies(rule, &effect);
         if effect.applied {
-            for (known, new) in known.iter_mut().zip(repaired) {
-                known.answer = new;
+            for (answer, new) in answers.iter_mut().zip(repaired) {
+                answer.answer = new;
             }
         }
         effects.insert(rule, effect);
@@ -167,16 +159,18 @@ pub fn fit(settings: &RulesTable, mut known: Vec<Known>) -> BTreeMap<Rule, Effec
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use spanwise_artifact::scores::ScoresView;
+    use spanwise_artifact::{Answer, Question};
 
     use super::*;
 
-    /// Repairs what stands between `|` and `|`.
+    /// Repairs the answer between `|` and `|`.
     fn repaired(rule: Rule, text: &str) -> String {
         let parts: Vec<Vec<char>> = text.split('|').map(|part| part.chars().collect()).collect();
         let start = parts[0].len();
         let answer = start..start + parts[1].len();
         let paragraph = parts.concat();
-        paragraph[rule.repair(&paragraph, answer)].iter().collect()
+        paragraph[repair(rule, &paragraph, answer)].iter().collect()
     }
 
     #[test]
@@ -204,41 +198,51 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_to_be_fitted_applies_where_it_helps() {
-        let paragraph: Vec<char> = "讀《史記》共1998年".chars().collect();
-        let known = || {
-            let known = |answer: Range<usize>, reference| Known {
-                paragraph: &paragraph,
+    fn effects_are_counted_after_the_rules_applied_before() {
+        let text = "讀《史記》，共1998年";
+        let question = |reference: &str| Question {
+            id: String::new(),
+            paragraph: 0,
+            text: String::new(),
+            answers: vec![Answer {
+                text: reference.to_owned(),
+                start: 0,
+            }],
+        };
+        let questions = ["《史記》", "1998", "1998"].map(question);
+        let scored = questions.each_ref().map(|question| ScoredQuestion {
+            question,
+            paragraph: text,
+            scores: ScoresView {
+                start: &[],
+                end: &[],
+            },
+            ranked: None,
+        });
+        let answers = || {
+            let ranges = [2..4, 7..11, 7..11];
+            let answers = scored.iter().zip(ranges);
+            let answers = answers.map(|(question, answer)| Repairable {
+                question,
+                paragraph: text.chars().collect(),
                 answer,
-                reference,
-            };
-            vec![
-                known(2..4, "《史記》"),
-                known(6..10, "1998"),
-                known(6..10, "1998"),
-            ]
+            });
+            answers.collect()
         };
-        let settings = RulesTable {
-            titles: RuleSwitch::Fit,
-            units: RuleSwitch::Fit,
-            ..Default::default()
-        };
-        let effects = fit(&settings, known());
         let effect = |applied, changed, fixed, broken| Effect {
             applied,
             changed,
             fixed,
             broken,
         };
-        assert_eq!(effects[&Rule::Titles], effect(true, 1, 1, 0));
-        assert_eq!(effects[&Rule::Units], effect(false, 2, 0, 2));
-        assert_eq!(effects[&Rule::Brackets], effect(false, 0, 0, 0));
-        let forced = RulesTable {
-            units: RuleSwitch::On,
-            ..Default::default()
-        };
-        assert!(fit(&forced, known())[&Rule::Units].applied);
-        assert!(!fit(&RulesTable::default(), known())[&Rule::Titles].applied);
+        let helps = effects(answers(), |_, effect| effect.fixed > effect.broken);
+        assert_eq!(helps[&Rule::Titles], effect(true, 1, 1, 0));
+        assert_eq!(helps[&Rule::Units], effect(false, 2, 0, 2));
+        assert_eq!(helps[&Rule::Brackets], effect(false, 0, 0, 0));
+        let all = effects(answers(), |_, _| true);
+        assert_eq!(all[&Rule::Units], effect(true, 2, 0, 2));
+        let none = effects(answers(), |_, _| false);
+        assert_eq!(none[&Rule::Titles], effect(false, 1, 1, 0));
     }
 
     proptest! {
@@ -248,7 +252,7 @@ mod tests {
             let start = start % paragraph.len();
             let end = (start + length).min(paragraph.len());
             for rule in Rule::ALL {
-                let repaired = rule.repair(&paragraph, start..end);
+                let repaired = repair(rule, &paragraph, start..end);
                 prop_assert!(!repaired.is_empty() && repaired.end <= paragraph.len());
                 prop_assert!(repaired.start <= end && repaired.end >= start);
             }

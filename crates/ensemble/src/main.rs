@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use spanwise_artifact::ensemble::write_ranked_spans;
 use spanwise_artifact::questions::{FOLDS_FILE, Questions};
 use spanwise_artifact::scores::ScoreWriter;
-use spanwise_artifact::settings::{EnsembleMethod, EnsembleJob};
+use spanwise_artifact::settings::{EnsembleJob, EnsembleMethod};
 use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
 use spanwise_ensemble::combine;
 use spanwise_ensemble::fit;

@@ -3,7 +3,7 @@
 use spanwise_artifact::Characters;
 use spanwise_artifact::ensemble::{EnsembleReport, EnsembleScores};
 use spanwise_artifact::scores::{ScoresView, Span};
-use spanwise_artifact::settings::{EnsembleMethod, EnsembleJob};
+use spanwise_artifact::settings::{EnsembleJob, EnsembleMethod};
 use spanwise_spans::{best_spans, holdout, task_exact_match};
 
 use crate::combine::{equal, votes, weighted};
