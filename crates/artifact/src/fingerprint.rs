@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use crate::stage::Stage;
 
 /// BLAKE3 of a file's bytes, in hexadecimal.
+///
+/// # Errors
+/// Fails if the file cannot be read.
 pub fn of_file(path: &Path) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher
@@ -38,11 +41,11 @@ pub fn of_named(digests: &BTreeMap<String, String>) -> String {
 /// Everything that decides an artifact's content.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
-    /// The stage.
+    /// The stage that writes it.
     pub stage: Stage,
     /// Its own resolved settings.
     pub settings: Value,
-    /// The seed, for stages that draw random numbers.
+    /// The seed, for stages that use random numbers.
     pub seed: Option<u64>,
     /// Content digest per input.
     pub inputs: BTreeMap<String, String>,

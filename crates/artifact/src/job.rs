@@ -1,4 +1,4 @@
-//! What a stage program is told: one JSON file.
+//! What a stage program is started with: one JSON file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,10 +26,10 @@ pub struct Job {
     pub inputs: BTreeMap<String, Input>,
     /// The artifact's final directory.
     pub output: PathBuf,
-    /// For stages that draw random numbers.
+    /// The seed, for stages that use random numbers.
     #[serde(default)]
     pub seed: Option<u64>,
-    /// For stages that compute on one.
+    /// Where to compute, for stages that have a model.
     #[serde(default)]
     pub device: Option<Device>,
     /// Digests of the stage's code, as the runner computed them.
@@ -40,7 +40,7 @@ pub struct Job {
     pub log: Option<PathBuf>,
 }
 
-/// An artifact, a foreign file or a foreign directory that a stage reads.
+/// An artifact, or a file or directory of the user, that a stage reads.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
@@ -53,6 +53,9 @@ pub struct Input {
 
 impl Input {
     /// Digest of the content: by manifest for an artifact, by bytes for anything else.
+    ///
+    /// # Errors
+    /// Fails if the input cannot be read.
     pub fn content(&self) -> Result<String> {
         let only: Option<Vec<&str>> = self
             .files
@@ -81,12 +84,14 @@ impl Input {
 
 impl Job {
     /// Reads a job file.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read or is not a job.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            UserError::new(format!("cannot read the job {}: {error}", path.display()))
-        })?;
+        let text = fs_err::read_to_string(path)
+            .map_err(|error| UserError::new(format!("cannot read the job: {error}")))?;
         let job = serde_json::from_str(&text)
-            .map_err(|error| UserError::new(format!("{} is not a job: {error}", path.display())))?;
+            .map_err(|error| UserError::new(format!("{}: not a job: {error}", path.display())))?;
         Ok(job)
     }
 
@@ -106,11 +111,14 @@ impl Job {
     }
 
     /// Path of a required input.
+    ///
+    /// # Errors
+    /// Fails if the job has no input of that role.
     pub fn input(&self, role: &str) -> Result<&Path> {
         match self.inputs.get(role) {
             Some(input) => Ok(&input.path),
             None => bail!(UserError::new(format!(
-                "the {} stage needs an input named {role}",
+                "the job of the {} stage has no input {role:?}",
                 self.stage
             ))),
         }

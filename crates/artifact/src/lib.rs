@@ -21,6 +21,7 @@ pub mod fingerprint;
 pub mod job;
 pub mod jsonl;
 pub mod manifest;
+mod named;
 pub mod questions;
 pub mod scores;
 pub mod settings;

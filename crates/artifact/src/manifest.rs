@@ -14,13 +14,13 @@ use crate::stage::Stage;
 /// `manifest.json`: written last, so a directory without one does not count as an artifact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// What made it.
+    /// The stage that wrote it.
     pub stage: Stage,
     /// Version of the stage's file layout.
     pub format: u32,
     /// The stage's resolved settings.
     pub settings: Value,
-    /// The seed, for stages that draw random numbers.
+    /// The seed, for stages that use random numbers.
     pub seed: Option<u64>,
     /// Content digest per input.
     pub inputs: BTreeMap<String, String>,
@@ -28,11 +28,11 @@ pub struct Manifest {
     pub code: BTreeMap<String, String>,
     /// Every file of the artifact.
     pub files: BTreeMap<String, FileRecord>,
-    /// Device it was made on, for stages that compute on one.
+    /// The device it was computed on, for stages that have a model.
     pub device: Option<String>,
-    /// When it was made, UTC.
+    /// When it was finished, in UTC.
     pub created: String,
-    /// How long that took.
+    /// How long that took, in seconds.
     pub wall_seconds: f64,
     /// Version of this project.
     pub tool_version: String,
@@ -43,10 +43,10 @@ pub struct Manifest {
 pub struct FileRecord {
     /// BLAKE3 of its bytes.
     pub digest: String,
-    /// Its size.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// Whether it is only a record of how the run went (times, paths): such files do not make a
-    /// dependent stage stale.
+    /// Whether it only records how the run went, such as times and paths: it does not make a later
+    /// stage stale.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub log: bool,
 }
@@ -55,7 +55,10 @@ impl Manifest {
     /// File name of the manifest.
     pub const FILE: &str = "manifest.json";
 
-    /// Reads an artifact's manifest; `None` where the directory is not a finished artifact.
+    /// Reads an artifact's manifest; `None` if the directory is not a finished artifact.
+    ///
+    /// # Errors
+    /// Fails if there is a manifest that cannot be read.
     pub fn read(directory: &Path) -> Result<Option<Self>> {
         let path = directory.join(Self::FILE);
         if path.exists() {
@@ -65,7 +68,7 @@ impl Manifest {
         }
     }
 
-    /// Content digest of the artifact, or of those of the named files that exist.
+    /// Content digest of the artifact, or, with `only`, of those of the named files that exist.
     pub fn content(&self, only: Option<&[&str]>) -> String {
         let counts = |name: &str| only.is_none_or(|names| names.contains(&name));
         let digests = self

@@ -10,34 +10,24 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::jsonl;
+use crate::named::named;
 
-/// The part of the data a question belongs to.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    /// Learned from.
-    Train,
-    /// Measured on.
-    Dev,
-    /// Answered for the submission.
-    Test,
+named! {
+    /// The part of the data that a question belongs to.
+    #[derive(
+        Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+    )]
+    pub enum Split {
+        /// Trained on.
+        Train = "train",
+        /// Measured on, and what settings are fitted on.
+        Dev = "dev",
+        /// Answered for the submission.
+        Test = "test",
+    }
 }
 
 impl Split {
-    /// All splits.
-    pub const ALL: [Split; 3] = [Split::Train, Split::Dev, Split::Test];
-
-    /// The name used in settings and file names.
-    pub fn name(self) -> &'static str {
-        match self {
-            Split::Train => "train",
-            Split::Dev => "dev",
-            Split::Test => "test",
-        }
-    }
-
     /// File of this split's questions.
     pub fn questions_file(self) -> String {
         format!("{}.questions.jsonl", self.name())
@@ -49,16 +39,23 @@ impl Split {
     }
 }
 
-/// Where a data artifact for cross-validation says which fold every question of its dev split belongs to: a list of
-/// numbers.
+/// The file of the paragraphs that the questions in file `name` are about, where that is a file as
+/// the data stage writes it: `<split>.paragraphs.jsonl` for `<split>.questions.jsonl`.
+pub fn paragraphs_beside(name: &str) -> Option<String> {
+    let stem = name.strip_suffix(".questions.jsonl")?;
+    Some(format!("{stem}.paragraphs.jsonl"))
+}
+
+/// File of the fold that each question of the dev split belongs to, in a data artifact for
+/// cross-validation: a list of numbers.
 pub const FOLDS_FILE: &str = "folds.json";
 
-/// A text that questions are asked about.
+/// A text that questions are about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paragraph {
     /// The text, as in the input.
     pub text: String,
-    /// The article it is part of, where the input says so.
+    /// The title of the article it is part of, where the input has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub article: Option<String>,
 }
@@ -88,21 +85,21 @@ pub struct Question {
     pub paragraph: usize,
     /// The question's text.
     pub text: String,
-    /// Reference answers, the training target first; empty where none is known.
+    /// Reference answers, the training target first; empty for an unlabelled question.
     pub answers: Vec<Answer>,
 }
 
 /// One split, in memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Questions {
-    /// In input order.
+    /// The texts, in input order.
     pub paragraphs: Vec<Paragraph>,
-    /// In input order.
+    /// The questions, in input order.
     pub questions: Vec<Question>,
 }
 
 impl Questions {
-    /// Reads a split from a data artifact; `None` where the pipeline gives it no files.
+    /// Reads a split from a data artifact; `None` if the pipeline has no files for it.
     pub fn read(directory: &Path, split: Split) -> Result<Option<Self>> {
         let path: PathBuf = directory.join(split.questions_file());
         if !path.exists() {
@@ -121,21 +118,21 @@ impl Questions {
         jsonl::write(&directory.join(split.paragraphs_file()), &self.paragraphs)
     }
 
-    /// Keeps the questions whose index `keep` says yes to, and the paragraphs they are asked about.
+    /// Keeps the questions whose index `keep` returns `true` for, and the paragraphs they are about.
     pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         let mut index = 0;
         self.questions.retain(|_| {
             index += 1;
             keep(index - 1)
         });
-        let mut places = vec![None; self.paragraphs.len()];
+        let mut new_indices = vec![None; self.paragraphs.len()];
         let mut kept = Vec::new();
         for question in &mut self.questions {
-            let place = places[question.paragraph].get_or_insert_with(|| {
+            let new_index = new_indices[question.paragraph].get_or_insert_with(|| {
                 kept.push(self.paragraphs[question.paragraph].clone());
                 kept.len() - 1
             });
-            question.paragraph = *place;
+            question.paragraph = *new_index;
         }
         self.paragraphs = kept;
     }
@@ -148,7 +145,7 @@ impl Questions {
         }
     }
 
-    /// Adds another split's questions behind these.
+    /// Adds the questions of another split after these.
     pub fn append(&mut self, other: Questions) {
         let first = self.paragraphs.len();
         self.paragraphs.extend(other.paragraphs);
@@ -159,7 +156,7 @@ impl Questions {
             }));
     }
 
-    /// The text a question is asked about.
+    /// The text that a question is about.
     pub fn paragraph(&self, question: &Question) -> &str {
         &self.paragraphs[question.paragraph].text
     }

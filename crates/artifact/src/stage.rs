@@ -4,60 +4,33 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One step of the pipeline, run by the program `spanwise-<stage>`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// A source → a Hugging Face layout directory.
-    Checkpoint,
-    /// JSON files → checked questions and paragraphs.
-    Data,
-    /// Text → token ids, character ranges, evaluation windows.
-    Windows,
-    /// Windows and a checkpoint → the checkpoint, more at home in these texts. Optional.
-    Pretrain,
-    /// Windows and a checkpoint → a fine-tuned model.
-    Train,
-    /// Windows and a model → scores per paragraph character.
-    Predict,
-    /// Several members' scores → one.
-    Ensemble,
-    /// Scores → answers, submission, metrics and report.
-    Answers,
+use crate::named::named;
+
+named! {
+    /// One step of the pipeline, run by the program `spanwise-<stage>`. Each comes after everything it
+    /// reads.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    pub enum Stage {
+        /// A source → a directory in Hugging Face layout.
+        Checkpoint = "checkpoint",
+        /// Input files → checked questions and paragraphs.
+        Data = "data",
+        /// Text → token ids, character ranges, evaluation windows.
+        Windows = "windows",
+        /// Windows and a checkpoint → a checkpoint adapted to the task's texts. Optional.
+        Pretrain = "pretrain",
+        /// Windows and a checkpoint → a fine-tuned model.
+        Train = "train",
+        /// Windows and a model → scores of each paragraph character.
+        Predict = "predict",
+        /// The scores of several members → one.
+        Ensemble = "ensemble",
+        /// Scores → answers, submission, metrics and report.
+        Answers = "answers",
+    }
 }
 
 impl Stage {
-    /// All stages, each after everything it reads.
-    pub const ALL: [Stage; 8] = [
-        Stage::Checkpoint,
-        Stage::Data,
-        Stage::Windows,
-        Stage::Pretrain,
-        Stage::Train,
-        Stage::Predict,
-        Stage::Ensemble,
-        Stage::Answers,
-    ];
-
-    /// The name used in pipeline files, folders and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Stage::Checkpoint => "checkpoint",
-            Stage::Data => "data",
-            Stage::Windows => "windows",
-            Stage::Pretrain => "pretrain",
-            Stage::Train => "train",
-            Stage::Predict => "predict",
-            Stage::Ensemble => "ensemble",
-            Stage::Answers => "answers",
-        }
-    }
-
-    /// The stage of that name.
-    pub fn from_name(name: &str) -> Option<Stage> {
-        Self::ALL.into_iter().find(|stage| stage.name() == name)
-    }
-
     /// Version of the stage's file layout. Raise it when the layout changes: older artifacts are then
     /// rebuilt and never misread.
     pub fn format_version(self) -> u32 {
@@ -71,5 +44,30 @@ impl Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_in_files() {
+        for stage in Stage::ALL {
+            let name = stage.name();
+            assert_eq!(serde_json::to_value(stage).unwrap(), name);
+            assert_eq!(serde_json::from_value::<Stage>(name.into()).unwrap(), stage);
+            assert_eq!(Stage::from_name(name), Some(stage));
+        }
+        assert_eq!(Stage::from_name("Train"), None);
+    }
+
+    #[test]
+    fn stages_are_in_the_order_they_run() {
+        assert!(Stage::ALL.is_sorted());
+        assert_eq!(
+            (Stage::ALL[0], Stage::ALL[7]),
+            (Stage::Checkpoint, Stage::Answers)
+        );
     }
 }

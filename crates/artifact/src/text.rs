@@ -30,7 +30,7 @@ impl<'a> Characters<'a> {
         self.len() == 0
     }
 
-    /// The substring of a character range, or `None` where the range leaves the text.
+    /// The substring of a character range; `None` if the range is reversed or runs past the end.
     pub fn get(&self, range: Range<usize>) -> Option<&'a str> {
         if range.start > range.end {
             return None;
