@@ -1,10 +1,11 @@
-//! Train and dev together, cut into parts that share no article: each is predicted by a model that has not seen it.
+//! Cross-validation: train and dev together, cut into folds that share no article, so that each is
+//! predicted by a model that was not trained on it.
 
 use spanwise_artifact::questions::Questions;
 use spanwise_spans::holdout;
 
-/// Returns the fold of every question. The questions of an article stay together, or of a paragraph where its article
-/// is not known; folds are of nearly the same size.
+/// Returns the fold of every question. Questions about an article stay together, as do those about a
+/// paragraph without one; folds are of nearly the same size.
 pub fn assign(questions: &Questions, folds: usize) -> Vec<usize> {
     let group = |question: usize| {
         let paragraph = &questions.paragraphs[questions.questions[question].paragraph];

@@ -1,15 +1,20 @@
-//! The two input layouts, told apart by content.
+//! The input layouts. Ends of answers are inclusive in the course layout alone, and only in this file.
 //!
 //! - course: `{"questions": [{id, paragraph_id, question_text, answer_text, answer_start, answer_end}],
-//!   "paragraphs": [text]}`, `answer_end` inclusive, answers `null` where unknown
+//!   "paragraphs": [text]}`, `answer_end` inclusive, the last three `null` for an unlabelled question
 //! - SQuAD (DRCD, CMRC 2018): `{"data": [{"paragraphs": [{"context", "qas": [{id, question,
 //!   "answers": [{text, answer_start}]}]}]}]}`
+//! - native, as this stage writes it: `<name>.questions.jsonl` and, beside it, `<name>.paragraphs.jsonl`,
+//!   each with a [`Question`] or a [`Paragraph`] on every line
+//!
+//! Course and SQuAD layout are told apart by content, the native one by its name.
 
 use std::fmt::Write;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
-use spanwise_artifact::{Paragraph, UserError};
+use spanwise_artifact::{Paragraph, Question, UserError};
 
 /// A file's content in this project's terms, not yet checked.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,29 +45,26 @@ pub struct Claim {
     pub text: String,
     /// Its first character.
     pub start: usize,
-    /// Its last character, inclusive, where the layout says so.
-    pub last: Option<usize>,
+    /// One past its last character, where the layout has it.
+    pub end: Option<usize>,
 }
 
 /// A record that does not have the layout's fields.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// Its id, or its place in the file where it has none.
+    /// Its id, or its number in the file where it has none.
     pub id: String,
     /// What was found.
     pub reason: String,
 }
 
-/// Parses a file of either layout. `name` is how messages call it.
+/// Parses a file of course or SQuAD layout. `name` is the file's name in messages.
+///
+/// # Errors
+/// Fails if the file has neither layout. A record that lacks a field is an error of its own in the
+/// document.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Document, UserError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        UserError::new(format!(
-            "{name} is not UTF-8: byte {} cannot be read",
-            error.valid_up_to()
-        ))
-        .hint("save the file as UTF-8 and try again")
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text(name, bytes)?;
     let value: Value = serde_json::from_str(text).map_err(|error| {
         if text.trim().is_empty() {
             UserError::new(format!("{name} is empty"))
@@ -89,6 +91,56 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Document, UserError> {
     }
 }
 
+/// Parses a pair of files in the native layout: questions and the paragraphs they are about.
+/// `questions` and `paragraphs` are a file's name in messages and its content.
+///
+/// # Errors
+/// Fails if a line is not a record of its file.
+pub fn parse_native(
+    questions: (&str, &[u8]),
+    paragraphs: (&str, &[u8]),
+) -> Result<Document, UserError> {
+    let records = json_lines::<Question>(questions.0, questions.1)?;
+    let record = |question: Question| {
+        let answers = question.answers.into_iter().map(|answer| Claim {
+            text: answer.text,
+            start: answer.start,
+            end: None,
+        });
+        Ok(Record {
+            id: question.id,
+            paragraph: question.paragraph,
+            question: question.text,
+            answers: answers.collect(),
+        })
+    };
+    Ok(Document {
+        paragraphs: json_lines(paragraphs.0, paragraphs.1)?,
+        records: records.into_iter().map(record).collect(),
+    })
+}
+
+/// A file of one record a line.
+fn json_lines<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<Vec<T>, UserError> {
+    let record = |(index, line): (usize, &str)| {
+        serde_json::from_str(line)
+            .map_err(|error| UserError::new(format!("{name}:{}: {error}", index + 1)))
+    };
+    text(name, bytes)?.lines().enumerate().map(record).collect()
+}
+
+/// A file's content as text, without a byte order mark.
+fn text<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, UserError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        UserError::new(format!(
+            "{name} is not UTF-8: byte {} cannot be read",
+            error.valid_up_to()
+        ))
+        .hint("save the file as UTF-8 and try again")
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
 fn unknown(name: &str, value: &Value) -> UserError {
     let found = match value {
         Value::Object(map) => {
@@ -103,7 +155,10 @@ fn unknown(name: &str, value: &Value) -> UserError {
         _ => "a single value".to_owned(),
     };
     UserError::new(format!("{name} has an unknown layout: {found}"))
-        .hint("expected the course layout (\"questions\" and \"paragraphs\") or the SQuAD layout (\"data\")")
+        .hint(
+            "expected the course layout (\"questions\" and \"paragraphs\"), the SQuAD layout (\"data\"), \
+             or a file named <name>.questions.jsonl",
+        )
 }
 
 #[derive(Deserialize)]
@@ -126,7 +181,7 @@ fn course(name: &str, questions: &[Value], paragraphs: &[Value]) -> Result<Docum
                 article: None,
             }),
             other => Err(UserError::new(format!(
-                "{name}: paragraph {index} is {other}, not a text"
+                "{name}: paragraph {index} is {other}: must be a string"
             ))),
         })
         .collect::<Result<_, _>>()?;
@@ -152,11 +207,11 @@ fn course_record(value: &Value) -> Result<Record, String> {
         (Some(text), Some(start), Some(last)) => vec![Claim {
             text,
             start,
-            last: Some(last),
+            end: Some(last.saturating_add(1)),
         }],
         _ => {
             return Err(
-                "answer_text, answer_start and answer_end are not all there and not all null"
+                "answer_text, answer_start and answer_end must all be given or all be null"
                     .to_owned(),
             );
         }
@@ -202,7 +257,7 @@ fn squad(name: &str, articles: &[Value]) -> Result<Document, UserError> {
         let article = SquadArticle::deserialize(article)
             .map_err(|error| UserError::new(format!("{name}: article {index}: {error}")))?;
         for paragraph in article.paragraphs {
-            let place = document.paragraphs.len();
+            let number = document.paragraphs.len();
             document.paragraphs.push(Paragraph {
                 text: paragraph.context,
                 article: article.title.clone(),
@@ -211,7 +266,7 @@ fn squad(name: &str, articles: &[Value]) -> Result<Document, UserError> {
                 let index = document.records.len();
                 document
                     .records
-                    .push(record(index, value, |value| squad_record(value, place)));
+                    .push(record(index, value, |value| squad_record(value, number)));
             }
         }
     }
@@ -226,7 +281,7 @@ fn squad_record(value: &Value, paragraph: usize) -> Result<Record, String> {
         .map(|answer| Claim {
             text: answer.text,
             start: answer.answer_start,
-            last: None,
+            end: None,
         })
         .collect();
     Ok(Record {
@@ -255,7 +310,7 @@ fn id(value: &Value) -> Result<String, String> {
     match value {
         Value::String(id) if !id.is_empty() => Ok(id.clone()),
         Value::Number(id) => Ok(id.to_string()),
-        other => Err(format!("the id is {other}, not a text or a number")),
+        other => Err(format!("the id is {other}: must be a string or a number")),
     }
 }
 
@@ -268,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_cannot_be_read_get_one_sentence() {
+    fn unreadable_files_are_refused_in_one_sentence() {
         assert_eq!(
             error(b"\xa4\xa4\xa4\xe5"),
             "f.json is not UTF-8: byte 0 cannot be read"
@@ -286,21 +341,43 @@ mod tests {
         assert_eq!(error(b"[1, 2]"), "f.json has an unknown layout: a list");
         assert_eq!(
             error(br#"{"questions": [], "paragraphs": [3]}"#),
-            "f.json: paragraph 0 is 3, not a text"
+            "f.json: paragraph 0 is 3: must be a string"
         );
     }
 
     #[test]
-    fn both_layouts_give_the_same_records() {
+    fn all_layouts_are_read_as_the_same_records() {
         let course = r#"{"questions": [{"id": 7, "paragraph_id": 0, "question_text": "誰?", "answer_text": "李白",
             "answer_start": 2, "answer_end": 3}], "paragraphs": ["詩人李白"]}"#;
         let squad = r#"{"version": "1.3", "data": [{"title": "t", "id": "1", "paragraphs": [{"id": "1-1", "context":
             "詩人李白", "qas": [{"id": "7", "question": "誰?", "answers": [{"id": "1", "text": "李白", "answer_start": 2}]}]}]}]}"#;
         let course = parse("course", course.as_bytes()).unwrap();
         let mut squad = parse("squad", squad.as_bytes()).unwrap();
-        squad.records[0].as_mut().unwrap().answers[0].last = Some(3);
+        let questions = r#"{"id": "7", "paragraph": 0, "text": "誰?", "answers": [{"text": "李白", "start": 2}]}"#;
+        let paragraphs = "{\"text\": \"詩人李白\", \"article\": \"t\"}\n";
+        let native = parse_native(
+            ("t.questions.jsonl", questions.as_bytes()),
+            ("t.paragraphs.jsonl", paragraphs.as_bytes()),
+        );
+        assert_eq!(native.unwrap(), squad);
+        squad.records[0].as_mut().unwrap().answers[0].end = Some(4);
         assert_eq!(squad.paragraphs[0].article.take().as_deref(), Some("t"));
         assert_eq!(course, squad);
+    }
+
+    #[test]
+    fn a_line_that_is_no_record_is_named() {
+        let check = |questions: &[u8], paragraphs: &[u8], expected: &str| {
+            let error = parse_native(("q", questions), ("p", paragraphs)).unwrap_err();
+            assert!(error.message.starts_with(expected), "{}", error.message);
+        };
+        check(b"{\"id\": \"1\"}\n", b"", "q:1: missing field `paragraph`");
+        check(
+            b"",
+            b"{\"text\": \"t\"}\n{\"text\"\n",
+            "p:2: EOF while parsing",
+        );
+        check(b"\xff", b"", "q is not UTF-8");
     }
 
     #[test]
@@ -318,6 +395,6 @@ mod tests {
             ("1", "missing field `question_text`")
         );
         assert_eq!(malformed[1].id, "number 2 in the file");
-        assert!(malformed[2].reason.contains("not all null"));
+        assert!(malformed[2].reason.contains("or all be null"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use spanwise_artifact::questions::{FOLDS_FILE, Questions};
+use spanwise_artifact::questions::{FOLDS_FILE, Questions, paragraphs_beside};
 use spanwise_artifact::settings::{DataJob, Fold};
 use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
 use spanwise_data::check::Checker;
@@ -33,10 +33,18 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         }
         let mut checker = Checker::new(split, settings.on_bad_record);
         for (index, name) in names.iter().enumerate() {
-            let bytes = read(name, job.input(&format!("{}.{index}", split.name()))?)?;
-            checker.add(name, layout::parse(name, &bytes)?)?;
+            let role = format!("{}.{index}", split.name());
+            let bytes = read(name, job.input(&role)?)?;
+            let document = match paragraphs_beside(name) {
+                Some(beside) => {
+                    let paragraphs = read(&beside, job.input(&format!("{role}.paragraphs"))?)?;
+                    layout::parse_native((name, &bytes), (&beside, &paragraphs))?
+                }
+                None => layout::parse(name, &bytes)?,
+            };
+            checker.add(name, document).map_err(UserError::from)?;
         }
-        let (mut questions, left_out) = checker.finish()?;
+        let (mut questions, left_out) = checker.finish().map_err(UserError::from)?;
         if !left_out.is_empty() {
             tracing::info!("{}: {} records left out", split.name(), left_out.len());
         }
@@ -72,8 +80,8 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     jsonl::write(&draft.log_file("rejected.jsonl"), &rejected)
 }
 
-/// Puts train and dev together and cuts a fold out of them, or leaves them as one dev split with every question's fold
-/// beside it.
+/// Puts train and dev together and cuts a fold out of them as dev, or makes all of it dev and writes
+/// every question's fold beside it.
 fn cut(splits: &mut BTreeMap<Split, Questions>, fold: Fold, draft: &Draft) -> Result<()> {
     let mut together = splits.remove(&Split::Train).unwrap_or_default();
     together.append(splits.remove(&Split::Dev).unwrap_or_default());
@@ -91,6 +99,7 @@ fn cut(splits: &mut BTreeMap<Split, Questions>, fold: Fold, draft: &Draft) -> Re
 }
 
 fn read(name: &str, path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path)
+    // The name in the pipeline file says more than the path that it was resolved to.
+    fs_err::read(path)
         .map_err(|error| UserError::new(format!("cannot read {name}: {error}")).into())
 }

@@ -3,7 +3,7 @@
 //! - [`tokenize`]: text → token ids, each with its character range in the original text
 //! - [`lay`]: answers and windows in tokens
 //!
-//! Training windows are not made here: the train stage draws them anew every epoch.
+//! Training windows are not made here: the train stage samples them anew every epoch.
 
 #![warn(missing_docs)]
 

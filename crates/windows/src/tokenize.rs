@@ -1,4 +1,4 @@
-//! From text to tokens that remember their characters.
+//! From text to tokens and the characters each of them covers.
 
 use std::ops::Range;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub struct Tokens {
     pub ranges: Vec<Range<usize>>,
 }
 
-/// Reads `tokenizer.json` and switches off what this project does itself: truncation and padding.
+/// Reads `tokenizer.json` and switches off truncation and padding, which this project does itself.
 pub fn open(path: &Path) -> Result<Tokenizer> {
     let mut tokenizer =
         Tokenizer::from_file(path).map_err(|error| anyhow!("read {}: {error}", path.display()))?;
@@ -34,7 +34,7 @@ pub fn tokenize(tokenizer: &Tokenizer, text: &str) -> Result<Tokens> {
         .map_err(|error| anyhow!("tokenize: {error}"))?;
     let mut tokens = Tokens::default();
     for (&id, &(start, end)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
-        // A token that stands for no character of the text can neither start nor end an answer.
+        // A token that covers no character of the text can neither start nor end an answer.
         if start < end {
             tokens.ids.push(id);
             tokens.ranges.push(start..end);
@@ -43,7 +43,8 @@ pub fn tokenize(tokenizer: &Tokenizer, text: &str) -> Result<Tokens> {
     Ok(tokens)
 }
 
-/// Learns the pair template (`[CLS] question [SEP] paragraph [SEP]`) from the tokenizer itself.
+/// Returns the tokenizer's pair template (`[CLS] question [SEP] paragraph [SEP]`), found by encoding a
+/// pair.
 pub fn template(tokenizer: &Tokenizer) -> Result<Template> {
     let encoding = tokenizer
         .encode(("1", "1"), true)
@@ -76,12 +77,15 @@ pub fn template(tokenizer: &Tokenizer) -> Result<Template> {
         }
     }
     if template.between.is_empty() {
-        bail!("the tokenizer puts nothing between question and paragraph: it has no pair template");
+        bail!(
+            "the tokenizer has no pair template: it puts no special token between question and paragraph"
+        );
     }
     Ok(template)
 }
 
-/// The padding token's id: what the tokenizer calls its padding, else the token usually named so.
+/// The id of the padding token: that of the tokenizer's padding, or of the token that is usually named
+/// so.
 fn padding_id(tokenizer: &Tokenizer) -> Result<u32> {
     if let Some(padding) = tokenizer.get_padding() {
         return Ok(padding.pad_id);

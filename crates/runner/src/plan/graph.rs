@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use spanwise_artifact::questions::{FOLDS_FILE, Split};
+use spanwise_artifact::questions::{FOLDS_FILE, Split, paragraphs_beside};
 use spanwise_artifact::settings::{DataJob, Device, EnsembleJob, Fold, PredictJob, TrainJob};
 use spanwise_artifact::{Stage, UserError, scores, windows};
 
@@ -347,8 +347,14 @@ fn data(pipeline: &Pipeline, fold: Option<Fold>, number: Option<usize>) -> Resul
         (Split::Dev, &data.dev),
         (Split::Test, &data.test),
     ] {
-        for (index, file) in files.iter().enumerate() {
-            let path = workspace::resolve(file);
+        let named = files.iter().enumerate().flat_map(|(index, file)| {
+            let role = format!("{}.{index}", split.name());
+            let paragraphs = paragraphs_beside(file);
+            let paragraphs = paragraphs.map(|file| (format!("{role}.paragraphs"), file));
+            std::iter::once((role, file.clone())).chain(paragraphs)
+        });
+        for (role, file) in named {
+            let path = workspace::resolve(&file);
             if !path.is_file() {
                 let message = format!(
                     "{}: data.{}: there is no file {file}",
@@ -359,7 +365,7 @@ fn data(pipeline: &Pipeline, fold: Option<Fold>, number: Option<usize>) -> Resul
                 return Err(UserError::new(message).hint(hint).into());
             }
             reads.push(Read {
-                role: format!("{}.{index}", split.name()),
+                role,
                 source: Source::Path(path),
                 files: None,
             });
