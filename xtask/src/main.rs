@@ -22,7 +22,7 @@ use spanwise_runner::experiment::{self, Repetition};
 use spanwise_runner::pipeline_file::{self, Pipeline};
 use spanwise_runner::programs::Programs;
 use spanwise_runner::run::{self, Scope};
-use spanwise_runner::{gc, summary, workspace};
+use spanwise_runner::{gc, reference, summary, workspace};
 
 #[derive(Parser)]
 #[command(
@@ -120,6 +120,8 @@ enum Task {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Write the documents that are made from the code: the reference of the pipeline file
+    Docs,
     /// Run what continuous integration runs
     Ci,
 }
@@ -240,6 +242,7 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Bench(bench) => bench::run(&bench, out),
         Task::Gc { dry_run } => gc::run(&workspace::output(), dry_run, out),
+        Task::Docs => reference::write(),
         Task::Ci => ci::run(),
     }
 }

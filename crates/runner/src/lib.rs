@@ -19,6 +19,7 @@ pub mod links;
 pub mod pipeline_file;
 pub mod plan;
 pub mod programs;
+pub mod reference;
 pub mod run;
 pub mod summary;
 pub mod workspace;

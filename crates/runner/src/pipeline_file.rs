@@ -27,9 +27,10 @@ const RENAMED: [(&str, &str, &str); 6] = [
     ("answers", "n_best", "n_best_size"),
 ];
 
-/// What the user typed.
+/// Everything about a run, as the user typed it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "spanwise pipeline file")]
 pub(crate) struct PipelineFile {
     /// Decides every random choice: order, window placement, dropout and masks.
     #[serde(default = "default_seed")]

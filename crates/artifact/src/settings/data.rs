@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Checks, Problem, Settings};
 
-/// Input files of each split. Course layout, SQuAD layout and this project's own are told apart by
-/// content; `docs/data.md` describes them.
+/// Input files of each split, in course layout, in SQuAD layout, or in the layout that the data stage
+/// writes: a file `<name>.questions.jsonl` with `<name>.paragraphs.jsonl` beside it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["train"]))]
 pub struct DataTable {
     /// Files with labelled questions to train on.
-    #[schemars(required, length(min = 1))]
+    #[schemars(length(min = 1))]
     pub train: Vec<String>,
     /// Files with labelled questions to measure on. At least one of `dev` and `test` must be given.
     pub dev: Vec<String>,

@@ -1,6 +1,6 @@
 //! What `[ensemble]` may hold, and what the ensemble stage is told.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -39,20 +39,31 @@ pub struct MemberTable {
     pub seed: Option<u64>,
     /// Keys of `[checkpoint]`.
     #[serde(skip_serializing_if = "Map::is_empty")]
-    #[schemars(with = "CheckpointTable")]
+    #[schemars(with = "CheckpointTable", transform = without_defaults)]
     pub checkpoint: Map<String, Value>,
     /// Keys of `[windows]`.
     #[serde(skip_serializing_if = "Map::is_empty")]
-    #[schemars(with = "WindowsTable")]
+    #[schemars(with = "WindowsTable", transform = without_defaults)]
     pub windows: Map<String, Value>,
     /// Keys of `[pretrain]`.
     #[serde(skip_serializing_if = "Map::is_empty")]
-    #[schemars(with = "PretrainTable")]
+    #[schemars(with = "PretrainTable", transform = without_defaults)]
     pub pretrain: Map<String, Value>,
     /// Keys of `[train]`.
     #[serde(skip_serializing_if = "Map::is_empty")]
-    #[schemars(with = "TrainTable")]
+    #[schemars(with = "TrainTable", transform = without_defaults)]
     pub train: Map<String, Value>,
+}
+
+/// Takes defaults and required keys out of a table's schema: a member has them from the file's table.
+fn without_defaults(schema: &mut Schema) {
+    schema.remove("required");
+    let keys = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for key in keys.into_iter().flat_map(Map::values_mut) {
+        if let Some(key) = key.as_object_mut() {
+            key.remove("default");
+        }
+    }
 }
 
 /// How members' scores become one.
