@@ -24,7 +24,14 @@ pub fn run() -> Result<()> {
     test::run(&[])?;
     step("demo");
     let demo = pipeline_file::read(Path::new("pipelines/demo.toml"), &[])?;
-    run::run(&demo, &Scope::default(), &mut programs(), &mut messages())?;
+    let output = workspace::output();
+    run::run(
+        &output,
+        &demo,
+        &Scope::default(),
+        &mut programs(),
+        &mut messages(),
+    )?;
     step("libtorch");
     setup::run(false)?;
     lint()?;

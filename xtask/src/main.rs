@@ -9,10 +9,11 @@ mod setup;
 mod test;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use spanwise_artifact::Stage;
 use spanwise_program as program;
@@ -50,8 +51,8 @@ enum Task {
     },
     /// Run one stage of a pipeline; everything before it must be fresh
     Stage {
-        /// checkpoint, data, windows, pretrain, train, predict, ensemble or answers
-        #[arg(value_parser = stage)]
+        /// The stage
+        #[arg(value_parser = stages())]
         name: Stage,
         #[command(flatten)]
         file: FileArguments,
@@ -75,7 +76,7 @@ enum Task {
         #[command(flatten)]
         file: FileArguments,
     },
-    /// Print of every stage of a pipeline whether it is fresh, and if not, why
+    /// Print whether every stage of a pipeline is fresh, and if not, why
     Status {
         #[command(flatten)]
         file: FileArguments,
@@ -141,13 +142,13 @@ struct FileArguments {
 #[derive(Args)]
 struct ScopeArguments {
     /// Run this stage and all after it even if they are fresh
-    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    #[arg(long, value_name = "STAGE", value_parser = stages())]
     from: Option<Stage>,
     /// Run this stage only, if it is stale; everything before it must be fresh
-    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    #[arg(long, value_name = "STAGE", value_parser = stages())]
     only: Option<Stage>,
     /// Use this stage's current artifact as it is, stale or not
-    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    #[arg(long, value_name = "STAGE", value_parser = stages())]
     keep: Vec<Stage>,
     /// Run every stage even if it is fresh
     #[arg(long)]
@@ -168,10 +169,10 @@ struct RepetitionArguments {
     name: Option<String>,
 }
 
-/// A stage by name.
-fn stage(name: &str) -> Result<Stage, String> {
-    let names = || Stage::ALL.map(Stage::name).join(", ");
-    Stage::from_name(name).ok_or_else(|| format!("the stages are {}", names()))
+/// A stage by its name.
+fn stages() -> impl TypedValueParser<Value = Stage> {
+    let names = PossibleValuesParser::new(Stage::ALL.map(Stage::name));
+    names.map(|name| Stage::from_name(&name).expect("only names of stages pass"))
 }
 
 fn main() -> ExitCode {
@@ -183,6 +184,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     let out = &mut output::results();
+    let folder = &workspace::output();
     match task {
         Task::Pipeline {
             file,
@@ -191,7 +193,7 @@ fn run(task: Task) -> Result<()> {
         } => {
             let pipeline = file.read()?;
             writeln!(out, "{}", pipeline.resolved)?;
-            run::status(&pipeline, &scope.into(), out)
+            run::status(folder, &pipeline, &scope.into(), out)
         }
         Task::Pipeline { file, scope, .. } => pipeline(&file, &scope.into()),
         Task::Stage { name, file, force } => {
@@ -222,26 +224,39 @@ fn run(task: Task) -> Result<()> {
                 prompts: &mut prompts,
                 results: out,
             };
-            ask::run(file.read()?, &ask, &mut programs().quiet(), terminal)
+            ask::run(
+                folder,
+                file.read()?,
+                &ask,
+                &mut programs().quiet(),
+                terminal,
+            )
         }
-        Task::Report { file } => summary::print(&file.read()?, out),
-        Task::Status { file } => run::status(&file.read()?, &Scope::default(), out),
+        Task::Report { file } => summary::print(folder, &file.read()?, out),
+        Task::Status { file } => run::status(folder, &file.read()?, &Scope::default(), out),
         Task::Setup { cuda } => setup::run(cuda),
         Task::Test { arguments } => test::run(&arguments),
         Task::Doctor => doctor::run(out),
-        Task::Ladder { files, repetition } => {
-            experiment::ladder(&files, &repetition.into(), session(&mut programs(), out))
-        }
+        Task::Ladder { files, repetition } => experiment::ladder(
+            &files,
+            &repetition.into(),
+            session(folder, &mut programs(), out),
+        ),
         Task::Compare {
             file,
             changes,
             repetition,
         } => {
             let repetition = repetition.into();
-            experiment::compare(&file, &changes, &repetition, session(&mut programs(), out))
+            experiment::compare(
+                &file,
+                &changes,
+                &repetition,
+                session(folder, &mut programs(), out),
+            )
         }
         Task::Bench(bench) => bench::run(&bench, out),
-        Task::Gc { dry_run } => gc::run(&workspace::output(), dry_run, out),
+        Task::Gc { dry_run } => gc::run(folder, dry_run, out),
         Task::Docs => reference::write(),
         Task::Ci => ci::run(),
     }
@@ -250,11 +265,13 @@ fn run(task: Task) -> Result<()> {
 /// Brings a pipeline up to date; prints the summary of a whole run.
 fn pipeline(file: &FileArguments, scope: &Scope) -> Result<()> {
     let pipeline = file.read()?;
-    run::run(&pipeline, scope, &mut programs(), &mut output::messages())?;
+    let folder = &workspace::output();
+    let log = &mut output::messages();
+    run::run(folder, &pipeline, scope, &mut programs(), log)?;
     if scope.only.is_none() {
         let out = &mut output::results();
         writeln!(out)?;
-        summary::print(&pipeline, out)?;
+        summary::print(folder, &pipeline, out)?;
     }
     Ok(())
 }
@@ -264,8 +281,13 @@ fn programs() -> Programs {
     Programs::new(|| setup::run(false))
 }
 
-fn session<'a>(programs: &'a mut Programs, out: &'a mut dyn Write) -> experiment::Session<'a> {
+fn session<'a>(
+    folder: &'a Path,
+    programs: &'a mut Programs,
+    out: &'a mut dyn Write,
+) -> experiment::Session<'a> {
     experiment::Session {
+        output: folder,
         stages: programs,
         results: out,
     }

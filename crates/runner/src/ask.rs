@@ -1,7 +1,7 @@
 //! Asks a trained pipeline about a text: the questions become its test split, and its stages answer as they always do.
 
 use std::io::{BufRead, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use spanwise_artifact::answers::{self, AnswerRecord};
@@ -10,7 +10,6 @@ use spanwise_artifact::{Split, Stage, UserError};
 
 use crate::pipeline_file::Pipeline;
 use crate::run::{self, Execute};
-use crate::workspace;
 
 /// Candidates shown of every question, the answer included.
 const SHOWN: usize = 3;
@@ -34,8 +33,9 @@ pub struct Terminal<'a> {
     pub results: &'a mut dyn Write,
 }
 
-/// Answers questions about one paragraph.
+/// Answers questions about one paragraph with the models below `output`.
 pub fn run(
+    output: &Path,
     pipeline: Pipeline,
     ask: &Ask,
     stages: &mut dyn Execute,
@@ -53,7 +53,7 @@ pub fn run(
             lines(input).collect::<Result<Vec<_>>>()?.join("\n")
         }
     };
-    let session = Session::new(pipeline, paragraph.trim())?;
+    let session = Session::new(output, pipeline, paragraph.trim())?;
     // Before the first question is waited for.
     stages.prepare(&[
         Stage::Data,
@@ -93,6 +93,8 @@ fn lines(input: &mut dyn BufRead) -> impl Iterator<Item = Result<String>> {
 
 /// A pipeline and a paragraph, with a run of its own that is removed at the end.
 struct Session<'a> {
+    /// The folder of `artifacts` and `runs`.
+    output: &'a Path,
     pipeline: Pipeline,
     paragraph: &'a str,
     /// Below `runs/<pipeline>`.
@@ -100,12 +102,12 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(mut pipeline: Pipeline, paragraph: &'a str) -> Result<Self> {
+    fn new(output: &'a Path, mut pipeline: Pipeline, paragraph: &'a str) -> Result<Self> {
         ensure!(
             !paragraph.is_empty(),
             UserError::new("there is no paragraph to ask about")
         );
-        let runs = workspace::output().join("runs");
+        let runs = output.join("runs");
         let run = runs.join(&pipeline.name);
         fs_err::create_dir_all(&run)?;
         // Each session has a folder of its own: there may be several at once.
@@ -115,6 +117,7 @@ impl<'a> Session<'a> {
         let test = folder.path().join(Split::Test.questions_file());
         pipeline.data.test = vec![test.to_str().context("the path is not UTF-8")?.to_owned()];
         Ok(Self {
+            output,
             pipeline,
             paragraph,
             folder,
@@ -142,7 +145,7 @@ impl<'a> Session<'a> {
             questions: questions.iter().enumerate().map(question).collect(),
         };
         test.write(self.folder.path(), Split::Test)?;
-        let answers = run::answer(&self.pipeline, stages)?;
+        let answers = run::answer(self.output, &self.pipeline, stages)?;
         for record in answers::read(&answers)? {
             let record = record?;
             if record.split == Split::Test {

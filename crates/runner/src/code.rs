@@ -248,3 +248,273 @@ fn dependencies(manifest: &Table) -> BTreeSet<String> {
     };
     entries.map(name).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline_file;
+    use crate::plan::graph::Graph;
+    use crate::workspace;
+
+    /// What the nodes of every stage read in a pipeline that has all stages; the student's, which alone reads scores to
+    /// train on, left out.
+    fn all_reads() -> Result<BTreeMap<Stage, BTreeSet<Stage>>> {
+        let set = [
+            "pretrain.epochs=1",
+            "ensemble.members=[{ seed = 1 }, { seed = 2 }]",
+        ];
+        let set = set.map(str::to_owned);
+        let pipeline = pipeline_file::read("pipelines/demo.toml".as_ref(), &set)?;
+        let mut graph = Graph::new(&pipeline)?;
+        while graph.add_member()? {}
+        graph.finish()?;
+        let nodes = graph.nodes().iter();
+        Ok(nodes
+            .map(|node| (node.stage, graph.stages_read_by(node)))
+            .collect())
+    }
+
+    /// A copy of the workspace's code.
+    fn copy() -> Result<tempfile::TempDir> {
+        let copy = tempfile::tempdir()?;
+        let root = workspace::root();
+        fs_err::copy(root.join("Cargo.lock"), copy.path().join("Cargo.lock"))?;
+        for package in fs_err::read_dir(root.join("crates"))? {
+            for path in sources(&package?.path())? {
+                let target = copy.path().join(path.strip_prefix(root)?);
+                fs_err::create_dir_all(target.parent().context("a file in a folder")?)?;
+                fs_err::copy(path, target)?;
+            }
+        }
+        Ok(copy)
+    }
+
+    fn digests(root: &Path) -> Result<Vec<BTreeMap<String, String>>> {
+        let code = Code::open(root)?;
+        let reads = all_reads()?;
+        let stages = Stage::ALL.into_iter();
+        stages
+            .map(|stage| code.digests(stage, &reads[&stage]))
+            .collect()
+    }
+
+    /// Asserts which stages' code an edit of a copy of the workspace changes.
+    fn check(edit: impl FnOnce(&Path) -> Result<()>, expected: &[Stage]) -> Result<()> {
+        let copy = copy()?;
+        let before = digests(copy.path())?;
+        edit(copy.path())?;
+        let after = digests(copy.path())?;
+        let changed = Stage::ALL.into_iter().zip(before.iter().zip(&after));
+        let changed: Vec<Stage> = changed
+            .filter_map(|(stage, (before, after))| (before != after).then_some(stage))
+            .collect();
+        assert_eq!(changed, expected);
+        Ok(())
+    }
+
+    /// Puts a line of code in front of every source that `is_edited` picks.
+    fn edit_sources(root: &Path, is_edited: impl Fn(&str) -> bool) -> Result<()> {
+        let mut edited = 0;
+        for package in fs_err::read_dir(root.join("crates"))? {
+            for path in sources(&package?.path())? {
+                let shown = path.strip_prefix(root)?.to_string_lossy().into_owned();
+                if is_edited(&shown) && !shown.ends_with("Cargo.toml") {
+                    let text = fs_err::read_to_string(&path)?;
+                    fs_err::write(&path, format!("const EDITED: () = ();\n{text}"))?;
+                    edited += 1;
+                }
+            }
+        }
+        assert!(edited > 0, "nothing to edit");
+        Ok(())
+    }
+
+    /// Asserts which stages' code an edit of the sources below a path changes.
+    fn check_edit(path: &str, expected: &[Stage]) -> Result<()> {
+        check(
+            |root| edit_sources(root, |source| source.starts_with(path)),
+            expected,
+        )
+    }
+
+    #[test]
+    fn what_changes_no_output_leaves_every_stage_fresh() -> Result<()> {
+        for package in ["model-tools", "program", "runner"] {
+            check_edit(&format!("crates/{package}/"), &[])?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_package_counts_for_what_is_built_from_it() -> Result<()> {
+        use Stage::{Answers, Predict, Pretrain, Train};
+        // Whichever file the span loss is in.
+        check_edit("crates/train/src/", &[Train])?;
+        check_edit("crates/pretrain/src/", &[Pretrain])?;
+        check_edit("crates/training/src/", &[Pretrain, Train])?;
+        check_edit("crates/model/src/", &[Pretrain, Train, Predict])?;
+        check_edit("crates/ops/build.rs", &[Pretrain, Train, Predict])?;
+        // Templates of the report, too.
+        check_edit("crates/answers/src/", &[Answers])
+    }
+
+    #[test]
+    fn a_file_of_artifact_named_after_a_stage_is_that_stages() -> Result<()> {
+        use Stage::{Answers, Ensemble, Predict, Pretrain, Train, Windows};
+        let file = |name: &str| format!("crates/artifact/src/{name}.rs");
+        for stage in Stage::ALL {
+            check_edit(&file(&format!("settings/{stage}")), &[stage])?;
+        }
+        check_edit(&file("windows"), &[Windows, Pretrain, Train, Predict])?;
+        check_edit(&file("ensemble"), &[Ensemble, Answers])?;
+        check_edit(&file("answers"), &[Answers])?;
+        check_edit(&file("settings/mod"), &Stage::ALL)?;
+        check_edit(&file("manifest"), &Stage::ALL)
+    }
+
+    #[test]
+    fn records_count_for_the_nodes_that_read_them() -> Result<()> {
+        let code = Code::open(workspace::root())?;
+        let student = BTreeSet::from([Stage::Ensemble]);
+        let file = "crates/artifact/src/ensemble.rs";
+        assert!(code.digests(Stage::Train, &student)?.contains_key(file));
+        let member = &all_reads()?[&Stage::Train];
+        assert!(!code.digests(Stage::Train, member)?.contains_key(file));
+        Ok(())
+    }
+
+    #[test]
+    fn tests_and_benchmarks_leave_every_stage_fresh() -> Result<()> {
+        let edit = |root: &Path| {
+            let mut edited = 0;
+            for package in fs_err::read_dir(root.join("crates"))? {
+                let package = package?.path();
+                for folder in ["tests", "benches"] {
+                    fs_err::create_dir_all(package.join(folder))?;
+                    fs_err::write(package.join(folder).join("new.rs"), "fn main() {}\n")?;
+                }
+                let manifest = package.join("Cargo.toml");
+                let text = fs_err::read_to_string(&manifest)?;
+                fs_err::write(&manifest, format!("{text}\n[[test]]\nname = \"new\"\n"))?;
+                for path in sources(&package)? {
+                    let text = fs_err::read_to_string(&path)?;
+                    if without_tests(&text).len() < text.len() {
+                        let end = text.trim_end().len() - 1;
+                        let test = "    #[test]\n    fn new() {}\n";
+                        fs_err::write(&path, format!("{}{test}}}\n", &text[..end]))?;
+                        edited += 1;
+                    }
+                }
+            }
+            assert!(edited > 10, "{edited} files with tests");
+            Ok(())
+        };
+        check(edit, &[])
+    }
+
+    #[test]
+    fn versions_count_for_what_is_built_from_them() -> Result<()> {
+        use Stage::{Checkpoint, Predict, Pretrain, Train, Windows};
+        let raise = |name: &str, expected: &[Stage]| {
+            let edit = |root: &Path| {
+                let path = root.join("Cargo.lock");
+                let text = fs_err::read_to_string(&path)?;
+                let entry = format!("name = \"{name}\"\n");
+                let (before, after) = text.split_once(&entry).context("a locked package")?;
+                let after = after.replacen("checksum = \"", "checksum = \"0", 1);
+                fs_err::write(&path, format!("{before}{entry}{after}"))?;
+                Ok(())
+            };
+            check(edit, expected)
+        };
+        raise("burn-autodiff", &[Pretrain, Train, Predict])?;
+        raise("tokenizers", &[Checkpoint, Windows])?;
+        // Of a package that changes no output.
+        raise("clap_lex", &[])?;
+        // Of tests.
+        raise("proptest", &[])
+    }
+
+    /// Types that a source declares.
+    fn types(source: &str) -> BTreeSet<&str> {
+        let mut words = source.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let mut types = BTreeSet::new();
+        while let Some(word) = words.next() {
+            if ["struct", "enum"].contains(&word) {
+                types.extend(words.next());
+            }
+        }
+        types
+    }
+
+    /// Types of other sources that a source names.
+    fn used_types<'a>(source: &'a str, declared: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
+        let words = source.split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.filter(|word| !declared.contains(word)).collect()
+    }
+
+    /// The rule holds only if a stage uses no type of a file that does not count for it.
+    #[test]
+    fn no_stage_uses_what_does_not_count_for_it() -> Result<()> {
+        let root = workspace::root();
+        let code = Code::open(root)?;
+        let read = |source: &str| fs_err::read_to_string(root.join(source));
+        let artifact = sources(&root.join("crates/artifact"))?;
+        for (stage, reads) in all_reads()? {
+            let counted = code.digests(stage, &reads)?;
+            // The list of all settings is where their types are named.
+            let counted = counted.keys().filter(|source| {
+                source.ends_with(".rs") && !source.ends_with("artifact/src/settings/mod.rs")
+            });
+            let counted: BTreeMap<&String, String> = counted
+                .map(|source| Ok((source, read(source)?)))
+                .collect::<Result<_>>()?;
+            let texts = counted.values().map(|text| without_tests(text));
+            let declared: BTreeSet<&str> = texts.flat_map(types).collect();
+            for path in &artifact {
+                let foreign = path.strip_prefix(root)?.to_string_lossy().into_owned();
+                if counted.contains_key(&foreign) || owner(&foreign).is_none() {
+                    continue;
+                }
+                let foreign_text = read(&foreign)?;
+                let foreign_types = types(without_tests(&foreign_text));
+                for (source, text) in &counted {
+                    let used = used_types(without_tests(text), &declared);
+                    let common: Vec<_> = used.intersection(&foreign_types).collect();
+                    assert!(
+                        common.is_empty(),
+                        "{source} uses {common:?} of {foreign}, which does not count for {stage}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_runner_is_built_without_burn_and_tokenizers() -> Result<()> {
+        let code = Code::open(workspace::root())?;
+        let mut open = vec!["spanwise-runner".to_owned()];
+        let mut found = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if !found.insert(name.clone()) {
+                continue;
+            }
+            let package = code.locked(&name)?;
+            match code.folder(package) {
+                Some(folder) => {
+                    open.extend(dependencies(&read_table(&folder.join("Cargo.toml"))?));
+                }
+                None => open.extend(package.dependencies.iter().cloned()),
+            }
+        }
+        assert!(
+            found.contains("clap"),
+            "what is found includes the program crate's"
+        );
+        for heavy in ["burn", "tokenizers", "tch"] {
+            assert!(!found.contains(heavy), "{heavy}");
+        }
+        Ok(())
+    }
+}

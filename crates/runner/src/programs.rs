@@ -44,7 +44,7 @@ impl Programs {
     }
 
     /// Builds those of the programs `spanwise-NAME` that have not been built yet; returns the folder that they lie in.
-    pub fn build(&mut self, names: &[&str]) -> Result<&Path> {
+    fn build(&mut self, names: &[&str], kind: Kind) -> Result<&Path> {
         let mut missing = names.to_vec();
         missing.retain(|&name| !self.built.contains(name));
         let directory = match self.directory.take() {
@@ -52,7 +52,7 @@ impl Programs {
             None => target_directory()?.join("debug"),
         };
         if !missing.is_empty() {
-            announce(&missing, &directory);
+            announce(&missing, kind, &directory);
             let mut build = workspace::cargo();
             // With `--workspace`, every dependency has the same features whichever program is built: none is compiled
             // twice.
@@ -68,17 +68,26 @@ impl Programs {
         Ok(self.directory.insert(directory))
     }
 
-    /// A program, built if it is not yet.
+    /// A program that computes with a model, built if it is not yet.
     pub fn path(&mut self, name: &str) -> Result<PathBuf> {
         let file = format!("spanwise-{name}");
-        Ok(self.build(&[name])?.join(file))
+        Ok(self.build(&[name], Kind::Model)?.join(file))
     }
+}
+
+/// What a program is built from, for people who wait for it.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Neither Burn nor libtorch.
+    Plain,
+    /// Everything that a model takes.
+    Model,
 }
 
 impl Execute for Programs {
     fn prepare(&mut self, stages: &[Stage]) -> Result<()> {
         let names: Vec<&str> = stages.iter().map(|stage| stage.name()).collect();
-        self.build(&names)?;
+        self.build(&names, Kind::Model)?;
         Ok(())
     }
 
@@ -92,7 +101,13 @@ impl Execute for Programs {
             ));
             (self.bring_libtorch)()?;
         }
-        let program = self.path(stage.name())?;
+        let kind = if job.device.is_some() {
+            Kind::Model
+        } else {
+            Kind::Plain
+        };
+        let directory = self.build(&[stage.name()], kind)?;
+        let program = directory.join(format!("spanwise-{stage}"));
         let file = tempfile::Builder::new()
             .prefix("job-")
             .suffix(".json")
@@ -117,17 +132,15 @@ impl Execute for Programs {
 }
 
 /// Says what cargo is about to build and how long that may take.
-fn announce(names: &[&str], directory: &Path) {
+fn announce(names: &[&str], kind: Kind, directory: &Path) {
     let is_new = |name: &&&str| !directory.join(format!("spanwise-{name}")).exists();
     if !names.iter().any(|name| is_new(&name)) {
         // Quick, and cargo says what it compiles.
         return;
     }
-    let computes = ["bench", "doctor", "predict", "pretrain", "train"];
-    let time = if names.iter().any(|name| computes.contains(name)) {
-        "the first time, Burn is compiled with it, which takes minutes"
-    } else {
-        "takes a minute the first time"
+    let time = match kind {
+        Kind::Plain => "what it is built from is compiled first, which may take a minute",
+        Kind::Model => "Burn is compiled first, which takes minutes, and only once",
     };
     message(format_args!("building {}: {time}", names.join(", ")));
 }

@@ -53,14 +53,15 @@ pub struct Run<'a> {
 }
 
 /// Runs what is stale and in scope, and leaves the results in the run's folder where no stage was left out. Every
-/// node's state goes to `log`.
+/// node's state goes to `log`. `output` is the folder of `artifacts` and `runs`.
 pub fn run<'a>(
+    output: &Path,
     pipeline: &'a Pipeline,
     scope: &Scope,
     stages: &mut dyn Execute,
     log: &mut dyn Write,
 ) -> Result<Run<'a>> {
-    let run = Walk::new(pipeline, scope, Mode::Run(stages), log)?.to_the_end()?;
+    let run = Walk::new(output, pipeline, scope, Mode::Run(stages), log)?.to_the_end()?;
     if scope.only.is_none() {
         run.publish()?;
     }
@@ -68,16 +69,22 @@ pub fn run<'a>(
 }
 
 /// Writes to `log` whether every node is fresh, and if not, why. Runs nothing.
-pub fn status(pipeline: &Pipeline, scope: &Scope, log: &mut dyn Write) -> Result<()> {
-    Walk::new(pipeline, scope, Mode::Look, log)?.to_the_end()?;
+pub fn status(
+    output: &Path,
+    pipeline: &Pipeline,
+    scope: &Scope,
+    log: &mut dyn Write,
+) -> Result<()> {
+    Walk::new(output, pipeline, scope, Mode::Look, log)?.to_the_end()?;
     Ok(())
 }
 
 /// Answers the questions of a pipeline whose models are there; returns the artifact of `answers`. Says nothing of
 /// single stages.
-pub fn answer(pipeline: &Pipeline, stages: &mut dyn Execute) -> Result<PathBuf> {
+pub fn answer(output: &Path, pipeline: &Pipeline, stages: &mut dyn Execute) -> Result<PathBuf> {
     let scope = Scope::default();
-    let run = Walk::new(pipeline, &scope, Mode::Answer(stages), &mut io::sink())?.to_the_end()?;
+    let log = &mut io::sink();
+    let run = Walk::new(output, pipeline, &scope, Mode::Answer(stages), log)?.to_the_end()?;
     run.answers()
 }
 
@@ -142,22 +149,22 @@ struct Walk<'a, 'w> {
 
 impl<'a, 'w> Walk<'a, 'w> {
     fn new(
+        output: &Path,
         pipeline: &'a Pipeline,
         scope: &'w Scope,
         mode: Mode<'w>,
         log: &'w mut dyn Write,
     ) -> Result<Self> {
-        let output = workspace::output();
         let code = Code::open(workspace::root())?;
         let run = Run {
             pipeline,
             graph: Graph::new(pipeline)?,
-            store: Store::open(&output, &pipeline.name, code),
+            store: Store::open(output, &pipeline.name, code),
             artifacts: Vec::new(),
         };
         let lock = match mode {
             Mode::Look => None,
-            Mode::Run(_) | Mode::Answer(_) => Some(gc::keep_off(&output)?),
+            Mode::Run(_) | Mode::Answer(_) => Some(gc::keep_off(output)?),
         };
         Ok(Self {
             run,
@@ -309,7 +316,16 @@ impl<'a, 'w> Walk<'a, 'w> {
     }
 
     fn say(&mut self, label: &str, state: &str) -> Result<()> {
-        writeln!(self.log, "{label:<12} {state}")?;
+        let Pipeline {
+            members,
+            folds,
+            student,
+            ..
+        } = self.run.pipeline;
+        // Labels of several models have numbers and splits.
+        let several = members.len() > 1 || folds.is_some() || student.is_some();
+        let width = if several { 20 } else { 12 };
+        writeln!(self.log, "{label:<width$} {state}")?;
         Ok(())
     }
 }

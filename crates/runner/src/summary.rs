@@ -14,9 +14,9 @@ use crate::pipeline_file::Pipeline;
 use crate::plan::graph::Graph;
 use crate::workspace;
 
-/// Prints the summary of the last run of a pipeline.
-pub fn print(pipeline: &Pipeline, out: &mut dyn Write) -> Result<()> {
-    let run = workspace::output().join("runs").join(&pipeline.name);
+/// Prints the summary of the last run of a pipeline below `output`.
+pub fn print(output: &Path, pipeline: &Pipeline, out: &mut dyn Write) -> Result<()> {
+    let run = output.join("runs").join(&pipeline.name);
     ensure!(
         run.join(METRICS_FILE).exists(),
         UserError::new(format!("{} has not run yet", pipeline.file))

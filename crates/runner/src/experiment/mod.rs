@@ -48,6 +48,8 @@ enum Against {
 
 /// Where a comparison runs and what it writes to.
 pub struct Session<'a> {
+    /// The folder of `artifacts` and `runs`.
+    pub output: &'a Path,
     /// Runs the stages.
     pub stages: &'a mut dyn Execute,
     /// The table.
@@ -100,7 +102,11 @@ fn compare_all(
     repetition: &Repetition,
     session: Session,
 ) -> Result<()> {
-    let Session { stages, results } = session;
+    let Session {
+        output,
+        stages,
+        results,
+    } = session;
     ensure!(
         repetition.seeds > 0,
         UserError::new("--seeds = 0: must be at least 1")
@@ -118,7 +124,7 @@ fn compare_all(
         let mut metrics = Vec::new();
         for pipeline in pipelines {
             message(format_args!("\n── {} ──", pipeline.name));
-            let run = run::run(pipeline, &Scope::default(), stages, &mut messages())?;
+            let run = run::run(output, pipeline, &Scope::default(), stages, &mut messages())?;
             seconds += run::wall_seconds(run.artifacts())?;
             metrics.push(dev_metrics(&run.answers()?)?);
         }
@@ -135,7 +141,7 @@ fn compare_all(
         all.push(metrics);
     }
     let table = markdown(&rows);
-    let folder = workspace::output().join("runs").join(title);
+    let folder = output.join("runs").join(title);
     fs_err::write(folder.join("table.md"), &table)?;
     jsonl::write_document(&folder.join("table.json"), &rows)?;
     let shown = workspace::display(&folder);

@@ -44,12 +44,18 @@ pub fn reasons(previous: Option<&Manifest>, recipe: &Recipe) -> Vec<String> {
     reasons
 }
 
-/// Settings by key, as text.
+/// Settings by dotted key, as text.
 fn values(settings: &Value) -> BTreeMap<String, String> {
-    let entries = settings.as_object().into_iter().flatten();
-    entries
-        .map(|(key, value)| (key.clone(), value.to_string()))
-        .collect()
+    let mut values = BTreeMap::new();
+    for (key, value) in settings.as_object().into_iter().flatten() {
+        if value.is_object() {
+            let inner = self::values(value).into_iter();
+            values.extend(inner.map(|(inner, value)| (format!("{key}.{inner}"), value)));
+        } else {
+            values.insert(key.clone(), value.to_string());
+        }
+    }
+    values
 }
 
 /// A key and its two values, each where there is one.
@@ -132,6 +138,10 @@ mod tests {
         check(
             |recipe| recipe.settings = json!({"epochs": 2, "eval_steps": 5}),
             &["eval_steps: default → 5", "seed_only: 1 → default"],
+        );
+        check(
+            |recipe| recipe.settings["rules"] = json!({"units": "on"}),
+            &["rules.units: default → \"on\""],
         );
         check(|recipe| recipe.seed = None, &["seed: 1 → none"]);
         check(

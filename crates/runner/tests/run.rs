@@ -1,0 +1,454 @@
+//! Pipelines of stages that only record what they were told: what runs, what stays fresh, what is printed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use spanwise_artifact::answers::{self, AnswerRecord, Candidate, QuestionMetrics, SplitMetrics};
+use spanwise_artifact::ensemble::{EnsembleReport, EnsembleScores};
+use spanwise_artifact::{Draft, Job, Manifest, Split, Stage, UserError};
+use spanwise_runner::ask::{self, Ask, Terminal};
+use spanwise_runner::experiment::{self, Repetition};
+use spanwise_runner::pipeline_file::{self, Pipeline};
+use spanwise_runner::run::{self, Execute, Scope};
+use spanwise_runner::{gc, summary};
+
+/// Stages whose artifacts follow from their jobs, with the files that other stages choose among.
+#[derive(Default)]
+struct Recorder {
+    prepared: Vec<Stage>,
+    ran: Vec<Stage>,
+}
+
+/// Wall time of every artifact.
+const SECONDS: f64 = 60.0;
+
+impl Execute for Recorder {
+    fn prepare(&mut self, stages: &[Stage]) -> Result<()> {
+        self.prepared.extend(stages);
+        Ok(())
+    }
+
+    fn run(&mut self, job: &Job) -> Result<()> {
+        self.ran.push(job.stage);
+        let draft = Draft::create(&job.output)?;
+        let write = |file: &str, content: &str| fs_err::write(draft.file(file), content);
+        let inputs = job.input_contents()?;
+        let everything = format!("{} {inputs:?} {:?}", job.settings, job.seed);
+        match job.stage {
+            Stage::Data => {
+                for split in Split::ALL {
+                    let prefix = format!("{}.", split.name());
+                    let files = job
+                        .inputs
+                        .iter()
+                        .filter(|(role, _)| role.starts_with(&prefix));
+                    let mut text = String::new();
+                    for (_, input) in files {
+                        text += fs_err::read_to_string(&input.path)?.trim();
+                    }
+                    write(&split.questions_file(), &text)?;
+                    write(&split.paragraphs_file(), &text)?;
+                }
+            }
+            Stage::Checkpoint => {
+                write("tokenizer.json", &job.settings["source"].to_string())?;
+                write("model.safetensors", &everything)?;
+            }
+            Stage::Windows => {
+                write("windows.json", &job.settings.to_string())?;
+                for split in Split::ALL {
+                    let path = job.input("data")?.join(split.questions_file());
+                    let text = fs_err::read_to_string(path)?;
+                    write(&format!("{}.safetensors", split.name()), &text)?;
+                }
+            }
+            Stage::Answers => {
+                write("submission.csv", "ID,Answer\n0,丣两\n")?;
+                write("report.html", &everything)?;
+                answers::write(draft.path(), &records())?;
+                answers::write_metrics(draft.path(), &metrics())?;
+            }
+            Stage::Ensemble if inputs.contains_key("data") => {
+                write("dev.safetensors", &everything)?;
+                report().write(draft.path())?;
+            }
+            _ => write("content", &everything)?,
+        }
+        let manifest = Manifest {
+            stage: job.stage,
+            format: job.stage.format_version(),
+            settings: job.settings.clone(),
+            seed: job.seed,
+            inputs,
+            code: job.code.clone(),
+            files: draft.files()?,
+            device: job.device.map(|device| device.to_string()),
+            created: String::new(),
+            wall_seconds: SECONDS,
+            tool_version: String::new(),
+        };
+        draft.commit(&manifest)
+    }
+}
+
+fn records() -> [AnswerRecord; 3] {
+    let record = |split, question: &str, score: f64| AnswerRecord {
+        split,
+        id: "0".to_owned(),
+        question: question.to_owned(),
+        answer: "丣\n两".to_owned(),
+        references: Vec::new(),
+        metrics: (split == Split::Dev).then_some(QuestionMetrics {
+            task_exact_match: score,
+            ..QuestionMetrics::default()
+        }),
+        candidates: [Some(2.5), Some(1.0), None]
+            .map(|score| Candidate {
+                text: "两".to_owned(),
+                start: 1,
+                end: 2,
+                score,
+            })
+            .to_vec(),
+    };
+    [
+        record(Split::Dev, "什麼?", 1.0),
+        record(Split::Dev, "誰?", 0.0),
+        record(Split::Test, "哪裡?", 0.0),
+    ]
+}
+
+fn metrics() -> BTreeMap<Split, SplitMetrics> {
+    let dev = SplitMetrics {
+        questions: 2,
+        task_exact_match: 0.5,
+        task_exact_match_standard_error: 0.354,
+        cmrc_f1: 0.75,
+        ..SplitMetrics::default()
+    };
+    BTreeMap::from([(Split::Dev, dev)])
+}
+
+fn report() -> EnsembleReport {
+    EnsembleReport {
+        questions: 2,
+        task_exact_match: EnsembleScores {
+            members: vec![0.5, 0.25],
+            mean_member: 0.375,
+            gain: 0.125,
+            ..EnsembleScores::default()
+        },
+        weights: None,
+    }
+}
+
+/// A pipeline in a directory of its own, where its results go as well.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Result<Self> {
+        let folder = Self(tempfile::tempdir()?);
+        fs_err::create_dir(folder.path("checkpoint"))?;
+        for split in ["train", "dev", "test"] {
+            folder.write(&format!("{split}.json"), split)?;
+        }
+        let shown = folder.0.path().display();
+        folder.write(
+            "tiny.toml",
+            &format!(
+                "seed = 1\n[checkpoint]\nsource = \"{shown}/checkpoint\"\n[data]\ntrain = [\"{shown}/train.json\"]\n\
+                 dev = [\"{shown}/dev.json\"]\ntest = [\"{shown}/test.json\"]\n"
+            ),
+        )?;
+        Ok(folder)
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.0.path().join(file)
+    }
+
+    fn write(&self, file: &str, text: &str) -> Result<()> {
+        Ok(fs_err::write(self.path(file), text)?)
+    }
+
+    fn pipeline(&self, overrides: &[&str]) -> Result<Pipeline> {
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        pipeline_file::read(&self.path("tiny.toml"), &overrides)
+    }
+
+    /// Runs the pipeline; returns the stages that ran and the messages.
+    fn run(&self, overrides: &[&str], scope: &Scope) -> Result<(Vec<Stage>, String)> {
+        let mut stages = Recorder::default();
+        let mut log = Vec::new();
+        let pipeline = self.pipeline(overrides)?;
+        run::run(self.0.path(), &pipeline, scope, &mut stages, &mut log)?;
+        Ok((stages.ran, String::from_utf8(log)?))
+    }
+
+    fn ran(&self, overrides: &[&str]) -> Result<Vec<Stage>> {
+        Ok(self.run(overrides, &Scope::default())?.0)
+    }
+
+    fn status(&self, overrides: &[&str]) -> Result<String> {
+        let mut log = Vec::new();
+        let pipeline = self.pipeline(overrides)?;
+        run::status(self.0.path(), &pipeline, &Scope::default(), &mut log)?;
+        self.shown(log)
+    }
+
+    fn summary(&self) -> Result<String> {
+        let mut out = Vec::new();
+        summary::print(self.0.path(), &self.pipeline(&[])?, &mut out)?;
+        self.shown(out)
+    }
+
+    /// What was printed, without the name of this directory.
+    fn shown(&self, printed: Vec<u8>) -> Result<String> {
+        let folder = self.0.path().display().to_string();
+        Ok(String::from_utf8(printed)?.replace(&folder, "OUTPUT"))
+    }
+}
+
+const TWO: &str = "ensemble.members=[{ seed = 1 }, { seed = 2 }]";
+
+const ALL: [Stage; 8] = {
+    use Stage::{Answers, Checkpoint, Data, Ensemble, Predict, Train, Windows};
+    // Dev and test are predicted each by itself.
+    [
+        Data, Checkpoint, Windows, Train, Predict, Predict, Ensemble, Answers,
+    ]
+};
+
+#[test]
+fn only_what_changed_and_what_depends_on_it_runs_again() -> Result<()> {
+    use Stage::{Answers, Checkpoint, Data, Ensemble, Predict, Train, Windows};
+    let folder = Folder::new()?;
+    assert_eq!(folder.ran(&[])?, ALL);
+    assert_eq!(folder.ran(&[])?, []);
+    let check = |overrides: &[&str], expected: &[Stage]| -> Result<()> {
+        assert_eq!(folder.ran(overrides)?, expected, "{overrides:?}");
+        Ok(())
+    };
+    check(&["answers.max_answer_length=1"], &[Answers])?;
+    check(&["seed=2"], &[Train, Predict, Predict, Ensemble, Answers])?;
+    // The device changes rounding, not meaning.
+    check(&["device=flex"], &[])?;
+    // Other weights with the same tokenizer leave the windows fresh.
+    let rest = [Checkpoint, Train, Predict, Predict, Ensemble, Answers];
+    check(&["checkpoint.keep_layers=2"], &rest)?;
+    check(&[], &[])?;
+
+    // The same content, written differently: data runs, its output is the same, later stages stay fresh.
+    folder.write("train.json", " train ")?;
+    check(&[], &[Data])?;
+    // A new test file leaves the model and its dev predictions fresh.
+    folder.write("test.json", "more")?;
+    check(&[], &[Data, Windows, Predict, Ensemble, Answers])?;
+    // Only the second member has not seen the new test file: its model is there from seed 2.
+    check(&[TWO], &[Predict, Ensemble, Answers])?;
+    Ok(())
+}
+
+#[test]
+fn scope_limits_what_runs() -> Result<()> {
+    use Stage::{Answers, Ensemble, Predict, Train, Windows};
+    let folder = Folder::new()?;
+    let error = |scope: &Scope| -> Result<String> {
+        let error = folder.run(&[], scope).err().context("must be refused")?;
+        Ok(error.downcast::<UserError>()?.message)
+    };
+    let only = |stage| Scope {
+        only: Some(stage),
+        ..Scope::default()
+    };
+    let keep = |stage| Scope {
+        keep: vec![stage],
+        ..Scope::default()
+    };
+    assert_eq!(
+        error(&only(Train))?,
+        "data is stale, and only train was to run"
+    );
+    assert_eq!(
+        error(&keep(Stage::Data))?,
+        "--keep data: the data stage of this pipeline has not run yet"
+    );
+    folder.ran(&[])?;
+    let from = Scope {
+        from: Some(Predict),
+        ..Scope::default()
+    };
+    assert_eq!(
+        folder.run(&[], &from)?.0,
+        [Predict, Predict, Ensemble, Answers]
+    );
+    let force = Scope {
+        force: true,
+        ..Scope::default()
+    };
+    assert_eq!(folder.run(&[], &force)?.0, ALL);
+    let forced = Scope {
+        force: true,
+        ..only(Windows)
+    };
+    assert_eq!(folder.run(&[], &forced)?.0, [Windows]);
+    // What depends on the kept artifact does not see the change.
+    let (ran, log) = folder.run(&["seed=7"], &keep(Train))?;
+    assert_eq!(ran, []);
+    assert!(log.contains("train        kept as it is"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn members_begin_while_there_is_time() -> Result<()> {
+    use Stage::{Answers, Ensemble, Predict, Train};
+    let folder = Folder::new()?;
+    let short = [TWO, "ensemble.max_minutes=1"];
+    let (ran, log) = folder.run(&short, &Scope::default())?;
+    assert_eq!(ran, ALL, "the first member always begins");
+    assert!(
+        log.contains(
+            "member 2+            left out: training took 1 minutes, ensemble.max_minutes = 1\n"
+        ),
+        "{log}"
+    );
+    assert_eq!(folder.ran(&short)?, [], "the next run decides the same");
+    assert_eq!(folder.ran(&[])?, [], "it is as if it were alone");
+    assert_eq!(
+        folder.ran(&[TWO, "ensemble.max_minutes=1.5"])?,
+        [Train, Predict, Predict, Ensemble, Answers]
+    );
+    Ok(())
+}
+
+#[test]
+fn a_student_learns_from_the_members_and_answers() -> Result<()> {
+    use Stage::{Answers, Ensemble, Predict, Train};
+    let folder = Folder::new()?;
+    let student = [Train, Predict, Predict, Ensemble, Answers];
+    folder.ran(&[TWO, "distill.weight=0.5"])?;
+    assert_eq!(folder.ran(&[TWO, "distill.weight=0.25"])?, student);
+    let status = folder.status(&[TWO, "distill.weight=0.75"])?;
+    insta::assert_snapshot!("status_of_a_student", status);
+    Ok(())
+}
+
+#[test]
+fn a_run_links_what_is_its_own_and_gc_removes_the_rest() -> Result<()> {
+    let folder = Folder::new()?;
+    let links = || {
+        [
+            "train",
+            "members/1/train",
+            "members/2/train",
+            "submission.csv",
+        ]
+        .map(|link| folder.path("runs/tiny").join(link).exists())
+    };
+    folder.ran(&[TWO])?;
+    assert_eq!(links(), [false, true, true, true]);
+    folder.ran(&[])?;
+    assert_eq!(links(), [true, false, false, true]);
+    let unused = |dry_run| -> Result<String> {
+        let mut out = Vec::new();
+        gc::run(folder.0.path(), dry_run, &mut out)?;
+        Ok(String::from_utf8(out)?)
+    };
+    // The second model, its two predictions, and ensemble and answers of both.
+    assert!(unused(true)?.contains(" in 5 directories would be removed"));
+    assert!(unused(false)?.contains(" in 5 directories removed"));
+    assert!(unused(false)?.contains(" in 0 directories removed"));
+    assert_eq!(folder.ran(&[])?, []);
+    Ok(())
+}
+
+#[test]
+fn status_names_what_is_stale_and_why() -> Result<()> {
+    let folder = Folder::new()?;
+    insta::assert_snapshot!("status_before_the_first_run", folder.status(&[])?);
+    folder.ran(&[])?;
+    let changes = ["seed=3", "train.epochs=5", "answers.n_best_size=1"];
+    insta::assert_snapshot!("status_after_changes", folder.status(&changes)?);
+    insta::assert_snapshot!("status_of_folds", folder.status(&["ensemble.folds=2"])?);
+    Ok(())
+}
+
+#[test]
+fn a_run_ends_with_its_summary() -> Result<()> {
+    let folder = Folder::new()?;
+    let error = folder.summary().err().context("nothing to sum up")?;
+    assert!(error.to_string().ends_with("tiny.toml has not run yet"));
+    folder.ran(&[TWO])?;
+    insta::assert_snapshot!("summary", folder.summary()?);
+    let metrics = folder.path("runs/tiny/metrics.json");
+    let text = fs_err::read_to_string(&metrics)?;
+    fs_err::write(&metrics, text.replace("cmrc_f1", "f1"))?;
+    let error = folder.summary().err().context("a number is missing")?;
+    assert!(format!("{error:#}").contains("missing field `cmrc_f1`"));
+    Ok(())
+}
+
+#[test]
+fn pipelines_are_compared_question_by_question() -> Result<()> {
+    let folder = Folder::new()?;
+    let mut stages = Recorder::default();
+    let mut table = Vec::new();
+    let session = experiment::Session {
+        output: folder.0.path(),
+        stages: &mut stages,
+        results: &mut table,
+    };
+    let repetition = Repetition {
+        seeds: 2,
+        overrides: vec!["train.epochs=1".to_owned()],
+        name: None,
+    };
+    let changes = ["answers.max_answer_length=1".to_owned()];
+    experiment::compare(&folder.path("tiny.toml"), &changes, &repetition, session)?;
+    insta::assert_snapshot!("table", folder.shown(table)?);
+    // Both train once a seed: the other pipeline differs in its answers only.
+    let trained = stages.ran.iter().filter(|&&stage| stage == Stage::Train);
+    assert_eq!(trained.count(), 2);
+    Ok(())
+}
+
+#[test]
+fn a_trained_pipeline_can_be_asked() -> Result<()> {
+    let folder = Folder::new()?;
+    let session = |questions: &[&str], mut input: &[u8]| -> Result<(Recorder, String, String)> {
+        let mut stages = Recorder::default();
+        let (mut prompts, mut results) = (Vec::new(), Vec::new());
+        let ask = Ask {
+            paragraph: None,
+            questions: questions.iter().map(|&text| text.to_owned()).collect(),
+        };
+        let terminal = Terminal {
+            input: &mut input,
+            prompts: &mut prompts,
+            results: &mut results,
+        };
+        let pipeline = folder.pipeline(&[])?;
+        ask::run(folder.0.path(), pipeline, &ask, &mut stages, terminal)?;
+        Ok((stages, String::from_utf8(prompts)?, folder.shown(results)?))
+    };
+    let error = session(&["哪裡?"], "丣两\n".as_bytes())
+        .err()
+        .context("no model")?;
+    insta::assert_snapshot!(
+        "asked_without_a_model",
+        folder.shown(error.to_string().into_bytes())?
+    );
+    folder.ran(&[])?;
+    let (stages, prompts, answers) = session(&[], "丣两\n\n哪裡?\n".as_bytes())?;
+    assert_eq!(answers, "哪裡?\n  丣 两\n  or 两, 1.50 behind\n");
+    assert_eq!(
+        prompts,
+        "paragraph, and an empty line behind it:\nquestions, one a line:\n"
+    );
+    assert!(!stages.prepared.contains(&Stage::Train));
+    assert_eq!(folder.ran(&[])?, [], "asking leaves no trace");
+    let error = session(&["哪裡?"], b"\n").err().context("no paragraph")?;
+    assert_eq!(error.to_string(), "there is no paragraph to ask about");
+    Ok(())
+}
