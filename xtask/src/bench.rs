@@ -250,7 +250,7 @@ fn measure(command: &mut Command, case: &Case) -> Result<Option<Figures>> {
 
 /// Largest resident set of a running process so far, in bytes; 0 where the system does not say.
 fn peak_memory(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let status = fs_err::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kibibytes.unwrap_or(0) * 1024

@@ -1,10 +1,10 @@
 //! The runner end to end on a pipeline of seconds: what runs, what stays fresh, what is refused.
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use fs_err as fs;
 use serde_json::{Value, json};
 
 /// A pipeline in a directory of its own, which its artifacts and runs go to as well.

@@ -122,7 +122,7 @@ pub fn listen(log: Option<PathBuf>) -> Result<()> {
             if let Some(parent) = path.parent() {
                 fs_err::create_dir_all(parent)?;
             }
-            let file = std::fs::File::create(&path)?;
+            let file = fs_err::File::create(&path)?;
             let layer = tracing_subscriber::fmt::layer();
             Some(
                 layer

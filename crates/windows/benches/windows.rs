@@ -10,9 +10,8 @@ use spanwise_windows::tokenize::tokenize;
 use tokenizers::Tokenizer;
 
 fn paragraphs() -> Vec<String> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/demo/train.json");
-    let text = std::fs::read_to_string(path).expect("the demo is in the repository");
-    let file: Value = serde_json::from_str(&text).expect("it is JSON");
+    let text = include_str!("../../../data/demo/train.json");
+    let file: Value = serde_json::from_str(text).expect("it is JSON");
     let paragraphs = file["paragraphs"].as_array().expect("it has paragraphs");
     let paragraphs = paragraphs.iter().filter_map(Value::as_str);
     paragraphs.map(str::to_owned).collect()

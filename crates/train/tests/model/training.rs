@@ -42,7 +42,7 @@ fn train_after(
     let mut log = TrainingLog::open(&path)?;
     run.train(&mut training, &mut log, |_| Ok(()))?;
     let records = jsonl::read(&path)?.collect();
-    std::fs::remove_file(&path)?;
+    fs_err::remove_file(&path)?;
     records
 }
 
