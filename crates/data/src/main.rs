@@ -98,10 +98,6 @@ fn cut(splits: &mut BTreeMap<Split, Questions>, fold: Fold, draft: &Draft) -> Re
     Ok(())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the message names the file as the user wrote it"
-)]
 fn read(name: &str, path: &Path) -> Result<Vec<u8>> {
     // The name in the pipeline file says more than the path that it was resolved to.
     fs_err::read(path)

@@ -15,6 +15,10 @@ struct Case {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a crate of arithmetic has no use for fs_err"
+)]
 fn cmrc_scores_equal_the_scripts() {
     let Some(folder) = std::env::var_os("SPANWISE_METRIC_CASES").map(PathBuf::from) else {
         eprintln!("skipped: SPANWISE_METRIC_CASES names no folder with cmrc.jsonl");
