@@ -13,7 +13,7 @@ README_LINES = 160
 
 # "(Guo et al., 2017)", "(Loshchilov & Hutter, 2019)", "(R-Drop; Liang et al., 2021)"
 CITATION = re.compile(r"(\w+ et al\.|(?:[A-Z]\w+, )*[A-Z]\w+ & [A-Z]\w+),? \(?((?:19|20)\d\d)\b")
-LINK = re.compile(r"\]\(([^)\s]+)\)")
+LINK = re.compile(r"(?:\]\(|<img src=\")([^)\s\"]+)")
 
 
 def documents():
