@@ -1,4 +1,4 @@
-//! Flat arrays in a safetensors file, memory-mapped: what is not looked at is not loaded.
+//! Flat arrays in a memory-mapped safetensors file, which are loaded as they are read.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! An artifact being written: next door to its final place, and renamed into it when complete.
+//! An artifact that is being written: beside its destination, and renamed to it once complete.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,10 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Starts an artifact that is to stand at `destination`.
+    /// Starts an artifact for `destination`.
+    ///
+    /// # Errors
+    /// Fails if no directory can be created beside the destination.
     pub fn create(destination: &Path) -> Result<Self> {
         let parent = destination
             .parent()
@@ -49,23 +52,26 @@ impl Draft {
         self.path().join(name)
     }
 
-    /// Path of a file that only records how the run went and makes no dependent stale.
+    /// Path of a file that only records how the run went and does not make a later stage stale.
     pub fn log_file(&mut self, name: &str) -> PathBuf {
         self.logs.push(name.to_owned());
         self.file(name)
     }
 
-    /// Adds what an interrupted start has spent on it already.
+    /// Adds the seconds that interrupted runs have spent on it.
     pub fn add_seconds(&mut self, seconds: f64) {
         self.earlier_seconds += seconds;
     }
 
-    /// Time spent on it so far.
+    /// Seconds spent on it so far.
     pub fn seconds(&self) -> f64 {
         self.earlier_seconds + self.began.elapsed().as_secs_f64()
     }
 
-    /// Digests of every file written so far.
+    /// Digests of all files written so far.
+    ///
+    /// # Errors
+    /// Fails if one of them cannot be read.
     pub fn files(&self) -> Result<BTreeMap<String, FileRecord>> {
         let mut files = BTreeMap::new();
         for entry in fs_err::read_dir(self.path())? {
@@ -85,7 +91,11 @@ impl Draft {
         Ok(files)
     }
 
-    /// Writes the manifest and moves the directory into place, replacing what stood there.
+    /// Writes the manifest and renames the directory to the destination, replacing what is there.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be written or the directory not be renamed; the destination is then as
+    /// it was, or gone.
     pub fn commit(self, manifest: &Manifest) -> Result<()> {
         jsonl::write_document(&self.file(Manifest::FILE), manifest)?;
         if self.destination.exists() {
@@ -101,8 +111,8 @@ impl Draft {
     }
 }
 
-/// Temporary directories, and files that libraries write through one, are private to their owner; artifacts
-/// are for everyone to read.
+/// Makes an artifact readable for everyone: temporary directories, and files that libraries write
+/// through one, are private to their owner.
 fn set_readable(directory: &Path) -> Result<()> {
     #[cfg(unix)]
     {
@@ -123,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn interrupted_starts_count() {
+    fn counts_the_time_of_interrupted_runs() {
         let parent = tempfile::tempdir().unwrap();
         let mut draft = Draft::create(&parent.path().join("artifact")).unwrap();
         draft.add_seconds(1000.0);
