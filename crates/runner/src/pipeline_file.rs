@@ -166,7 +166,11 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         refuse_old_names(&table, |path| source.place(path))?;
     }
     let mut file: PipelineFile = toml::from_str(source.text).map_err(|error| {
-        UserError::new(format!("{}: {}", source.file, error.to_string().trim_end()))
+        UserError::new(format!(
+            "{}: {}",
+            source.file,
+            plain(error.to_string().trim_end())
+        ))
     })?;
     let mut table: Table = toml::from_str(source.text)?;
     for assignment in source.overrides {
@@ -174,7 +178,7 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         set_for_all_members(&mut table, assignment);
         refuse_old_names(&table, |_| format!("--set {assignment}"))?;
         file = table.clone().try_into().map_err(|error: toml::de::Error| {
-            UserError::new(format!("--set {assignment}: {}", error.message()))
+            UserError::new(format!("--set {assignment}: {}", plain(error.message())))
         })?;
     }
     refuse_infinite(&Value::Table(table), &mut Vec::new(), source)?;
@@ -201,6 +205,16 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         },
         answers: file.answers,
     })
+}
+
+/// An error of serde without the names of Rust's types.
+fn plain(message: &str) -> String {
+    message
+        .replace("expected usize", "expected a whole number")
+        .replace("expected u64", "expected a whole number")
+        .replace("expected f64", "expected a number")
+        .replace("expected a boolean", "expected true or false")
+        .replace("expected a sequence", "expected a list")
 }
 
 /// Refuses a key under a name that it no longer has, in the tables of the file and in those of its
@@ -471,6 +485,7 @@ impl OwnSettings<'_> {
             path.extend(key.map(String::as_str));
             let place = self.source.place(&path);
             let member = self.index + 1;
+            let error = plain(&error.to_string());
             UserError::new(format!("{place}: member {member}: {table}: {error}")).into()
         })
     }

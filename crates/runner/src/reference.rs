@@ -72,6 +72,9 @@ fn markdown() -> Result<String> {
     Ok(page)
 }
 
+/// A value that a key may have, as TOML writes it, and what it means.
+type Choice = (String, String);
+
 /// Adds the keys of one table.
 fn section<T: JsonSchema + DeserializeOwned>(page: &mut String, title: &str) -> Result<()> {
     let schema = schema::<T>();
@@ -82,7 +85,7 @@ fn section<T: JsonSchema + DeserializeOwned>(page: &mut String, title: &str) -> 
     }
     page.push_str("| key | value | default | meaning |\n|---|---|---|---|\n");
     // What the values of a key mean, with the keys that have them.
-    let mut choices: Vec<(Vec<(String, String)>, Vec<&str>)> = Vec::new();
+    let mut choices: Vec<(Vec<Choice>, Vec<&str>)> = Vec::new();
     for key in keys::<T>() {
         let value = &schema["properties"][key];
         if holds_tables(value) && !title.contains("members") {
@@ -226,7 +229,7 @@ fn bounds(schema: &Value) -> String {
 }
 
 /// The values of a key that has a few, with what each means.
-fn choices(schema: &Value) -> Vec<(String, String)> {
+fn choices(schema: &Value) -> Vec<Choice> {
     let one_of = schema["oneOf"].as_array().into_iter().flatten();
     let described = one_of
         .chain(schema.get("const").map(|_| schema))
@@ -242,7 +245,7 @@ fn choices(schema: &Value) -> Vec<(String, String)> {
 }
 
 /// The choices of a key and of its alternatives that say what they mean.
-fn described_choices(schema: &Value) -> Vec<(String, String)> {
+fn described_choices(schema: &Value) -> Vec<Choice> {
     let mut found = choices(schema);
     found.extend(alternatives(schema).flat_map(choices));
     found.retain(|(_, meaning)| !meaning.is_empty());

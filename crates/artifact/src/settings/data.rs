@@ -68,7 +68,7 @@ impl Settings for DataTable {
             !self.dev.is_empty() || !self.test.is_empty(),
             "dev",
             "[]",
-            "must not be empty where test is: one of them names what to answer",
+            "must name a file unless data.test does",
         );
         checks.finish()
     }
