@@ -124,13 +124,13 @@ mod tests {
             group,
             references: &references,
         });
-        let report = measure(&dev, &EnsembleJob::default(), Some(equal(2))).unwrap();
+        let report = measure(&dev, &EnsembleJob::UNCHANGED, Some(equal(2))).unwrap();
         let scores = report.task_exact_match;
         assert_eq!(report.questions, 4);
         assert_eq!(scores.members, [0.75, 0.25]);
         assert_eq!(scores.mean_member, 0.5);
         assert_eq!(scores.gain, scores.mean - scores.mean_member);
         assert_eq!(report.weights, Some(vec![0.5, 0.5]));
-        assert!(measure(&[], &EnsembleJob::default(), None).is_none());
+        assert!(measure(&[], &EnsembleJob::UNCHANGED, None).is_none());
     }
 }

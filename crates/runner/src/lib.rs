@@ -13,6 +13,7 @@
 
 pub mod ask;
 pub mod code;
+mod ensemble_table;
 pub mod experiment;
 pub mod gc;
 pub mod links;

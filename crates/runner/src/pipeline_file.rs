@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use spanwise_artifact::UserError;
 use spanwise_artifact::settings::{
-    AnswersTable, CheckpointTable, DataTable, Device, DistillTable, EnsembleJob, EnsembleTable,
-    MemberTable, PredictTable, PretrainTable, Problem, Settings, TrainTable, WindowsTable,
+    AnswersTable, CheckpointTable, DataTable, Device, DistillTable, EnsembleJob, PredictTable,
+    PretrainTable, Problem, Settings, TrainTable, WindowsTable,
 };
 use toml::de::DeValue;
 use toml::{Table, Value};
 
+use crate::ensemble_table::{EnsembleTable, MemberTable};
 use crate::workspace;
 
 /// Keys that had another name: their table, the old name and the new one.

@@ -10,10 +10,11 @@ use schemars::{JsonSchema, Schema};
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde_json::Value;
 use spanwise_artifact::settings::{
-    AnswersTable, CheckpointTable, DataTable, DistillTable, EnsembleTable, MemberTable,
-    PredictTable, PretrainTable, RulesTable, TrainTable, WindowsTable,
+    AnswersTable, CheckpointTable, DataTable, DistillTable, PredictTable, PretrainTable,
+    RulesTable, TrainTable, WindowsTable,
 };
 
+use crate::ensemble_table::{EnsembleTable, MemberTable};
 use crate::pipeline_file::PipelineFile;
 use crate::workspace;
 

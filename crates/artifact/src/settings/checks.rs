@@ -32,14 +32,14 @@ impl fmt::Display for Problem {
 }
 
 /// Collects the problems of one table.
-pub(super) struct Checks {
+pub struct Checks {
     table: &'static str,
     problems: Vec<Problem>,
 }
 
 impl Checks {
     /// Checks a table against the bounds that its keys declare.
-    pub(super) fn of<T: JsonSchema + Serialize>(table: &'static str, values: &T) -> Self {
+    pub fn of<T: JsonSchema + Serialize>(table: &'static str, values: &T) -> Self {
         let mut checks = Self {
             table,
             problems: Vec::new(),
@@ -67,13 +67,7 @@ impl Checks {
     }
 
     /// Notes a problem with `key`, whose value is `found`, unless `holds`.
-    pub(super) fn require(
-        &mut self,
-        holds: bool,
-        key: &str,
-        found: impl fmt::Display,
-        reason: &str,
-    ) {
+    pub fn require(&mut self, holds: bool, key: &str, found: impl fmt::Display, reason: &str) {
         if !holds {
             self.problems.push(Problem {
                 key: format!("{}.{key}", self.table),
@@ -94,7 +88,7 @@ impl Checks {
     }
 
     /// The problems found.
-    pub(super) fn finish(self) -> Vec<Problem> {
+    pub fn finish(self) -> Vec<Problem> {
         self.problems
     }
 }

@@ -25,11 +25,10 @@ use serde::{Deserialize, Serialize};
 
 pub use answers::{AnswersTable, Decoding, Fit, LengthLimit, Rule, RuleSwitch, RulesTable};
 pub use checkpoint::CheckpointTable;
-use checks::Checks;
-pub use checks::{Problem, Settings};
+pub use checks::{Checks, Problem, Settings};
 pub use data::{DataJob, DataTable, Fold, OnBadRecord};
 pub use device::{Device, UnknownDevice};
-pub use ensemble::{EnsembleJob, EnsembleMethod, EnsembleTable, MemberTable};
+pub use ensemble::{EnsembleJob, EnsembleMethod};
 pub use precision::{Precision, UnknownPrecision};
 pub use predict::{PredictJob, PredictTable};
 pub use pretrain::PretrainTable;
@@ -69,7 +68,6 @@ mod tests {
         assert_eq!(TrainTable::default().problems(), []);
         assert_eq!(DistillTable::default().problems(), []);
         assert_eq!(PredictTable::default().problems(), []);
-        assert_eq!(EnsembleTable::default().problems(), []);
         assert_eq!(AnswersTable::default().problems(), []);
     }
 }

@@ -161,7 +161,7 @@ impl<'a> Graph<'a> {
             pipeline.ensemble.clone()
         } else {
             // A single model passes unchanged, whatever the settings are.
-            EnsembleJob::default()
+            EnsembleJob::UNCHANGED
         };
         let mut ensemble = self.add(shared(Stage::Ensemble, json!(settings), predictions));
         if let Some(student) = &pipeline.student {
@@ -169,7 +169,7 @@ impl<'a> Graph<'a> {
             self.nodes[ensemble].link = "teacher".into();
             let role = ModelRole::Student { teacher: ensemble };
             let predictions = self.add_model(student, role, DATA, "member.000")?;
-            let settings = json!(EnsembleJob::default());
+            let settings = json!(EnsembleJob::UNCHANGED);
             ensemble = self.add(shared(Stage::Ensemble, settings, predictions));
         }
         let questions = evaluated(pipeline)
