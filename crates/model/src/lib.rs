@@ -2,6 +2,7 @@
 //!
 //! - [`config`], [`encoder`], [`weights`]: a BERT for extractive question answering
 //! - [`batch`], [`score`]: windows in, scores per paragraph character out
+//! - [`parameters`]: one way to walk over parameters
 //! - [`memory`]: what training takes
 
 #![warn(missing_docs)]
@@ -11,5 +12,6 @@ pub mod config;
 pub mod encoder;
 pub mod job;
 pub mod memory;
+pub mod parameters;
 pub mod score;
 pub mod weights;
