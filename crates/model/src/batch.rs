@@ -1,25 +1,28 @@
-//! Windows put together into one rectangular model input.
-
-use std::ops::Range;
+//! Rows of tokens as one rectangular model input.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use spanwise_artifact::windows::{Layout, Special, Window, WindowFile};
+use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_ops::MASKED;
 
-/// What widths of inputs are multiples of. oneDNN compiles a program for every shape that it meets and keeps it,
-/// and differently sized tensors fragment the allocator's memory: a run over many texts settles when its shapes
-/// repeat.
-const WIDTH_STEP: usize = 16;
+use crate::pair_template;
 
-/// Ids and token types of one row, of the same length.
-pub type Row = (Vec<u32>, Vec<u32>);
+// The names that these had while they were in this file.
+pub use self::split_into_passes as within_budget;
+pub use crate::pair_template::{
+    Row, input_length, input_row as row, question_and_paragraph_ranges as text,
+};
+
+/// Widths of inputs are multiples of this. oneDNN compiles a program for every shape that it meets and
+/// keeps it, and tensors of many sizes fragment the allocator's memory: a run over many texts settles
+/// when its shapes repeat.
+const WIDTH_STEP: usize = 16;
 
 /// One model input: rows padded to one width.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// Vocabulary ids, `[batch, tokens]`.
     pub ids: Tensor<2, Int>,
-    /// 0 for the question's side, 1 for the paragraph's, `[batch, tokens]`.
+    /// Token types as the pair template has them, `[batch, tokens]`.
     pub token_types: Tensor<2, Int>,
     /// 0 for real tokens, [`MASKED`] for padding, `[batch, tokens]`, f32.
     pub mask: Tensor<2>,
@@ -28,14 +31,14 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Rows padded at the end to the [`width`] of the longest.
+    /// Returns rows padded at the end to the [`width`] of the longest.
     pub fn from_rows(rows: &[Row], layout: &Layout, device: &Device) -> Self {
         let longest = rows.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0);
         let width = width(longest, layout.max_length);
         Self::padded(rows, width, layout.template.padding_id, device)
     }
 
-    /// Rows padded at the end to `width` tokens, which none exceeds.
+    /// Returns rows padded at the end to `width` tokens, which none exceeds.
     pub fn padded(rows: &[Row], width: usize, padding_id: u32, device: &Device) -> Self {
         let shape = [rows.len(), width];
         let mut ids = vec![i64::from(padding_id); rows.len() * width];
@@ -57,7 +60,7 @@ impl Batch {
         }
     }
 
-    /// Every row twice: all of them, then all of them again.
+    /// Returns every row twice: all of them, then all of them again.
     pub fn twice(&self) -> Self {
         let integers = |x: &Tensor<2, Int>| Tensor::cat(vec![x.clone(), x.clone()], 0);
         Self {
@@ -68,7 +71,7 @@ impl Batch {
         }
     }
 
-    /// The inputs of `windows`: the tokenizer's pair template around question and paragraph tokens.
+    /// Returns the inputs of `windows` in the tokenizer's pair template.
     pub fn from_windows(
         file: &WindowFile,
         layout: &Layout,
@@ -77,57 +80,22 @@ impl Batch {
     ) -> Self {
         let rows: Vec<_> = windows
             .iter()
-            .map(|window| row(file, layout, window))
+            .map(|window| pair_template::input_row(file, layout, window))
             .collect();
         Self::from_rows(&rows, layout, device)
     }
 }
 
-/// Width in tokens of an input whose longest row has `longest`, and no row may have more than `limit`.
+/// Returns the width in tokens of an input whose longest row has `longest` tokens, where no row may
+/// have more than `limit`.
 pub fn width(longest: usize, limit: usize) -> usize {
     longest.next_multiple_of(WIDTH_STEP).min(limit)
 }
 
-/// One window's input: the pair template around question and paragraph tokens.
-pub fn row(file: &WindowFile, layout: &Layout, window: &Window) -> Row {
-    let template = &layout.template;
-    let question = file.question_tokens(window.question);
-    let paragraph = &file.paragraph_tokens(window.question)[window.tokens.clone()];
-    let length = template.specials() + question.len() + paragraph.len();
-    let (mut ids, mut types) = (Vec::with_capacity(length), Vec::with_capacity(length));
-    let mut push = |id: u32, token_type: u32| {
-        ids.push(id);
-        types.push(token_type);
-    };
-    let special = |special: &Special| (special.id, special.token_type);
-    template
-        .before
-        .iter()
-        .map(special)
-        .for_each(|(id, token_type)| push(id, token_type));
-    question
-        .iter()
-        .for_each(|&id| push(id, template.question_type));
-    template
-        .between
-        .iter()
-        .map(special)
-        .for_each(|(id, token_type)| push(id, token_type));
-    paragraph
-        .iter()
-        .for_each(|&id| push(id, template.paragraph_type));
-    template
-        .after
-        .iter()
-        .map(special)
-        .for_each(|(id, token_type)| push(id, token_type));
-    (ids, types)
-}
-
-/// Cuts items, sorted by length, into runs for one forward pass each: as many as fit into `tokens` tokens
-/// with each row padded to the run's widest, and at least one. `size`: an item's rows, and their width in
-/// tokens.
-pub fn within_budget<T>(
+/// Splits items, sorted by length, into runs for one forward pass each: as many items as fit into
+/// `tokens` tokens with every row padded to the run's widest, and at least one. `size` returns the
+/// number of an item's rows and their width in tokens.
+pub fn split_into_passes<T>(
     items: &[T],
     size: impl Fn(&T) -> (usize, usize),
     tokens: usize,
@@ -147,22 +115,6 @@ pub fn within_budget<T>(
         rest = others;
     }
     runs
-}
-
-/// Where a window's input has its question and its paragraph.
-pub fn text(file: &WindowFile, layout: &Layout, window: &Window) -> [Range<usize>; 2] {
-    let template = &layout.template;
-    let question = file.question_tokens(window.question).len();
-    [
-        (template.before.len(), question),
-        (template.paragraph_start(question), window.tokens.len()),
-    ]
-    .map(|(start, length)| start..start + length)
-}
-
-/// Length in tokens of a window's input.
-pub fn input_length(file: &WindowFile, layout: &Layout, window: &Window) -> usize {
-    layout.template.specials() + file.question_tokens(window.question).len() + window.tokens.len()
 }
 
 #[cfg(test)]

@@ -1,143 +1,100 @@
-//! `config.json`, field by field under its own names, and the family of encoder it describes.
+//! `config.json`, field by field under its own names.
 //!
-//! Reference: transformers' `BertConfig`, `ElectraConfig`, `RobertaConfig`, `XLMRobertaConfig` and
-//! `AlbertConfig`.
+//! Reference: transformers'
+//! [`BertConfig`](https://github.com/huggingface/transformers/blob/v4.57.0/src/transformers/models/bert/configuration_bert.py)
+//! and its namesakes for the other families.
 
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use burn::nn::Initializer;
 use serde::Deserialize;
 use spanwise_artifact::{UserError, jsonl};
 use spanwise_ops::Activation;
 
-/// What kind of encoder it is: `model_type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Family {
-    /// BERT, which Chinese RoBERTa-wwm, MacBERT, LERT, PERT and MiniRBT are too.
-    Bert,
-    /// The discriminator of ELECTRA: embeddings may be narrower than the layers.
-    Electra,
-    /// RoBERTa: positions are counted from behind the padding id, there is one token type.
-    Roberta,
-    /// RoBERTa in many languages.
-    XlmRoberta,
-    /// CamemBERT, a RoBERTa.
-    Camembert,
-    /// ALBERT: narrow embeddings, and layers that share parameters.
-    Albert,
-}
-
-impl Family {
-    /// What stands before the encoder's parameters in a checkpoint with a head.
-    pub fn prefix(self) -> &'static str {
-        match self {
-            Family::Bert => "bert.",
-            Family::Electra => "electra.",
-            Family::Roberta | Family::XlmRoberta | Family::Camembert => "roberta.",
-            Family::Albert => "albert.",
-        }
-    }
-
-    /// transformers' class of this family for extractive question answering.
-    pub fn architecture(self) -> &'static str {
-        match self {
-            Family::Bert => "BertForQuestionAnswering",
-            Family::Electra => "ElectraForQuestionAnswering",
-            Family::Roberta => "RobertaForQuestionAnswering",
-            Family::XlmRoberta => "XLMRobertaForQuestionAnswering",
-            Family::Camembert => "CamembertForQuestionAnswering",
-            Family::Albert => "AlbertForQuestionAnswering",
-        }
-    }
-
-    fn is_roberta(self) -> bool {
-        matches!(
-            self,
-            Family::Roberta | Family::XlmRoberta | Family::Camembert
-        )
-    }
-}
+use crate::families::{Family, Positions};
 
 /// Architecture of an encoder.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct EncoderConfig {
-    /// The family.
-    pub model_type: Family,
+    /// The family that `model_type` names.
+    #[serde(rename = "model_type")]
+    pub family: &'static Family,
     /// Rows of the token embedding.
     pub vocab_size: usize,
-    /// Width of the embeddings where it is not `hidden_size`.
+    /// Width of the embeddings; `hidden_size` where it is not given.
     pub embedding_size: Option<usize>,
-    /// Width of the residual stream.
+    /// Width of hidden states.
     pub hidden_size: usize,
     /// Number of encoder layers.
     pub num_hidden_layers: usize,
-    /// Groups of consecutive layers that share their parameters (ALBERT); without, no layers do.
+    /// Groups of consecutive layers that share their parameters (ALBERT). Where it is not given, no
+    /// layers share any.
     pub num_hidden_groups: Option<usize>,
     /// Layers with parameters of their own in a group.
-    #[serde(default = "one")]
+    #[serde(default = "one_layer_per_group")]
     pub inner_group_num: usize,
-    /// Attention heads per layer; divides `hidden_size`.
+    /// Attention heads of a layer, a divisor of `hidden_size`.
     pub num_attention_heads: usize,
-    /// Width between the two matrices of a feed-forward block.
+    /// Inner width of feed-forward blocks.
     pub intermediate_size: usize,
-    /// Activation between them.
-    #[serde(default = "gelu")]
+    /// Activation inside feed-forward blocks.
+    #[serde(default = "default_activation")]
     hidden_act: String,
     /// Dropout after embeddings, attention and feed-forward blocks.
-    #[serde(default = "tenth")]
+    #[serde(default = "default_dropout")]
     pub hidden_dropout_prob: f64,
     /// Dropout of attention weights.
-    #[serde(default = "tenth")]
+    #[serde(default = "default_dropout")]
     pub attention_probs_dropout_prob: f64,
     /// Rows of the position embedding.
     pub max_position_embeddings: usize,
     /// Rows of the token-type embedding.
-    #[serde(default = "two")]
+    #[serde(default = "default_token_types")]
     pub type_vocab_size: usize,
     /// Standard deviation of newly initialised weights.
-    #[serde(default = "fiftieth")]
+    #[serde(default = "default_initializer_range")]
     pub initializer_range: f64,
-    /// Added to the variance in layer norms.
-    #[serde(default = "epsilon")]
+    /// Constant added to the variance in layer norms.
+    #[serde(default = "default_layer_norm_eps")]
     pub layer_norm_eps: f64,
-    /// Id of the padding token, from which RoBERTa counts positions.
+    /// Id of the padding token, which RoBERTa's positions follow.
     pub pad_token_id: Option<usize>,
-    /// How positions enter; `absolute` is the one this version builds.
-    #[serde(default = "absolute")]
+    /// Kind of position embedding; `absolute` is the one this version builds.
+    #[serde(default = "default_position_embedding")]
     position_embedding_type: String,
 }
 
-fn one() -> usize {
+fn one_layer_per_group() -> usize {
     1
 }
 
-fn two() -> usize {
+fn default_token_types() -> usize {
     2
 }
 
-fn gelu() -> String {
+fn default_activation() -> String {
     "gelu".to_owned()
 }
 
-fn absolute() -> String {
+fn default_position_embedding() -> String {
     "absolute".to_owned()
 }
 
-fn tenth() -> f64 {
+fn default_dropout() -> f64 {
     0.1
 }
 
-fn fiftieth() -> f64 {
+fn default_initializer_range() -> f64 {
     0.02
 }
 
-fn epsilon() -> f64 {
+fn default_layer_norm_eps() -> f64 {
     1e-12
 }
 
 impl EncoderConfig {
-    /// Reads `config.json` and refuses what this version does not build.
+    /// Reads `config.json`. Fails where it describes an encoder that this version does not build.
     pub fn read(path: &Path) -> Result<Self> {
         let config: Self = jsonl::read_document(path).map_err(|error| {
             UserError::new(format!(
@@ -153,17 +110,16 @@ impl EncoderConfig {
         self.embedding_size.unwrap_or(self.hidden_size)
     }
 
-    /// Whether a matrix leads from the embeddings' width to the layers'. ALBERT always has one.
+    /// Whether a projection leads from the embeddings' width to the layers'.
     pub fn projects_embeddings(&self) -> bool {
-        self.model_type == Family::Albert || self.embedding_size() != self.hidden_size
+        self.family.always_projects || self.embedding_size() != self.hidden_size
     }
 
-    /// Position of the first token: RoBERTa's positions begin behind the padding id, as in fairseq.
+    /// Position of an input's first token.
     pub fn first_position(&self) -> usize {
-        if self.model_type.is_roberta() {
-            self.pad_token_id.unwrap_or(1) + 1
-        } else {
-            0
+        match self.family.positions {
+            Positions::FromZero => 0,
+            Positions::AfterPadding => self.pad_token_id.unwrap_or(1) + 1,
         }
     }
 
@@ -178,11 +134,20 @@ impl EncoderConfig {
         self.num_hidden_groups.unwrap_or(self.num_hidden_layers)
     }
 
-    /// Dropout after feed-forward blocks, where ALBERT has none.
+    /// Dropout after feed-forward blocks.
     pub fn feed_forward_dropout(&self) -> f64 {
-        match self.model_type {
-            Family::Albert => 0.0,
-            _ => self.hidden_dropout_prob,
+        if self.family.drops_after_feed_forward {
+            self.hidden_dropout_prob
+        } else {
+            0.0
+        }
+    }
+
+    /// Distribution of newly initialised weights.
+    pub(crate) fn initializer(&self) -> Initializer {
+        Initializer::Normal {
+            mean: 0.0,
+            std: self.initializer_range,
         }
     }
 

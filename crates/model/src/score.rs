@@ -8,35 +8,36 @@ use spanwise_artifact::scores::Scores;
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_ops::Precision;
 
-use crate::batch::{Batch, input_length, width, within_budget};
-use crate::encoder::SpanModel;
+use crate::batch::{Batch, split_into_passes, width};
+use crate::pair_template::{input_length, question_and_paragraph_ranges};
+use crate::span_head::SpanModel;
 
-/// Forward passes sorted together by length, so that little is padded. Bounds what is held in memory, and
-/// how seldom progress shows.
+/// Number of forward passes whose windows are sorted by length together, so that little is padded. It
+/// bounds what is held in memory, and how seldom progress shows.
 const PASSES_SORTED_TOGETHER: usize = 8;
 
-/// How windows go through the model.
+/// Runs windows through a model.
 #[derive(Debug, Clone, Copy)]
 pub struct Scorer<'a> {
     /// The model, on a device that does not record gradients.
     pub model: &'a SpanModel,
-    /// Its device.
+    /// The model's device.
     pub device: &'a Device,
-    /// Pair template and lengths.
+    /// The windows' pair template and lengths.
     pub layout: &'a Layout,
-    /// Of matrix products.
+    /// Precision of matrix products.
     pub precision: Precision,
-    /// Tokens per forward pass, padding included; a window longer than that goes alone.
+    /// Tokens of a forward pass, padding included. A longer window has a pass of its own.
     pub tokens_per_pass: usize,
 }
 
-/// The logits of one window's paragraph tokens, raw.
+/// The raw logits of one window's paragraph tokens.
 struct WindowLogits {
     start: Vec<f32>,
     end: Vec<f32>,
 }
 
-/// Loss over windows that contain their question's whole answer.
+/// The mean loss of windows that contain their question's whole answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct MeanLoss {
     sum: f64,
@@ -44,18 +45,18 @@ pub struct MeanLoss {
 }
 
 impl MeanLoss {
-    /// The mean, or NaN where no window had an answer.
+    /// Returns the mean; NaN where no window contains an answer.
     pub fn value(&self) -> f64 {
         self.sum / self.windows as f64
     }
 }
 
 impl Scorer<'_> {
-    /// Scores questions of a split by their `windows`, which are ordered by question. `each` gets a question's
-    /// index, its scores and the number of windows they come from.
+    /// Scores the questions that `windows` belong to, which are ordered by question. `each` is called
+    /// with a question's index, its scores and the number of its windows.
     ///
-    /// The windows of a question are merged by keeping every character's best raw logit. A softmax per
-    /// window would make windows without the answer as sure of themselves as the one that has it.
+    /// The windows of a question are merged by keeping every character's highest raw logit. A softmax
+    /// over each window would make windows without the answer as confident as the one that has it.
     pub fn score(
         &self,
         file: &WindowFile,
@@ -80,7 +81,7 @@ impl Scorer<'_> {
         Ok(loss)
     }
 
-    /// The next windows that are sorted together, whole questions only.
+    /// Returns the next windows that are sorted together, whole questions only.
     fn group(
         &self,
         file: &WindowFile,
@@ -100,7 +101,7 @@ impl Scorer<'_> {
         group
     }
 
-    /// Logits of every window of a group, in the group's order.
+    /// Returns the logits of every window of a group, in the group's order.
     fn logits(
         &self,
         file: &WindowFile,
@@ -109,30 +110,26 @@ impl Scorer<'_> {
     ) -> Result<Vec<WindowLogits>> {
         let mut order: Vec<usize> = (0..group.len()).collect();
         let length = |window: &Window| input_length(file, self.layout, window);
-        // Longest first: what the shorter ones need then fits into memory that is already there.
-        order.sort_by_key(|&place| std::cmp::Reverse(length(&group[place])));
-        let by_length: Vec<Window> = order.iter().map(|&place| group[place].clone()).collect();
-        let mut places = order.into_iter();
+        // Longest first: the shorter ones then fit into memory that is already allocated.
+        order.sort_by_key(|&index| std::cmp::Reverse(length(&group[index])));
+        let by_length: Vec<Window> = order.iter().map(|&index| group[index].clone()).collect();
+        let mut indices = order.into_iter();
         let mut logits: Vec<Option<WindowLogits>> = group.iter().map(|_| None).collect();
         let size = |window: &Window| (1, width(length(window), self.layout.max_length));
-        for windows in within_budget(&by_length, size, self.tokens_per_pass) {
+        for windows in split_into_passes(&by_length, size, self.tokens_per_pass) {
             let batch = Batch::from_windows(file, self.layout, windows, self.device);
             let output = self.model.forward(&batch, self.precision);
             let (starts, ends) = (rows(output.start)?, rows(output.end)?);
-            for (row, (window, place)) in windows.iter().zip(&mut places).enumerate() {
+            for (row, (window, index)) in windows.iter().zip(&mut indices).enumerate() {
                 let length = length(window);
-                let first = self
-                    .layout
-                    .template
-                    .paragraph_start(file.question_tokens(window.question).len());
+                let [_, tokens] = question_and_paragraph_ranges(file, self.layout, window);
                 if let Some((answer_start, answer_end)) = answer_in(file, window) {
-                    let start = cross_entropy(&starts[row][..length], first + answer_start);
-                    let end = cross_entropy(&ends[row][..length], first + answer_end);
+                    let start = cross_entropy(&starts[row][..length], tokens.start + answer_start);
+                    let end = cross_entropy(&ends[row][..length], tokens.start + answer_end);
                     loss.sum += f64::midpoint(start, end);
                     loss.windows += 1;
                 }
-                let tokens = first..first + window.tokens.len();
-                logits[place] = Some(WindowLogits {
+                logits[index] = Some(WindowLogits {
                     start: starts[row][tokens.clone()].to_vec(),
                     end: ends[row][tokens].to_vec(),
                 });
@@ -145,7 +142,8 @@ impl Scorer<'_> {
     }
 }
 
-/// The answer's first and last token within a window that contains it whole.
+/// Returns the answer's first and last token, counted from the window's start, where the window contains
+/// the whole answer.
 pub fn answer_in(file: &WindowFile, window: &Window) -> Option<(usize, usize)> {
     let answer = file.answer(window.question)?;
     let whole = window.tokens.start <= answer.start && answer.end <= window.tokens.end;
@@ -155,7 +153,7 @@ pub fn answer_in(file: &WindowFile, window: &Window) -> Option<(usize, usize)> {
     })
 }
 
-/// Raises the scores of the characters that a window's tokens begin and end with.
+/// Raises the scores of the characters that a window's tokens start and end with.
 fn merge(scores: &mut Scores, file: &WindowFile, window: &Window, logits: &WindowLogits) {
     for ((token, &start), &end) in window.tokens.clone().zip(&logits.start).zip(&logits.end) {
         let characters = file.characters(window.question, token);
@@ -165,7 +163,7 @@ fn merge(scores: &mut Scores, file: &WindowFile, window: &Window, logits: &Windo
     }
 }
 
-/// A `[rows, columns]` tensor as rows of numbers.
+/// Returns a `[rows, columns]` tensor as rows of numbers.
 fn rows(tensor: Tensor<2>) -> Result<Vec<Vec<f32>>> {
     let [_, columns] = tensor.dims();
     let values = tensor
@@ -175,7 +173,7 @@ fn rows(tensor: Tensor<2>) -> Result<Vec<Vec<f32>>> {
     Ok(values.chunks(columns).map(<[f32]>::to_vec).collect())
 }
 
-/// −log softmax(logits)[target].
+/// Returns the cross-entropy of a target, `−log softmax(logits)[target]`.
 fn cross_entropy(logits: &[f32], target: usize) -> f64 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits

@@ -1,161 +1,103 @@
 //! Parameters from and to `model.safetensors`, under Hugging Face's names.
 //!
-//! One table of names per kind of encoder serves both directions. PyTorch keeps a linear layer's matrix as
-//! `[outputs, inputs]`, this project as `[inputs, outputs]`; it is transposed on the way.
+//! The names that a family's checkpoints have are in [`crate::families`] and serve both directions.
+//! PyTorch keeps a linear layer's matrix as `[outputs, inputs]`, this project as `[inputs, outputs]`;
+//! it is transposed on the way.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use burn::module::{ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use fs_err::File;
-use memmap2::Mmap;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
-use spanwise_artifact::UserError;
+use spanwise_artifact::{UserError, columns};
 
-use crate::config::{EncoderConfig, Family};
-use crate::encoder::Encodes;
-
-/// Our name of an embedding table or layer norm → its name below `embeddings`.
-const EMBEDDINGS: [(&str, &str); 4] = [
-    ("word", "word_embeddings"),
-    ("position", "position_embeddings"),
-    ("token_type", "token_type_embeddings"),
-    ("norm", "LayerNorm"),
-];
-
-/// Our name of a layer's part → BERT's, ELECTRA's and RoBERTa's, and ALBERT's.
-const LAYER: [(&str, &str, &str); 8] = [
-    ("query", "attention.self.query", "attention.query"),
-    ("key", "attention.self.key", "attention.key"),
-    ("value", "attention.self.value", "attention.value"),
-    (
-        "attention_output",
-        "attention.output.dense",
-        "attention.dense",
-    ),
-    (
-        "attention_norm",
-        "attention.output.LayerNorm",
-        "attention.LayerNorm",
-    ),
-    ("intermediate", "intermediate.dense", "ffn"),
-    ("output", "output.dense", "ffn_output"),
-    ("output_norm", "output.LayerNorm", "full_layer_layer_norm"),
-];
+use crate::config::EncoderConfig;
+use crate::encoder::EncoderModel;
+use crate::families::Family;
+use crate::parameters::{self, ParameterPath};
 
 /// How the checkpoints of a configuration call the parameters of a model.
 #[derive(Clone, Copy)]
-struct Names {
-    family: Family,
+struct CheckpointNames {
+    family: &'static Family,
     layers_per_group: usize,
 }
 
-impl Names {
+impl CheckpointNames {
     fn of(config: &EncoderConfig) -> Self {
         Self {
-            family: config.model_type,
+            family: config.family,
             layers_per_group: config.inner_group_num,
         }
     }
 
-    /// A parameter's name, from its path in a model. That of a head lacks the family's prefix.
-    fn parameter(self, path: &[String]) -> String {
-        let (parameter, module) = path.split_last().expect("a parameter has a name");
+    /// Returns a parameter's name. That of a head's parameter lacks the family's prefix.
+    fn of_parameter(self, path: &ParameterPath) -> String {
+        let (parameter, module) = path.names().split_last().expect("a parameter has a name");
         let parameter = match parameter.as_str() {
             "gamma" => "weight",
             "beta" => "bias",
             same => same,
         };
         let module: Vec<&str> = module.iter().map(String::as_str).collect();
-        let prefix = self.family.prefix();
+        let Family { prefix, names, .. } = self.family;
         match module[..] {
             ["span_head"] => format!("qa_outputs.{parameter}"),
-            ["transform"] => format!("{}.{parameter}", self.masked_head()[0]),
-            ["norm"] => format!("{}.{parameter}", self.masked_head()[1]),
-            [] => format!("{}.{parameter}", self.masked_head()[2]),
-            ["encoder", "projection"] => format!("{prefix}{}.{parameter}", self.projection()),
+            ["transform"] => format!("{}.{parameter}", names.masked_head.transform),
+            ["norm"] => format!("{}.{parameter}", names.masked_head.norm),
+            [] => format!("{}.{parameter}", names.masked_head.bias),
+            ["encoder", "projection"] => format!("{prefix}{}.{parameter}", names.projection),
             ["encoder", "embeddings", part] => {
-                let (_, part) = find(EMBEDDINGS, |entry| entry.0 == part);
+                let part = find(names.embeddings, part);
                 format!("{prefix}embeddings.{part}.{parameter}")
             }
             ["encoder", "layers", index, part] => {
-                let index = index.parse().expect("layers are numbered");
-                format!(
-                    "{prefix}encoder.{}.{parameter}",
-                    self.layer_part(index, part)
-                )
+                let layer = self.layer(index.parse().expect("layers are numbered"));
+                let part = find(names.layer_parts, part);
+                format!("{prefix}{layer}.{part}.{parameter}")
             }
             _ => unreachable!("the model has no part {module:?}"),
         }
     }
 
-    /// Of the head that guesses masked tokens: its linear layer, its layer norm, and what holds its bias.
-    fn masked_head(self) -> [&'static str; 3] {
-        match self.family {
-            Family::Bert => [
-                "cls.predictions.transform.dense",
-                "cls.predictions.transform.LayerNorm",
-                "cls.predictions",
-            ],
-            Family::Electra => [
-                "generator_predictions.dense",
-                "generator_predictions.LayerNorm",
-                "generator_lm_head",
-            ],
-            Family::Roberta | Family::XlmRoberta | Family::Camembert => {
-                ["lm_head.dense", "lm_head.layer_norm", "lm_head"]
-            }
-            Family::Albert => ["predictions.dense", "predictions.LayerNorm", "predictions"],
-        }
-    }
-
-    fn projection(self) -> &'static str {
-        match self.family {
-            Family::Albert => "encoder.embedding_hidden_mapping_in",
-            _ => "embeddings_project",
-        }
-    }
-
-    fn layer_part(self, index: usize, part: &str) -> String {
-        let (_, bert, albert) = find(LAYER, |entry| entry.0 == part);
-        if self.family == Family::Albert {
-            let (group, inner) = (index / self.layers_per_group, index % self.layers_per_group);
-            format!("albert_layer_groups.{group}.albert_layers.{inner}.{albert}")
-        } else {
-            format!("layer.{index}.{bert}")
-        }
+    fn layer(self, index: usize) -> String {
+        let (group, inner) = (index / self.layers_per_group, index % self.layers_per_group);
+        let layer = self.family.names.layer;
+        [("{layer}", index), ("{group}", group), ("{inner}", inner)]
+            .iter()
+            .fold(layer.to_owned(), |layer, (place, number)| {
+                layer.replace(place, &number.to_string())
+            })
     }
 }
 
-fn find<T: Copy, const N: usize>(table: [T; N], wanted: impl Fn(&T) -> bool) -> T {
-    let found = table.into_iter().find(wanted);
-    found.expect("the table names every part of the model")
+fn find(table: &[(&str, &'static str)], part: &str) -> &'static str {
+    let found = table.iter().find(|(ours, _)| *ours == part);
+    let (_, theirs) = found.expect("the table names every part of the model");
+    theirs
 }
 
 /// Builds the model of a checkpoint directory's `config.json` and fills it from its `model.safetensors`.
 ///
-/// Parameters of other heads are left aside. A missing head is drawn from `device`'s generator and
-/// reported in the returned names; any other missing or mis-shaped parameter is refused.
-pub fn load<M: Encodes>(directory: &Path, device: &Device) -> Result<(M, Vec<String>)> {
+/// Parameters of other heads are ignored. The parameters of a missing head are sampled from `device`'s
+/// generator, and their names returned.
+///
+/// # Errors
+/// Fails where any other parameter is missing, or one has another shape than `config.json` says.
+pub fn load<M: EncoderModel>(directory: &Path, device: &Device) -> Result<(M, Vec<String>)> {
     let config = EncoderConfig::read(&directory.join("config.json"))?;
     let path = directory.join("model.safetensors");
-    let file = File::open(&path)?;
-    #[expect(
-        unsafe_code,
-        reason = "artifacts are immutable once committed, so the map cannot change underneath"
-    )]
-    let map =
-        unsafe { Mmap::map(file.file()) }.with_context(|| format!("map {}", path.display()))?;
+    let map = columns::map(&path)?;
     let tensors =
         SafeTensors::deserialize(&map).with_context(|| format!("read {}", path.display()))?;
 
     let mut loader = Loader {
         tensors,
-        names: Names::of(&config),
-        path: Place::default(),
+        names: CheckpointNames::of(&config),
+        path: ParameterPath::default(),
         device,
         missing: Vec::new(),
         problems: Vec::new(),
@@ -166,7 +108,7 @@ pub fn load<M: Encodes>(directory: &Path, device: &Device) -> Result<(M, Vec<Str
         mut problems,
         ..
     } = loader;
-    let prefix = config.model_type.prefix();
+    let prefix = config.family.prefix;
     let (absent, head): (Vec<_>, Vec<_>) = missing
         .into_iter()
         .partition(|name| name.starts_with(prefix));
@@ -182,15 +124,22 @@ pub fn load<M: Encodes>(directory: &Path, device: &Device) -> Result<(M, Vec<Str
 }
 
 /// Writes the parameters of a model that `config` describes, as f32 under Hugging Face's names.
-pub fn save<M: Encodes>(model: &M, config: &EncoderConfig, path: &Path) -> Result<()> {
-    let mut collector = Collector {
-        names: Names::of(config),
-        path: Place::default(),
-        tensors: BTreeMap::new(),
-    };
-    model.visit(&mut collector);
-    let views = collector
-        .tensors
+pub fn save<M: EncoderModel>(model: &M, config: &EncoderConfig, path: &Path) -> Result<()> {
+    let names = CheckpointNames::of(config);
+    let mut tensors = BTreeMap::new();
+    for (path, values) in parameters::named(model) {
+        let mut values = values
+            .into_data()
+            .try_into_vec::<f32>()
+            .expect("parameters are f32");
+        let mut shape = path.shape().to_vec();
+        if path.is_linear_matrix() {
+            values = transpose(&values, shape[0], shape[1]);
+            shape.reverse();
+        }
+        tensors.insert(names.of_parameter(&path), (shape, values));
+    }
+    let views = tensors
         .iter()
         .map(|(name, (shape, values))| {
             let bytes = bytemuck::cast_slice(values);
@@ -205,39 +154,21 @@ pub fn save<M: Encodes>(model: &M, config: &EncoderConfig, path: &Path) -> Resul
         .with_context(|| format!("write {}", path.display()))
 }
 
-/// Where a walk over the module stands.
-#[derive(Default)]
-struct Place {
-    names: Vec<String>,
-    /// Whether the innermost module keeps its matrix transposed.
-    linear: bool,
-}
-
-impl Place {
-    fn enter(&mut self, name: &str, container: &str) {
-        self.names.push(name.to_owned());
-        self.linear |= container == "Struct:Linear";
-    }
-
-    fn exit(&mut self, container: &str) {
-        self.names.pop();
-        self.linear &= container != "Struct:Linear";
-    }
-}
-
+/// Replaces the parameters of a model by those of a file. Unlike [`parameters::map`], it does not ask
+/// for their present values, which would sample them.
 struct Loader<'a> {
     tensors: SafeTensors<'a>,
-    names: Names,
-    path: Place,
+    names: CheckpointNames,
+    path: ParameterPath,
     device: &'a Device,
     missing: Vec<String>,
     problems: Vec<String>,
 }
 
 impl Loader<'_> {
-    /// The parameter's values in our layout, or why they cannot be had.
-    fn read(&self, name: &str, shape: &[usize]) -> Result<Option<Vec<f32>>> {
-        let prefix = self.names.family.prefix();
+    /// Returns the parameter's values in this project's layout; `None` where the file has none.
+    fn read(&self, name: &str, path: &ParameterPath) -> Result<Option<Vec<f32>>> {
+        let prefix = self.names.family.prefix;
         let unprefixed = name.strip_prefix(prefix).unwrap_or(name);
         let Ok(view) = self
             .tensors
@@ -246,7 +177,7 @@ impl Loader<'_> {
         else {
             return Ok(None);
         };
-        let transposed = self.path.linear && shape.len() == 2;
+        let (shape, transposed) = (path.shape(), path.is_linear_matrix());
         let expected: Vec<usize> = if transposed {
             shape.iter().rev().copied().collect()
         } else {
@@ -277,17 +208,18 @@ impl ModuleMapper for Loader<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.names.parameter(&self.path.names);
-        let shape = param.lazy_shape().to_vec();
-        match self.read(&name, &shape) {
+        let path = self.path.at(param.lazy_shape().to_vec());
+        let name = self.names.of_parameter(&path);
+        match self.read(&name, &path) {
             Ok(Some(values)) => {
-                let tensor = Tensor::from_data(TensorData::new(values, shape), self.device);
+                let values = TensorData::new(values, path.shape().to_vec());
+                let tensor = Tensor::from_data(values, self.device);
                 let id = param.id;
                 param.transform_for_load(tensor, id)
             }
             Ok(None) => {
                 self.missing.push(name);
-                // Drawn here and now: when first used, dropout would have drawn before.
+                // Sampled now: once it is first used, dropout has sampled before it.
                 param.val();
                 param
             }
@@ -299,38 +231,7 @@ impl ModuleMapper for Loader<'_> {
     }
 }
 
-struct Collector {
-    names: Names,
-    path: Place,
-    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
-}
-
-impl ModuleVisitor for Collector {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.enter(name, container_type);
-    }
-
-    fn exit_module(&mut self, _name: &str, container_type: &str) {
-        self.path.exit(container_type);
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.val();
-        let mut shape = tensor.dims().to_vec();
-        let mut values = tensor
-            .into_data()
-            .try_into_vec::<f32>()
-            .expect("parameters are f32");
-        if self.path.linear && D == 2 {
-            values = transpose(&values, shape[0], shape[1]);
-            shape.reverse();
-        }
-        self.tensors
-            .insert(self.names.parameter(&self.path.names), (shape, values));
-    }
-}
-
-/// A tensor's values as f32, or its type where that is not a float this project reads.
+/// Returns a tensor's values as f32, or its type where that is not a float this project reads.
 fn to_f32(view: &TensorView) -> Result<Vec<f32>, Dtype> {
     let bytes = view.data();
     let pairs = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
@@ -349,7 +250,7 @@ fn to_f32(view: &TensorView) -> Result<Vec<f32>, Dtype> {
     }
 }
 
-/// The transpose of a row-major `[rows, columns]` matrix.
+/// Returns the transpose of a row-major `[rows, columns]` matrix.
 fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     (0..columns)
         .flat_map(|column| (0..rows).map(move |row| values[row * columns + column]))

@@ -35,7 +35,7 @@ pub fn write(
     weights::save(model, config, &draft.file("model.safetensors"))?;
 
     let mut document: Value = jsonl::read_document(&checkpoint.join("config.json"))?;
-    document["architectures"] = serde_json::json!([config.model_type.architecture()]);
+    document["architectures"] = serde_json::json!([config.family.span_class]);
     // What was saved, whatever the checkpoint was; older versions of transformers have the longer name.
     let dtype = ["dtype", "torch_dtype"]
         .into_iter()
