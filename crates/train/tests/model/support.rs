@@ -38,12 +38,10 @@ pub fn devices() -> Devices {
     }
 }
 
-/// Kinds of encoders that transformers has saved a tiny one of.
-pub const KINDS: [&str; 5] = ["bert", "electra", "roberta", "xlm-roberta", "albert"];
-
-/// The tiny encoder of a kind.
+/// The tiny encoder of a kind that transformers has saved.
 pub fn tiny(kind: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/tiny-{kind}"))
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../model/tests/fixtures");
+    PathBuf::from(format!("{fixtures}/tiny-{kind}"))
 }
 
 /// A batch of rows of `(ids, token types)`.

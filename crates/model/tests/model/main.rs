@@ -1,0 +1,4 @@
+//! The model on every backend that this build has.
+
+mod parity;
+mod support;
