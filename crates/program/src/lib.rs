@@ -4,6 +4,7 @@
 
 #![warn(missing_docs)]
 
+pub mod measure;
 pub mod output;
 pub mod pip;
 pub mod progress;
