@@ -1,219 +1,201 @@
-//! Going on with what the encoder was pre-trained by, masked language modelling, on the task's own texts
-//! (Gururangan et al., 2020): questions with windows of their paragraphs, as they will be read later.
+//! Continued pre-training: masked language modelling on the task's own texts before fine-tuning on
+//! them (Gururangan et al., 2020, arXiv:2004.10964). Questions are read with windows of their
+//! paragraphs, as they will be later.
 
-use anyhow::{Result, anyhow, ensure};
-use burn::optim::{GradientsAccumulator, GradientsParams};
+#![warn(missing_docs)]
+
+use anyhow::{Result, ensure};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use spanwise_artifact::UserError;
-use spanwise_artifact::settings::PretrainTable;
+use spanwise_artifact::settings::{Precision, PretrainTable};
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
-use spanwise_ops::Precision;
-use spanwise_program::progress::Progress;
+use spanwise_model::MaskedModel;
+use spanwise_model::batch::Batch;
+use spanwise_model::pair_template::{Row, input_length, input_row, question_and_paragraph_ranges};
+use spanwise_training::{Hyperparameters, MicroBatch, Task, mask};
 
-use spanwise_model::batch::{self, Batch, Row, input_length, within_budget};
-use spanwise_model::encoder::MaskedModel;
-use spanwise_training::backward::Backward;
-use spanwise_training::log::TrainingLog;
-use spanwise_training::state::Training;
-use spanwise_training::{batches::by_length, seed::mix};
-use spanwise_training::{mask, schedule};
-
-/// Of the tokens to guess, the share that the model sees as they are, and the share that it sees as another one
-/// (Devlin et al., 2019): later it will see no masks.
+/// Of the masked tokens, the share that the model sees as they are, and the share that it sees as
+/// another token (BERT; Devlin et al., 2019, arXiv:1810.04805): later it sees no masks.
 const KEPT: f64 = 0.1;
 const REPLACED: f64 = 0.1;
 
-/// What a run learns from and how.
-pub struct Run<'a> {
-    /// `[pretrain]`.
-    pub settings: &'a PretrainTable,
-    /// Decides windows, order, masks and dropout.
-    pub seed: u64,
-    /// Records gradients.
-    pub device: &'a Device,
-    /// Of matrix products.
-    pub precision: Precision,
-    /// Pair template and lengths.
-    pub layout: &'a Layout,
-    /// The texts.
-    pub files: &'a [WindowFile],
+/// Learns to predict masked tokens as `[pretrain]` says.
+pub struct MaskedTask<'a> {
+    settings: &'a PretrainTable,
+    device: &'a Device,
+    layout: &'a Layout,
+    files: &'a [WindowFile],
+    mask_id: u32,
 }
 
 /// A window of one of the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Text {
+pub struct TextWindow {
     file: usize,
     window: Window,
 }
 
-/// Inputs with hidden tokens, and what was hidden.
-struct Masked {
-    batch: Batch,
-    /// Places in the flattened batch, `[hidden]`.
-    places: Tensor<1, Int>,
-    /// Vocabulary ids, `[hidden, 1]`.
+/// The masked tokens of a micro-batch.
+pub struct MaskedTokens {
+    /// Positions in the flattened batch, `[masked]`.
+    positions: Tensor<1, Int>,
+    /// Vocabulary ids of what was masked, `[masked, 1]`.
     ids: Tensor<2, Int>,
-    count: usize,
 }
 
-impl Run<'_> {
-    /// Takes a run to its end. `after_step` sees it after every step.
-    pub fn train(
-        &self,
-        training: &mut Training<MaskedModel>,
-        log: &mut TrainingLog,
-        mut after_step: impl FnMut(&Training<MaskedModel>) -> Result<()>,
-    ) -> Result<()> {
-        let settings = self.settings;
-        let mask = self.layout.template.mask_id.ok_or_else(|| {
+impl<'a> MaskedTask<'a> {
+    /// The task of learning from all questions in `files` on `device`, which records gradients.
+    /// Refuses files without a question, and a tokenizer without a masking token.
+    pub fn new(
+        settings: &'a PretrainTable,
+        device: &'a Device,
+        layout: &'a Layout,
+        files: &'a [WindowFile],
+    ) -> Result<Self> {
+        let mask_id = layout.template.mask_id.ok_or_else(|| {
             UserError::new("pre-training needs a masking token, and the tokenizer has none")
         })?;
-        let texts: usize = self.files.iter().map(WindowFile::questions).sum();
-        ensure!(texts > 0, UserError::new("there is no text to read"));
-        let steps_per_epoch = texts.div_ceil(settings.batch_size);
-        let total = settings.epochs * steps_per_epoch;
-        tracing::info!("{texts} questions with their paragraphs to read, {total} steps");
-        let mut progress = Progress::new("pretrain", total - training.step);
-        while training.step < total {
-            let epoch = training.step / steps_per_epoch;
-            let batches = self.batches(epoch);
-            for texts in &batches[training.step % steps_per_epoch..] {
-                let position = training.step as f64;
-                let factor = schedule::factor(settings.schedule, settings.warmup_ratio, position, total);
-                let learning_rate = settings.learning_rate * factor;
-                let seed = mix(self.seed, training.step as u64);
-                let note = training.take_step(epoch, learning_rate, log, |model, scale| {
-                    self.gradients(model, texts, mask, seed, scale)
-                })?;
-                progress.note(note);
-                progress.advance(1);
-                after_step(training)?;
-            }
-        }
-        Ok(())
+        let task = Self {
+            settings,
+            device,
+            layout,
+            files,
+            mask_id,
+        };
+        ensure!(task.items() > 0, UserError::new("there is no text to read"));
+        Ok(task)
     }
 
-    /// The batches of an epoch: every question once, each with a window anywhere in its paragraph.
-    fn batches(&self, epoch: usize) -> Vec<Vec<Text>> {
-        let mut random = StdRng::seed_from_u64(mix(self.seed, epoch as u64));
-        let mut texts = Vec::new();
+    /// Returns what the loop needs to know of the settings.
+    pub fn hyperparameters(&self, seed: u64, precision: Precision) -> Hyperparameters {
+        let settings = self.settings;
+        Hyperparameters {
+            seed,
+            epochs: settings.epochs,
+            max_minutes: None,
+            batch_size: settings.batch_size,
+            micro_batch_size: settings.micro_batch_size(),
+            max_length: self.layout.max_length,
+            learning_rate: settings.learning_rate,
+            schedule: settings.schedule,
+            warmup_ratio: settings.warmup_ratio,
+            weight_decay: settings.weight_decay,
+            max_grad_norm: settings.max_grad_norm,
+            layer_decay: 1.0,
+            ema: 0.0,
+            precision,
+            gradient_checkpointing: false,
+            eval_steps: None,
+        }
+    }
+
+    /// Returns the inputs of `texts` with some tokens of questions and paragraphs masked, at least
+    /// one together, and what was masked.
+    fn mask(&self, texts: &[TextWindow], random: &mut StdRng) -> MicroBatch<MaskedTokens> {
+        let mut rows: Vec<Row> = Vec::with_capacity(texts.len());
+        // Row, position in it, and id of every masked token.
+        let mut masked: Vec<(usize, usize, u32)> = Vec::new();
+        let probability = self.settings.mlm_probability;
+        let longest = self.settings.longest_mask;
+        for (row, text) in texts.iter().enumerate() {
+            let file = &self.files[text.file];
+            let (mut ids, types) = input_row(file, self.layout, &text.window);
+            for part in question_and_paragraph_ranges(file, self.layout, &text.window) {
+                for position in mask::sample(&part, probability, longest, random) {
+                    masked.push((row, position, ids[position]));
+                    let chance = random.random::<f64>();
+                    if chance < REPLACED {
+                        // Another token of the same paragraph: as common as tokens of the text are.
+                        let tokens = file.paragraph_tokens(text.window.question);
+                        ids[position] = tokens[random.random_range(0..tokens.len())];
+                    } else if chance >= REPLACED + KEPT {
+                        ids[position] = self.mask_id;
+                    }
+                }
+            }
+            rows.push((ids, types));
+        }
+        if masked.is_empty() {
+            let TextWindow { file, window } = &texts[0];
+            let file = &self.files[*file];
+            let [_, paragraph] = question_and_paragraph_ranges(file, self.layout, window);
+            let id = &mut rows[0].0[paragraph.start];
+            masked.push((0, paragraph.start, *id));
+            *id = self.mask_id;
+        }
+        let input = Batch::from_rows(&rows, self.layout, self.device);
+        let [_, width] = input.ids.dims();
+        let losses = masked.len();
+        let (positions, ids): (Vec<i64>, Vec<i64>) = masked
+            .into_iter()
+            .map(|(row, position, id)| ((row * width + position) as i64, i64::from(id)))
+            .unzip();
+        let targets = MaskedTokens {
+            positions: Tensor::from_data(TensorData::new(positions, [losses]), self.device),
+            ids: Tensor::from_data(TensorData::new(ids, [losses, 1]), self.device),
+        };
+        MicroBatch {
+            tokens: input.tokens,
+            input,
+            targets,
+            losses,
+        }
+    }
+}
+
+impl Task for MaskedTask<'_> {
+    const NAME: &'static str = "pretrain";
+    type Model = MaskedModel;
+    type Item = TextWindow;
+    type Targets = MaskedTokens;
+
+    fn items(&self) -> usize {
+        self.files.iter().map(WindowFile::questions).sum()
+    }
+
+    /// Every question once, each with a window anywhere in its paragraph.
+    fn sample(&self, random: &mut StdRng) -> Vec<TextWindow> {
+        let mut texts = Vec::with_capacity(self.items());
         for (index, file) in self.files.iter().enumerate() {
             for question in 0..file.questions() {
                 let tokens = file.paragraph_tokens(question).len();
                 let room = self.layout.room(file.question_tokens(question).len());
                 let start = random.random_range(0..=tokens.saturating_sub(room));
                 let tokens = start..(start + room).min(tokens);
-                texts.push(Text {
+                texts.push(TextWindow {
                     file: index,
                     window: Window { question, tokens },
                 });
             }
         }
-        rand::seq::SliceRandom::shuffle(&mut texts[..], &mut random);
-        by_length(
-            texts,
-            |text| self.length(text),
-            self.settings.batch_size,
-            &mut random,
-        )
+        texts
     }
 
-    fn length(&self, text: &Text) -> usize {
+    fn rows(&self, _: &TextWindow) -> usize {
+        1
+    }
+
+    fn length(&self, text: &TextWindow) -> usize {
         input_length(&self.files[text.file], self.layout, &text.window)
     }
 
-    /// Mean loss over the hidden tokens of `texts`, the gradients of that loss times `scale`, and the number of
-    /// real tokens.
-    fn gradients(
-        &self,
-        model: &MaskedModel,
-        texts: &[Text],
-        mask: u32,
-        seed: u64,
-        scale: f64,
-    ) -> Result<(f64, GradientsParams, usize)> {
+    fn micro_batches(&self, parts: &[&[TextWindow]], seed: u64) -> Vec<MicroBatch<MaskedTokens>> {
         let mut random = StdRng::seed_from_u64(seed);
-        let budget = self.settings.micro_batch_size() * self.layout.max_length;
-        let size = |text: &Text| (1, batch::width(self.length(text), self.layout.max_length));
-        let inputs: Vec<Masked> = within_budget(texts, size, budget)
-            .into_iter()
-            .map(|texts| self.hide(texts, mask, &mut random))
-            .collect();
-        let hidden_tokens: usize = inputs.iter().map(|input| input.count).sum();
-        let tokens = inputs.iter().map(|input| input.batch.tokens).sum();
-        let mut gradients = GradientsAccumulator::new();
-        let mut losses = Vec::new();
-        for (index, input) in inputs.iter().enumerate() {
-            let backward = Backward {
-                model,
-                batch: &input.batch,
-                precision: self.precision,
-                seed: mix(seed, index as u64),
-            };
-            let loss = |hidden: Tensor<3>| {
-                let [rows, tokens, width] = hidden.dims();
-                let hidden = hidden
-                    .reshape([rows * tokens, width])
-                    .select(0, input.places.clone());
-                let logits = model.logits(hidden);
-                activation::log_softmax(logits, 1)
-                    .gather(1, input.ids.clone())
-                    .sum()
-                    .mul_scalar(-scale / hidden_tokens as f64)
-            };
-            losses.push(backward.run(false, loss, &mut gradients));
-        }
-        let loss = Tensor::cat(losses, 0)
-            .sum()
-            .try_into_scalar::<f32>()
-            .map_err(|error| anyhow!("{error:?}"))?;
-        Ok((f64::from(loss) / scale, gradients.grads(), tokens))
+        let parts = parts.iter();
+        parts.map(|texts| self.mask(texts, &mut random)).collect()
     }
 
-    /// Hides tokens of questions and paragraphs, at least one together.
-    fn hide(&self, texts: &[Text], mask: u32, random: &mut StdRng) -> Masked {
-        let mut rows: Vec<Row> = Vec::new();
-        let mut hidden: Vec<(usize, usize, u32)> = Vec::new();
-        for (index, text) in texts.iter().enumerate() {
-            let file = &self.files[text.file];
-            let (mut ids, types) = batch::row(file, self.layout, &text.window);
-            let parts = batch::text(file, self.layout, &text.window);
-            for part in &parts {
-                let (share, longest) = (self.settings.mlm_probability, self.settings.longest_mask);
-                for place in mask::draw(part, share, longest, random) {
-                    hidden.push((index, place, ids[place]));
-                    let chance = random.random::<f64>();
-                    if chance < REPLACED {
-                        // Another token of the same paragraph: as common as tokens of the text are.
-                        let tokens = file.paragraph_tokens(text.window.question);
-                        ids[place] = tokens[random.random_range(0..tokens.len())];
-                    } else if chance >= REPLACED + KEPT {
-                        ids[place] = mask;
-                    }
-                }
-            }
-            rows.push((ids, types));
-        }
-        if hidden.is_empty() {
-            let [_, paragraph] =
-                batch::text(&self.files[texts[0].file], self.layout, &texts[0].window);
-            hidden.push((0, paragraph.start, rows[0].0[paragraph.start]));
-            rows[0].0[paragraph.start] = mask;
-        }
-        let batch = Batch::from_rows(&rows, self.layout, self.device);
-        let [_, width] = batch.ids.dims();
-        let count = hidden.len();
-        let (places, ids): (Vec<i64>, Vec<i64>) = hidden
-            .into_iter()
-            .map(|(row, place, id)| ((row * width + place) as i64, i64::from(id)))
-            .unzip();
-        Masked {
-            places: Tensor::from_data(TensorData::new(places, [count]), self.device),
-            ids: Tensor::from_data(TensorData::new(ids, [count, 1]), self.device),
-            batch,
-            count,
-        }
+    /// The negative log-likelihood of the masked tokens.
+    fn loss(&self, model: &MaskedModel, hidden: Tensor<3>, targets: &MaskedTokens) -> Tensor<1> {
+        let [rows, tokens, width] = hidden.dims();
+        let hidden = hidden
+            .reshape([rows * tokens, width])
+            .select(0, targets.positions.clone());
+        activation::log_softmax(model.logits(hidden), 1)
+            .gather(1, targets.ids.clone())
+            .sum()
+            .neg()
     }
 }

@@ -5,26 +5,26 @@ use std::ops::Range;
 use rand::Rng;
 use spanwise_artifact::settings::Placement;
 
-/// Draws a window of at most `room` of the paragraph's `tokens` tokens that contains the whole answer
-/// `first..=last`; `None` where the answer is longer than the window.
+/// Samples a window of at most `room` of the paragraph's `tokens` tokens that contains the whole
+/// answer; `None` where the answer is longer than the window.
 ///
 /// Placements are bounded so that the window holds as much paragraph as fits and never leaves it.
-pub fn draw(
+pub fn around(
     placement: Placement,
     tokens: usize,
     room: usize,
-    (first, last): (usize, usize),
+    answer: Range<usize>,
     random: &mut impl Rng,
 ) -> Option<Range<usize>> {
-    if last + 1 - first > room {
+    if answer.len() > room {
         return None;
     }
-    // From the first start that still reaches the answer's last token to the last one that keeps its first.
-    let earliest = (last + 1).saturating_sub(room);
-    let latest = first.min(tokens.saturating_sub(room));
+    // From the first start that still reaches the answer's last token to the last that keeps its first.
+    let earliest = answer.end.saturating_sub(room);
+    let latest = answer.start.min(tokens.saturating_sub(room));
     let start = match placement {
         Placement::Random => random.random_range(earliest..=latest),
-        Placement::Centered => usize::midpoint(first, last)
+        Placement::Centered => usize::midpoint(answer.start, answer.end - 1)
             .saturating_sub(room / 2)
             .clamp(earliest, latest),
     };
@@ -34,15 +34,15 @@ pub fn draw(
 /// Least length in tokens of a window without the answer: shorter ones teach nothing.
 const SHORTEST_WITHOUT: usize = 16;
 
-/// Draws a window of at most `room` tokens from what stands before or after the answer `first..=last`; `None`
-/// where neither is long enough.
+/// Samples a window of at most `room` tokens from what stands before or after the answer; `None` where
+/// neither is long enough.
 pub fn without(
     tokens: usize,
     room: usize,
-    (first, last): (usize, usize),
+    answer: Range<usize>,
     random: &mut impl Rng,
 ) -> Option<Range<usize>> {
-    let sides = [0..first, last + 1..tokens].map(|side| {
+    let sides = [0..answer.start, answer.end..tokens].map(|side| {
         if side.len() < SHORTEST_WITHOUT {
             0..0
         } else {
@@ -53,8 +53,9 @@ pub fn without(
     if total == 0 {
         return None;
     }
-    let longer_is_likelier = usize::from(random.random_range(0..total) >= sides[0].len());
-    let side = sides[longer_is_likelier].clone();
+    // The longer side is the likelier one.
+    let after = random.random_range(0..total) >= sides[0].len();
+    let side = sides[usize::from(after)].clone();
     let start = random.random_range(side.start..=side.end.saturating_sub(room).max(side.start));
     Some(start..(start + room).min(side.end))
 }
@@ -72,7 +73,7 @@ mod tests {
         let mut random = StdRng::seed_from_u64(0);
         let mut starts = std::collections::BTreeMap::new();
         for _ in 0..6000 {
-            let window = draw(Placement::Random, 20, 8, (9, 11), &mut random).unwrap();
+            let window = around(Placement::Random, 20, 8, 9..12, &mut random).unwrap();
             *starts.entry(window.start).or_insert(0) += 1;
         }
         // Starts 4 (the answer ends the window) to 9 (it begins it): 1000 each, ±5 standard deviations.
@@ -89,7 +90,7 @@ mod tests {
     #[test]
     fn centered_placement_cases() {
         let check = |tokens, answer, expected| {
-            let window = draw(
+            let window = around(
                 Placement::Centered,
                 tokens,
                 8,
@@ -98,12 +99,12 @@ mod tests {
             );
             assert_eq!(window, expected);
         };
-        check(20, (9, 11), Some(6..14));
-        check(20, (0, 0), Some(0..8));
-        check(20, (19, 19), Some(12..20));
-        check(5, (4, 4), Some(0..5));
-        check(20, (1, 8), Some(1..9));
-        check(20, (1, 9), None);
+        check(20, 9..12, Some(6..14));
+        check(20, 0..1, Some(0..8));
+        check(20, 19..20, Some(12..20));
+        check(5, 4..5, Some(0..5));
+        check(20, 1..9, Some(1..9));
+        check(20, 1..10, None);
     }
 
     proptest! {
@@ -116,13 +117,15 @@ mod tests {
             seed: u64,
         ) {
             let first = (first * tokens as f64) as usize;
-            let last = (first + length - 1).min(tokens - 1);
-            match without(tokens, room, (first, last), &mut StdRng::seed_from_u64(seed)) {
+            let answer = first..(first + length).min(tokens);
+            match without(tokens, room, answer.clone(), &mut StdRng::seed_from_u64(seed)) {
                 Some(window) => {
-                    prop_assert!(window.end <= first || window.start > last);
+                    prop_assert!(window.end <= answer.start || window.start >= answer.end);
                     prop_assert!(!window.is_empty() && window.len() <= room && window.end <= tokens);
                 }
-                None => prop_assert!(first < SHORTEST_WITHOUT && tokens - last - 1 < SHORTEST_WITHOUT),
+                None => prop_assert!(
+                    answer.start < SHORTEST_WITHOUT && tokens - answer.end < SHORTEST_WITHOUT
+                ),
             }
         }
     }
@@ -138,15 +141,19 @@ mod tests {
             seed: u64,
         ) {
             let first = (first * tokens as f64) as usize;
-            let last = (first + length - 1).min(tokens - 1);
+            let answer = first..(first + length).min(tokens);
             let placement = if centered { Placement::Centered } else { Placement::Random };
-            match draw(placement, tokens, room, (first, last), &mut StdRng::seed_from_u64(seed)) {
+            let random = &mut StdRng::seed_from_u64(seed);
+            match around(placement, tokens, room, answer.clone(), random) {
                 Some(window) => {
-                    prop_assert!(window.contains(&first) && window.contains(&last), "{window:?} cuts {first}..={last}");
+                    prop_assert!(
+                        window.start <= answer.start && answer.end <= window.end,
+                        "{window:?} cuts {answer:?}"
+                    );
                     prop_assert!(window.end <= tokens);
                     prop_assert_eq!(window.len(), room.min(tokens));
                 }
-                None => prop_assert!(last + 1 - first > room),
+                None => prop_assert!(answer.len() > room),
             }
         }
     }

@@ -1,37 +1,98 @@
-//! From one micro-batch to its gradients, with all activations kept or with those of one layer at a time.
+//! From a batch to its gradients: micro-batches one after the other, each with all activations kept
+//! or with those of one layer at a time.
 
+use anyhow::{Result, anyhow};
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Gradients, Tensor};
-use spanwise_ops::Precision;
+use spanwise_artifact::settings::Precision;
+use spanwise_model::batch::{Batch, split_into_passes, width};
+use spanwise_model::{Encoder, EncoderModel};
 
-use crate::seed::mix;
-use spanwise_model::batch::Batch;
-use spanwise_model::encoder::{Encoder, Encodes};
+use crate::hyperparameters::Hyperparameters;
+use crate::seed::derive_seed;
+use crate::task::Task;
 
-/// One pass forward and back.
-pub struct Backward<'a, M> {
-    /// On a device that records gradients.
-    pub model: &'a M,
-    /// Its input.
-    pub batch: &'a Batch,
-    /// Of matrix products.
-    pub precision: Precision,
-    /// Decides what dropout drops. Every block draws from a seed of its own, so that it drops the same when
-    /// it is computed again, and training is the same with and without.
-    pub seed: u64,
+/// What a batch teaches.
+pub struct BatchGradients {
+    /// Mean of the batch's losses.
+    pub loss: f64,
+    /// Gradients of that mean times the loss scale.
+    pub gradients: GradientsParams,
+    /// Number of real tokens in the batch.
+    pub tokens: usize,
 }
 
-impl<M: Encodes> Backward<'_, M> {
-    /// Adds to `gradients` and gives the loss, one element. `loss` gets what the encoder wrote, `[batch, tokens,
-    /// hidden]`.
+/// Runs a batch forward and backward in micro-batches. Every loss counts the same, so how the batch
+/// is cut changes nothing but rounding. `seed` decides masks and dropout.
+pub fn batch<T: Task>(
+    task: &T,
+    hyperparameters: &Hyperparameters,
+    model: &T::Model,
+    items: &[T::Item],
+    seed: u64,
+    loss_scale: f64,
+) -> Result<BatchGradients> {
+    let max_length = hyperparameters.max_length;
+    let size = |item: &T::Item| (task.rows(item), width(task.length(item), max_length));
+    let parts = split_into_passes(items, size, hyperparameters.tokens_per_pass());
+    let micro_batches = task.micro_batches(&parts, seed);
+    let losses: usize = micro_batches.iter().map(|part| part.losses).sum();
+    let mut gradients = GradientsAccumulator::new();
+    let mut sums = Vec::with_capacity(micro_batches.len());
+    for (index, micro_batch) in micro_batches.iter().enumerate() {
+        let pass = |model: &T::Model, gradients: &mut GradientsAccumulator<T::Model>| {
+            let pass = Pass {
+                model,
+                input: &micro_batch.input,
+                precision: hyperparameters.precision,
+                seed: derive_seed(seed, index as u64),
+                gradient_checkpointing: hyperparameters.gradient_checkpointing,
+            };
+            let loss = |hidden| {
+                task.loss(model, hidden, &micro_batch.targets)
+                    .mul_scalar(loss_scale / losses as f64)
+            };
+            pass.run(loss, gradients)
+        };
+        sums.push(task.backward(&pass, model, &mut gradients));
+    }
+    let loss = Tensor::cat(sums, 0)
+        .sum()
+        .try_into_scalar::<f32>()
+        .map_err(|error| anyhow!("{error:?}"))?;
+    Ok(BatchGradients {
+        loss: f64::from(loss) / loss_scale,
+        gradients: gradients.grads(),
+        tokens: micro_batches.iter().map(|part| part.tokens).sum(),
+    })
+}
+
+/// One pass of one input, forward and backward.
+pub struct Pass<'a, M> {
+    /// The model, on a device that records gradients.
+    pub model: &'a M,
+    /// The model's input.
+    pub input: &'a Batch,
+    /// Number format of matrix products.
+    pub precision: Precision,
+    /// Decides what dropout drops. Every block derives a seed of its own from it, so that it drops
+    /// the same when it is computed again.
+    pub seed: u64,
+    /// Whether only what stands between layers is kept, and each layer is computed again for its
+    /// gradients: Chen et al., "Training Deep Nets with Sublinear Memory Cost", arXiv:1604.06174.
+    pub gradient_checkpointing: bool,
+}
+
+impl<M: EncoderModel> Pass<'_, M> {
+    /// Adds the gradients of a loss to `gradients` and returns the loss, one element. `loss` is
+    /// called with what the encoder writes, `[batch, tokens, hidden]`.
     pub fn run(
         &self,
-        recomputes: bool,
         loss: impl FnOnce(Tensor<3>) -> Tensor<1>,
         gradients: &mut GradientsAccumulator<M>,
     ) -> Tensor<1> {
-        if recomputes {
+        if self.gradient_checkpointing {
             self.recomputing_activations(loss, gradients)
         } else {
             self.keeping_activations(loss, gradients)
@@ -45,14 +106,13 @@ impl<M: Encodes> Backward<'_, M> {
     ) -> Tensor<1> {
         let encoder = self.model.encoder();
         let seed_block = |block| self.seed_block(block);
-        let hidden = encoder.forward_in_blocks(self.batch, self.precision, seed_block);
+        let hidden = encoder.forward_in_blocks(self.input, self.precision, seed_block);
         self.seed_block(encoder.passes() + 1);
         let loss = loss(hidden);
         self.add(loss.backward(), gradients);
         loss.inner()
     }
 
-    /// Keeps what stands between layers, and computes each layer again for its gradients (Chen et al., 2016).
     fn recomputing_activations(
         &self,
         loss: impl FnOnce(Tensor<3>) -> Tensor<1>,
@@ -88,18 +148,19 @@ impl<M: Encodes> Backward<'_, M> {
 
     fn embed(&self, encoder: &Encoder) -> Tensor<3> {
         self.seed_block(0);
-        encoder.embed(self.batch, self.precision)
+        encoder.embed(self.input, self.precision)
     }
 
     fn layer(&self, encoder: &Encoder, pass: usize, hidden: Tensor<3>) -> Tensor<3> {
         self.seed_block(pass + 1);
         encoder
             .layer(pass)
-            .forward(hidden, &self.batch.mask, self.precision)
+            .forward(hidden, &self.input.mask, self.precision)
     }
 
     fn seed_block(&self, block: usize) {
-        self.batch.mask.device().seed(mix(self.seed, block as u64));
+        let device = self.input.mask.device();
+        device.seed(derive_seed(self.seed, block as u64));
     }
 
     fn add(&self, found: Gradients, gradients: &mut GradientsAccumulator<M>) {
@@ -108,7 +169,7 @@ impl<M: Encodes> Backward<'_, M> {
     }
 }
 
-/// Gradients of everything that `output` was computed from, given the gradient of `output`.
+/// Returns the gradients of everything that `output` was computed from, given its own gradient.
 fn backward_from(output: Tensor<3>, gradient: Tensor<3>) -> Gradients {
     // The gradient of this sum with respect to `output` is `gradient`.
     (output * Tensor::from_inner(gradient)).sum().backward()

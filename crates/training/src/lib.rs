@@ -1,15 +1,118 @@
-//! The training loop's parts: optimizer, schedule, loss scaling, saved state and log.
+//! The training loop, for whatever a [`Task`] learns.
+//!
+//! [`train`] is the loop. Its parts, in the order in which a step meets them:
+//!
+//! - [`hyperparameters`], [`schedule`]: how far a run is, and the learning rate there
+//! - [`state`]: what a run changes as it goes, saved so that an interrupted run resumes
+//! - [`task`], [`batches`], [`seed`], [`mask`]: what is learned, in which order
+//! - [`backward`]: from a batch to its gradients, in micro-batches
+//! - [`optimizer`], [`scaler`], [`average`]: clipping, AdamW, loss scaling, averaged weights
+//! - [`log`]: what a run reports
+//!
+//! [`stage`] runs it for a stage's job.
 
 #![warn(missing_docs)]
 
+pub mod average;
 pub mod backward;
 pub mod batches;
-pub mod checkpoint;
+pub mod hyperparameters;
 pub mod log;
 pub mod mask;
-pub mod mean;
 pub mod optimizer;
 pub mod scaler;
 pub mod schedule;
 pub mod seed;
+pub mod stage;
 pub mod state;
+pub mod task;
+
+use std::time::Instant;
+
+use anyhow::Result;
+use spanwise_program::progress::Progress;
+
+pub use crate::batches::Batches;
+pub use crate::hyperparameters::Hyperparameters;
+pub use crate::log::TrainingLog;
+pub use crate::seed::derive_seed;
+pub use crate::state::RunState;
+pub use crate::task::{MicroBatch, Task};
+
+use crate::log::Step;
+
+/// Trains `run` on `task`, from its first step or from where it was interrupted, to its end.
+///
+/// `save` is called with the run before every step and once at the end. An evaluation that is due
+/// follows it, so that a resumed run repeats the evaluation and not the step.
+pub fn train<T: Task>(
+    task: &T,
+    hyperparameters: &Hyperparameters,
+    run: &mut RunState<T::Model>,
+    log: &mut TrainingLog,
+    mut save: impl FnMut(&RunState<T::Model>) -> Result<()>,
+) -> Result<()> {
+    let mut batches = Batches::new(task, hyperparameters);
+    let steps_per_epoch = batches.per_epoch();
+    let steps = hyperparameters.epochs * steps_per_epoch;
+    tracing::info!("{} questions to learn from, {steps} steps", task.items());
+    // What would fail after an epoch should fail now.
+    task.check(&run.model)?;
+
+    let mut position = hyperparameters.position(run.step, run.seconds, steps);
+    let mut progress = Progress::new(T::NAME, steps - position as usize);
+    loop {
+        let learning_rate = hyperparameters.learning_rate(position, steps);
+        let is_over = position >= steps as f64;
+
+        save(run)?;
+        let evaluates = hyperparameters.evaluates_after(run.step, steps_per_epoch);
+        if run.step > 0 && (evaluates || is_over) {
+            if let Some(metrics) = task.evaluate(run.result())? {
+                log.evaluation(run.step, run.step.div_ceil(steps_per_epoch), metrics)?;
+            }
+        }
+        if is_over {
+            break;
+        }
+
+        let batch = batches.at(run.step);
+        let start = Instant::now();
+        let seed = derive_seed(hyperparameters.seed, run.step as u64);
+        let loss_scale = run.scaler.scale();
+        let pass = backward::batch(task, hyperparameters, &run.model, batch, seed, loss_scale)?;
+
+        let max_norm = hyperparameters.max_grad_norm;
+        let gradients = optimizer::clip(&run.model, pass.gradients, max_norm, loss_scale)?;
+        let gradient_norm = gradients.norm();
+
+        run.update(gradients, learning_rate)?;
+        let seconds = start.elapsed().as_secs_f64();
+        run.seconds += seconds;
+
+        let step = Step {
+            step: run.step,
+            epoch: run.step.div_ceil(steps_per_epoch),
+            loss: pass.loss,
+            learning_rate,
+            gradient_norm,
+            loss_scale: run.scaler.is_dynamic().then_some(loss_scale),
+            tokens_per_second: pass.tokens as f64 / seconds,
+        };
+        progress.note(step.note());
+        log.step(step)?;
+        let next = hyperparameters.position(run.step, run.seconds, steps);
+        progress.advance(next as usize - position as usize);
+        position = next;
+    }
+    if run.step < steps {
+        tracing::warn!(
+            "stopped by {}.max_minutes after {} of {steps} steps, {:.1} of {} epochs",
+            T::NAME,
+            run.step,
+            run.step as f64 / steps_per_epoch as f64,
+            hyperparameters.epochs
+        );
+    }
+    Ok(())
+}

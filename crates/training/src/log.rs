@@ -7,44 +7,59 @@ use anyhow::Result;
 use fs_err::File;
 use serde::{Deserialize, Serialize};
 
-/// A line of `training.jsonl`.
+/// The record of an optimizer step.
 #[derive(Debug, Clone, Serialize)]
-#[serde(untagged)]
-pub enum Record {
-    /// After an optimizer step.
-    Step {
-        /// Steps done.
-        step: usize,
-        /// Epochs begun.
-        epoch: usize,
-        /// Mean training loss of the batch.
-        loss: f64,
-        /// Used for the step.
-        learning_rate: f64,
-        /// Global norm of the gradients before clipping; null where they overflowed and no step was taken.
-        gradient_norm: f64,
-        /// Factor on the loss in the backward pass, with precision fp16.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        loss_scale: Option<f64>,
-        /// Real tokens (padding not counted) trained on per second.
-        tokens_per_second: f64,
-    },
-    /// After an evaluation on dev.
-    Evaluation(Evaluation),
+pub struct Step {
+    /// Steps done, this one included.
+    pub step: usize,
+    /// Epoch of the step, counted from 1.
+    pub epoch: usize,
+    /// Mean training loss of the batch.
+    pub loss: f64,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// Global norm of the gradients before clipping; null where they overflowed and no step was taken.
+    pub gradient_norm: f64,
+    /// Factor on the loss in the backward pass, with precision fp16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f64>,
+    /// Real tokens (padding not counted) trained on per second.
+    pub tokens_per_second: f64,
 }
 
-/// How good the model is on dev.
+impl Step {
+    /// Returns what a progress bar shows of the step.
+    pub fn note(&self) -> String {
+        format!(
+            "loss {:.3}, {:.0} tokens/s",
+            self.loss, self.tokens_per_second
+        )
+    }
+}
+
+/// How good a model is on dev.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DevMetrics {
+    /// Mean loss over dev windows that contain their answer.
+    pub loss: f64,
+    /// Share of dev questions answered with exactly one of their references.
+    pub exact_match: f64,
+    /// Number of dev questions that were answered.
+    pub questions: usize,
+}
+
+/// The record of an evaluation on dev.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Steps done.
     pub step: usize,
-    /// Epochs begun.
+    /// Epoch of the last step, counted from 1.
     pub epoch: usize,
-    /// Mean loss over dev windows that contain their answer.
+    /// As [`DevMetrics::loss`].
     pub dev_loss: f64,
-    /// Share of dev questions answered with exactly a reference answer.
+    /// As [`DevMetrics::exact_match`].
     pub dev_exact_match: f64,
-    /// Dev questions evaluated.
+    /// As [`DevMetrics::questions`].
     pub dev_questions: usize,
 }
 
@@ -55,7 +70,7 @@ pub struct TrainingLog {
 }
 
 impl TrainingLog {
-    /// Goes on with a log, or starts an empty one.
+    /// Opens a log to append to, an empty one where there is none.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::options().create(true).append(true).open(path)?;
         let text = fs_err::read_to_string(path)?;
@@ -66,19 +81,42 @@ impl TrainingLog {
         })
     }
 
-    /// Appends a record.
-    pub fn push(&mut self, record: Record) -> Result<()> {
-        let mut line = serde_json::to_vec(&record)?;
-        line.push(b'\n');
-        self.file.write_all(&line)?;
-        if let Record::Evaluation(evaluation) = record {
-            self.last_evaluation = Some(evaluation);
-        }
+    /// Appends the record of a step.
+    pub fn step(&mut self, step: Step) -> Result<()> {
+        self.append(&step)
+    }
+
+    /// Appends and prints the record of an evaluation after `step` steps, in epoch number `epoch`.
+    pub fn evaluation(&mut self, step: usize, epoch: usize, metrics: DevMetrics) -> Result<()> {
+        let DevMetrics {
+            loss,
+            exact_match,
+            questions,
+        } = metrics;
+        tracing::info!(
+            "step {step}: dev loss {loss:.3}, any-reference exact match {exact_match:.3}"
+        );
+        let evaluation = Evaluation {
+            step,
+            epoch,
+            dev_loss: loss,
+            dev_exact_match: exact_match,
+            dev_questions: questions,
+        };
+        self.append(&evaluation)?;
+        self.last_evaluation = Some(evaluation);
         Ok(())
     }
 
-    /// The evaluation appended last.
+    /// Returns the record of the last evaluation.
     pub fn last_evaluation(&self) -> Option<&Evaluation> {
         self.last_evaluation.as_ref()
+    }
+
+    fn append(&mut self, record: &impl Serialize) -> Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        self.file.write_all(&line)?;
+        Ok(())
     }
 }

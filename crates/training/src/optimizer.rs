@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use spanwise_model::parameters::{self, ParameterPath};
 use spanwise_ops::optimizer::{self, AdamWStep, Slot};
 
 /// Names of the two moments in a saved state, behind their parameter's path.
@@ -16,15 +17,54 @@ const MOMENTS: [&str; 2] = ["first", "second"];
 /// Key of the number of steps in a saved state's metadata.
 const STEPS: &str = "steps";
 
+/// Gradients on their way into a step, clipped by their global norm.
+pub struct ClippedGradients {
+    /// Path, value and gradient of every parameter that has one, flat. The gradients are still
+    /// those that came in; `divisor` clips them.
+    parameters: Vec<(ParameterPath, Tensor<1>, Tensor<1>)>,
+    /// What every gradient is divided by, one element.
+    divisor: Tensor<1>,
+    norm: f64,
+}
+
+impl ClippedGradients {
+    /// Returns the global norm of the unscaled gradients before clipping.
+    pub fn norm(&self) -> f64 {
+        self.norm
+    }
+}
+
+/// Removes the loss scale from gradients and scales them down to a global norm of `max_norm`.
+///
+/// Reference: `torch.nn.utils.clip_grad_norm_`.
+pub fn clip<M: Module>(
+    model: &M,
+    gradients: GradientsParams,
+    max_norm: f64,
+    loss_scale: f64,
+) -> Result<ClippedGradients> {
+    let parameters = parameters::with_gradients(model, gradients);
+    let gradients = parameters.iter().map(|(_, _, gradient)| gradient.clone());
+    let norm = optimizer::global_norm(&gradients.collect::<Vec<_>>()).div_scalar(loss_scale);
+    let divisor = ((norm.clone() + 1e-6) / max_norm).clamp_min(1.0);
+    let norm = norm
+        .try_into_scalar::<f32>()
+        .map_err(|error| anyhow!("{error:?}"))?;
+    Ok(ClippedGradients {
+        parameters,
+        divisor: divisor.mul_scalar(loss_scale),
+        norm: f64::from(norm),
+    })
+}
+
 /// What stays the same through a run.
 #[derive(Debug, Clone, Copy)]
 pub struct OptimizerSettings {
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Largest global norm of the gradients.
-    pub max_grad_norm: f64,
-    /// Factor on the learning rate from the head to the last layer, from it to the one below, and so on down to the
-    /// embeddings (ULMFiT; Howard & Ruder, 2018).
+    /// Factor on the learning rate from the head to the last layer, from it to the one below, and so
+    /// on down to the embeddings: Howard & Ruder, "Universal Language Model Fine-tuning for Text
+    /// Classification", arXiv:1801.06146.
     pub layer_decay: f64,
     /// Number of layers with parameters of their own.
     pub layers: usize,
@@ -38,7 +78,7 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// An optimizer that has seen nothing.
+    /// An optimizer before its first step.
     pub fn new(settings: OptimizerSettings) -> Self {
         Self {
             settings,
@@ -75,7 +115,7 @@ impl AdamW {
             .with_context(|| format!("write {}", path.display()))
     }
 
-    /// Takes up the state that [`AdamW::save`] wrote. `device` does not record gradients.
+    /// Restores the state that [`AdamW::save`] wrote. `device` does not record gradients.
     pub fn restore(&mut self, path: &Path, device: &Device) -> Result<()> {
         let bytes = fs_err::read(path)?;
         let read = || -> Result<_> {
@@ -102,177 +142,80 @@ impl AdamW {
         Ok(())
     }
 
-    /// Takes a step with gradients divided by `loss_scale` and scaled down to the largest norm allowed;
-    /// returns the norm between the two.
+    /// Returns the model after a step. On libtorch the parameters of `model` change in place too.
     ///
-    /// A step whose gradients are not finite is not taken. Reference: `torch.nn.utils.clip_grad_norm_` and
-    /// `torch.optim.AdamW`.
+    /// Reference: `torch.optim.AdamW`. Loshchilov & Hutter, "Decoupled Weight Decay Regularization",
+    /// arXiv:1711.05101.
     pub fn step<M: Module>(
         &mut self,
         model: M,
-        gradients: GradientsParams,
+        gradients: ClippedGradients,
         learning_rate: f64,
-        loss_scale: f64,
-    ) -> Result<(M, f64)> {
-        let mut collector = Collector {
-            path: Vec::new(),
-            gradients,
-            moments: &mut self.moments,
-            slots: Vec::new(),
-        };
-        model.visit(&mut collector);
-        let slots = collector.slots;
-        let gradients: Vec<Tensor<1>> = slots
-            .iter()
-            .map(|(_, slot)| slot.gradient.clone())
-            .collect();
-        let norm = optimizer::global_norm(&gradients).div_scalar(loss_scale);
-        drop(gradients);
-        let clip = ((norm.clone() + 1e-6) / self.settings.max_grad_norm).clamp_min(1.0);
-        let norm = norm
-            .try_into_scalar::<f32>()
-            .map_err(|error| anyhow!("{error:?}"))?;
-        if !norm.is_finite() {
-            self.moments.extend(
-                slots
-                    .into_iter()
-                    .map(|(path, slot)| (path, [slot.first_moment, slot.second_moment])),
-            );
-            return Ok((model, f64::from(norm)));
-        }
-
+    ) -> M {
         self.steps += 1;
-        let divisor = clip.mul_scalar(loss_scale);
         // One call for all parameters that take the same step.
         let mut groups: BTreeMap<(usize, bool), Vec<(String, Slot)>> = BTreeMap::new();
-        for (path, slot) in slots {
-            let group = (self.settings.depth(&path), is_spared(&path));
+        for (path, parameter, gradient) in gradients.parameters {
+            let group = (self.settings.depth(&path), self.settings.decays(&path));
+            let path = path.to_string();
+            let moments = self.moments.remove(&path);
+            let [first, second] =
+                moments.unwrap_or_else(|| [gradient.zeros_like(), gradient.zeros_like()]);
+            let slot = Slot {
+                parameter,
+                gradient,
+                first_moment: first,
+                second_moment: second,
+            };
             groups.entry(group).or_default().push((path, slot));
         }
         let mut updated = BTreeMap::new();
-        for ((depth, spared), group) in groups {
+        for ((depth, decays), group) in groups {
             let (paths, slots): (Vec<String>, Vec<Slot>) = group.into_iter().unzip();
             let step = AdamWStep {
                 number: self.steps,
                 learning_rate: learning_rate * self.settings.layer_decay.powi(depth as i32),
-                weight_decay: if spared {
-                    0.0
-                } else {
+                weight_decay: if decays {
                     self.settings.weight_decay
+                } else {
+                    0.0
                 },
             };
-            for (path, slot) in paths
-                .into_iter()
-                .zip(optimizer::step(slots, step, &divisor))
-            {
-                self.moments
-                    .insert(path.clone(), [slot.first_moment, slot.second_moment]);
+            let slots = optimizer::step(slots, step, &gradients.divisor);
+            for (path, slot) in paths.into_iter().zip(slots) {
+                let moments = [slot.first_moment, slot.second_moment];
+                self.moments.insert(path.clone(), moments);
                 updated.insert(path, slot.parameter);
             }
         }
-        let mut writer = Writer {
-            path: Vec::new(),
-            updated,
-        };
-        Ok((model.map(&mut writer), f64::from(norm)))
+        parameters::map(model, |path, value| {
+            updated.remove(&path.to_string()).unwrap_or(value)
+        })
     }
 }
 
 impl OptimizerSettings {
-    /// One learning rate for all.
-    pub fn uniform(weight_decay: f64, max_grad_norm: f64) -> Self {
+    /// One learning rate for all parameters.
+    pub fn uniform(weight_decay: f64) -> Self {
         Self {
             weight_decay,
-            max_grad_norm,
             layer_decay: 1.0,
             layers: 0,
         }
     }
 
-    /// How many times the learning rate of a parameter decays: not at all where all are the same.
-    fn depth(&self, path: &str) -> usize {
-        let mut parts = path.split('.');
-        if self.layer_decay == 1.0 || parts.next() != Some("encoder") {
+    /// Returns how many times the learning rate of a parameter decays; 0 where all are the same.
+    fn depth(&self, path: &ParameterPath) -> usize {
+        if self.layer_decay == 1.0 || !path.is_in_encoder() {
             return 0;
         }
-        let layer = (parts.next() == Some("layers"))
-            .then(|| parts.next()?.parse::<usize>().ok())
-            .flatten();
+        let layer = path.layer();
         layer.map_or(self.layers + 1, |layer| self.layers - layer)
     }
-}
 
-/// Whether weight decay leaves a parameter alone: biases and layer norms.
-fn is_spared(path: &str) -> bool {
-    [".bias", ".gamma", ".beta"]
-        .iter()
-        .any(|end| path.ends_with(end))
-}
-
-/// Takes every parameter that has a gradient, with its moments.
-struct Collector<'a> {
-    path: Vec<String>,
-    gradients: GradientsParams,
-    moments: &'a mut BTreeMap<String, [Tensor<1>; 2]>,
-    slots: Vec<(String, Slot)>,
-}
-
-impl ModuleVisitor for Collector<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
+    /// Returns whether a parameter decays: all but biases and layer norms. The bias that stands
+    /// alone in a masked head, in no layer, decays too, or the results of pre-training would change.
+    fn decays(&self, path: &ParameterPath) -> bool {
+        !path.is_bias_or_norm() || path.names().len() == 1
     }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(gradient) = self.gradients.remove::<D>(param.id) else {
-            return;
-        };
-        let path = self.path.join(".");
-        let gradient = flat(gradient);
-        let [first_moment, second_moment] = self
-            .moments
-            .remove(&path)
-            .unwrap_or_else(|| [gradient.zeros_like(), gradient.zeros_like()]);
-        let slot = Slot {
-            parameter: flat(param.val().inner()),
-            gradient,
-            first_moment,
-            second_moment,
-        };
-        self.slots.push((path, slot));
-    }
-}
-
-/// Puts updated parameters back into the model.
-struct Writer {
-    path: Vec<String>,
-    updated: BTreeMap<String, Tensor<1>>,
-}
-
-impl ModuleMapper for Writer {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.updated.remove(&self.path.join(".")) {
-            Some(value) => param.map(|old| {
-                let value = value.reshape(old.dims());
-                Tensor::from_inner(value).require_grad()
-            }),
-            None => param,
-        }
-    }
-}
-
-fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
-    let count = tensor.shape().num_elements();
-    tensor.reshape([count])
 }

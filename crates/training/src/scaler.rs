@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 use spanwise_ops::Precision;
 
-/// The factor on the loss before the backward pass (Micikevicius et al., 2018). It doubles after many steps
-/// without overflow and halves with each one that overflows, which is then not taken. Reference, and source
-/// of the constants: `torch.amp.GradScaler`.
+/// The factor on the loss before the backward pass. It doubles after many steps without overflow and
+/// halves with each one that overflows, which is then not taken.
+///
+/// Micikevicius et al., "Mixed Precision Training", arXiv:1710.03740. Reference, and source of the
+/// constants: `torch.amp.GradScaler`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LossScaler {
     scale: f64,
@@ -16,10 +18,10 @@ pub struct LossScaler {
 impl LossScaler {
     const FIRST_SCALE: f64 = 65536.0;
     const GROWTH_INTERVAL: usize = 2000;
-    /// Gradients that overflow without any help are not a matter of the number format.
+    /// Gradients that overflow unscaled are not a matter of the number format.
     const LEAST_SCALE: f64 = 1.0;
 
-    /// Scales in 16-bit floats only: other formats have f32's range.
+    /// The scale of a run's first step; 1 for good except in fp16: other formats have f32's range.
     pub fn new(precision: Precision) -> Self {
         let dynamic = precision == Precision::Fp16;
         Self {
@@ -29,17 +31,17 @@ impl LossScaler {
         }
     }
 
-    /// The factor of the next step.
+    /// Returns the factor of the next step.
     pub fn scale(&self) -> f64 {
         self.scale
     }
 
-    /// Whether the factor ever changes.
+    /// Returns whether the factor ever changes.
     pub fn is_dynamic(&self) -> bool {
         self.dynamic
     }
 
-    /// Learns how a step went; false where no smaller scale could mend an overflow.
+    /// Adapts to how a step went; returns false where no smaller scale could avoid an overflow.
     #[must_use]
     pub fn update(&mut self, overflowed: bool) -> bool {
         if !self.dynamic {
@@ -65,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_backs_off_at_once_and_grows_after_many_good_steps() {
+    fn the_scale_halves_at_once_and_doubles_after_many_good_steps() {
         let mut scaler = LossScaler::new(Precision::Fp16);
         assert!(scaler.update(true) && scaler.update(true));
         assert_eq!(scaler.scale(), 16384.0);
@@ -105,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn its_state_survives_being_saved() {
+    fn the_state_survives_being_saved() {
         let mut scaler = LossScaler::new(Precision::Fp16);
         assert!(scaler.update(true) && scaler.update(false));
         let saved = serde_json::to_string(&scaler).unwrap();

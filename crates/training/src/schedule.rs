@@ -2,24 +2,24 @@
 
 use std::f64::consts::PI;
 
-use spanwise_artifact::settings::{Schedule, TrainTable};
+use spanwise_artifact::settings::Schedule;
 
-/// How far a run is, in steps of `total`: those done, or the same share of `total` as the `seconds` they took are of
-/// `max_minutes`, whichever is more. At `total` it is over.
+/// Returns how far a run is, in steps of `total`: those done, or the same share of `total` as the
+/// `seconds` they took are of `max_minutes`, whichever is more. At `total` it is over.
 ///
-/// So a run that has time enough goes by its steps, and one that has not goes by the clock, through all of its
-/// schedule (Izsak et al., 2021).
+/// So a run with enough time follows its steps, and one without follows the clock, through all of
+/// its schedule: Izsak et al., "How to Train BERT with an Academic Budget", arXiv:2104.07705.
 pub fn position(max_minutes: Option<f64>, step: usize, seconds: f64, total: usize) -> f64 {
     let by_clock = max_minutes.map_or(0.0, |minutes| seconds / (60.0 * minutes) * total as f64);
     by_clock.max(step as f64).min(total as f64)
 }
 
-/// The factor on the peak learning rate at `position` of `total` steps, counted from 0.
+/// Returns the factor on the peak learning rate at `position` of `total` steps, counted from 0.
 ///
-/// It rises from 0 over the first `warmup` share of the steps, then stays or falls to 0. The same as
+/// It rises from 0 over the first `warmup_ratio` of the steps, then stays or falls to 0. The same as
 /// transformers' `get_{constant,linear,cosine}_schedule_with_warmup`, whose first step is at zero too.
-pub fn factor(schedule: Schedule, warmup: f64, position: f64, total: usize) -> f64 {
-    let warmup_steps = (warmup * total as f64).floor();
+pub fn factor(schedule: Schedule, warmup_ratio: f64, position: f64, total: usize) -> f64 {
+    let warmup_steps = (warmup_ratio * total as f64).floor();
     if position < warmup_steps {
         return position / warmup_steps;
     }
@@ -29,11 +29,6 @@ pub fn factor(schedule: Schedule, warmup: f64, position: f64, total: usize) -> f
         Schedule::Linear => left,
         Schedule::Cosine => 0.5 * (1.0 + (PI * (1.0 - left)).cos()),
     }
-}
-
-/// The learning rate at `position` of `total` steps.
-pub fn learning_rate(settings: &TrainTable, position: f64, total: usize) -> f64 {
-    settings.learning_rate * factor(settings.schedule, settings.warmup_ratio, position, total)
 }
 
 #[cfg(test)]

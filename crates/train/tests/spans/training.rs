@@ -2,53 +2,50 @@
 
 use anyhow::Result;
 use burn::tensor::Device;
+use serde_json::Value;
 use spanwise_artifact::jsonl;
-use spanwise_artifact::settings::TrainTable;
-use spanwise_model::encoder::SpanModel;
-use spanwise_ops::Precision;
-use spanwise_train::epoch::{self, Draw};
-use spanwise_training::log::TrainingLog;
-use spanwise_training::mean::RunningMean;
+use spanwise_artifact::settings::{Precision, Settings, TrainTable};
+use spanwise_testing::backends::devices;
+use spanwise_testing::high_ids::Files;
+use spanwise_testing::resuming::{assert_resumes, numbers};
+use spanwise_testing::tiny::span_model;
+use spanwise_training::{Batches, RunState, TrainingLog};
 
-use crate::support::devices;
-use crate::task::{
-    Files, assert_goes_on, begin, drawn, files, largest_difference, model, numbers, parameters,
-    settings,
-};
+use crate::support::{SEED, settings, task};
 
-/// Trains and gives the log's records.
+/// Trains and returns the log's records.
 fn train(
     files: &Files,
     device: &Device,
     settings: &TrainTable,
     precision: Precision,
-) -> Result<Vec<serde_json::Value>> {
+) -> Result<Vec<Value>> {
     train_after(0.0, files, device, settings, precision)
 }
 
-/// The same with `seconds` spent already.
+/// As [`train`], with `seconds` spent already.
 fn train_after(
     seconds: f64,
     files: &Files,
     device: &Device,
     settings: &TrainTable,
     precision: Precision,
-) -> Result<Vec<serde_json::Value>> {
+) -> Result<Vec<Value>> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("training.jsonl");
     let device = device.clone().autodiff();
-    let run = files.run(settings, &device, precision);
-    let path = files.directory.path().join("training.jsonl");
-    let mut training = begin(settings, &device, precision)?;
-    training.seconds = seconds;
+    let task = task(files, settings, &device, precision)?;
+    let hyperparameters = task.hyperparameters(SEED);
+    let mut run = RunState::new(span_model(0.1, &device)?, &hyperparameters);
+    run.seconds = seconds;
     let mut log = TrainingLog::open(&path)?;
-    run.train(&mut training, &mut log, |_| Ok(()))?;
-    let records = jsonl::read(&path)?.collect();
-    fs_err::remove_file(&path)?;
-    records
+    spanwise_training::train(&task, &hyperparameters, &mut run, &mut log, |_| Ok(()))?;
+    jsonl::read(&path)?.collect()
 }
 
 #[test]
 fn training_learns_and_repeats_itself() -> Result<()> {
-    let files = files()?;
+    let files = Files::new()?;
     for (name, device) in devices() {
         let settings = TrainTable {
             eval_steps: Some(20),
@@ -60,11 +57,25 @@ fn training_learns_and_repeats_itself() -> Result<()> {
         let evaluations: Vec<_> = records
             .iter()
             .filter(|record| record.get("dev_exact_match").is_some())
-            .map(|record| record["step"].as_u64())
+            .map(|record| [record["step"].as_u64(), record["epoch"].as_u64()])
             .collect();
+        let expected = [
+            (8, 1),
+            (16, 2),
+            (20, 3),
+            (24, 3),
+            (32, 4),
+            (40, 5),
+            (48, 6),
+            (56, 7),
+            (60, 8),
+            (64, 8),
+            (72, 9),
+            (80, 10),
+        ];
         assert_eq!(
             evaluations,
-            [8, 16, 20, 24, 32, 40, 48, 56, 60, 64, 72, 80].map(Some),
+            expected.map(|(step, epoch)| [Some(step), Some(epoch)]),
             "every 20 steps and at every epoch's end"
         );
         let exact = numbers(&records, "dev_exact_match");
@@ -82,7 +93,7 @@ fn training_learns_and_repeats_itself() -> Result<()> {
 
 #[test]
 fn a_run_ends_in_time_and_its_schedule_with_it() -> Result<()> {
-    let files = files()?;
+    let files = Files::new()?;
     for (name, device) in devices() {
         let within = |max_minutes, spent| {
             let settings = TrainTable {
@@ -115,27 +126,25 @@ fn a_run_ends_in_time_and_its_schedule_with_it() -> Result<()> {
 }
 
 #[test]
-fn an_interrupted_run_goes_on_as_if_nothing_had_happened() -> Result<()> {
-    let files = files()?;
+fn an_interrupted_run_resumes_as_if_nothing_had_happened() -> Result<()> {
+    let files = Files::new()?;
     let settings = settings();
     for (name, device) in devices() {
         let device = device.autodiff();
-        let run = files.run(&settings, &device, Precision::Fp32);
-        let begin = || begin(&settings, &device, Precision::Fp32);
-        // Saved amid the third epoch.
-        assert_goes_on(
-            (name, &device),
-            19..=22,
-            begin,
-            &|training, log, after_step| run.train(training, log, after_step),
-        )?;
+        let task = task(&files, &settings, &device, Precision::Fp32)?;
+        let hyperparameters = task.hyperparameters(SEED);
+        let model = || span_model(0.1, &device);
+        // Saved in the middle of the third epoch, and at its end, where an evaluation is due.
+        for steps in [19..=22, 24..=24] {
+            assert_resumes(name, &task, &hyperparameters, steps, model, &device)?;
+        }
     }
     Ok(())
 }
 
 #[test]
 fn sixteen_bits_track_f32() -> Result<()> {
-    let files = files()?;
+    let files = Files::new()?;
     for (name, device) in devices() {
         let full = train(&files, &device, &settings(), Precision::Fp32)?;
         let full = numbers(&full, "loss");
@@ -162,10 +171,10 @@ fn sixteen_bits_track_f32() -> Result<()> {
 }
 
 #[test]
-fn every_way_to_train_learns() -> Result<()> {
-    let files = files()?;
+fn every_regulariser_learns_and_changes_something() -> Result<()> {
+    let files = Files::new()?;
     type Change = fn(&mut TrainTable);
-    let ways: [(&str, Change); 9] = [
+    let regularisers: [(&str, Change); 9] = [
         ("joint_loss", |settings| settings.joint_loss = 0.5),
         ("soft_labels", |settings| settings.soft_labels = 0.1),
         ("negative_windows", |settings| settings.negative_windows = 2),
@@ -180,17 +189,20 @@ fn every_way_to_train_learns() -> Result<()> {
     ];
     for (name, device) in devices() {
         let plain = train(&files, &device, &settings(), Precision::Fp32)?;
-        for (way, set) in &ways {
+        for (regulariser, set) in &regularisers {
             let mut settings = settings();
             set(&mut settings);
             assert_eq!(settings.problems(), []);
             let records = train(&files, &device, &settings, Precision::Fp32)?;
             let exact = numbers(&records, "dev_exact_match");
-            assert!(exact.last() > Some(&0.6), "{name}, {way}: {exact:?}");
+            assert!(
+                exact.last() > Some(&0.6),
+                "{name}, {regulariser}: {exact:?}"
+            );
             assert_ne!(
                 numbers(&records, "dev_loss"),
                 numbers(&plain, "dev_loss"),
-                "{name}: {way} changes nothing"
+                "{name}: {regulariser} changes nothing"
             );
         }
     }
@@ -199,61 +211,32 @@ fn every_way_to_train_learns() -> Result<()> {
 
 #[test]
 fn an_epoch_has_every_question_once_and_its_answer_whole() -> Result<()> {
-    let files = files()?;
-    let questions = epoch::trainable(&files.train, &files.layout);
-    assert_eq!(questions.len(), 64);
-    let draw = |seed, epoch| {
-        let draw = Draw {
-            batch_size: 10,
-            negative_windows: 0,
-            seed,
-        };
-        epoch::batches(&files.train, &files.layout, &questions, draw, epoch)
+    let files = Files::new()?;
+    let settings = TrainTable {
+        batch_size: 10,
+        ..settings()
     };
-    let batches = draw(1, 0);
+    let mut devices = devices();
+    let (_, device) = devices.next().expect("flex is always there");
+    let task = task(&files, &settings, &device, Precision::Fp32)?;
+    let sample = |seed, epoch| Batches::new(&task, &task.hyperparameters(seed)).sample(epoch);
+    let batches = sample(1, 0);
     let mut seen: Vec<usize> = batches
         .iter()
         .flatten()
         .map(|example| example.windows[0].question)
         .collect();
     seen.sort_unstable();
-    assert_eq!(seen, questions);
+    assert!(seen.into_iter().eq(0..64));
     for example in batches.iter().flatten() {
         let [window] = &example.windows[..] else {
             panic!("one window without being asked for more");
         };
-        let answer = files.train.answer(window.question).expect("trainable");
+        let answer = files.train.answer(window.question).expect("labelled");
         assert!(window.tokens.start <= answer.start && answer.end <= window.tokens.end);
     }
-    assert_eq!(batches, draw(1, 0));
-    assert_ne!(batches, draw(1, 1), "another epoch, other windows");
-    assert_ne!(batches, draw(2, 0), "another seed, other windows");
-    Ok(())
-}
-
-#[test]
-fn the_running_mean_is_one() -> Result<()> {
-    for (name, device) in devices() {
-        let device = device.autodiff();
-        let first = model(0.0, &device)?;
-        let mut mean = RunningMean::new(&first, 0.25);
-        let start = parameters(mean.model());
-        assert_eq!(start, parameters(&first), "{name}");
-        let second: SpanModel = drawn(0.0, 4, &device)?;
-        let end = parameters(&second);
-        // After many steps the decay is what was asked for; after one it is 2/11.
-        for (step, decay) in [(1, 2.0f32 / 11.0), (1000, 0.25)] {
-            let before = parameters(mean.model());
-            mean.update(&second, step);
-            let expected: Vec<f32> = before
-                .iter()
-                .zip(&end)
-                .map(|(a, b)| decay * a + (1.0 - decay) * b)
-                .collect();
-            let found = parameters(mean.model());
-            assert!(largest_difference(&found, &expected) < 1e-6, "{name}");
-        }
-        assert_eq!(start, parameters(&first), "{name}: the mean is a copy");
-    }
+    assert_eq!(batches, sample(1, 0));
+    assert_ne!(batches, sample(1, 1), "another epoch, other windows");
+    assert_ne!(batches, sample(2, 0), "another seed, other windows");
     Ok(())
 }

@@ -1,52 +1,37 @@
-//! The gradients of a batch, however it is cut and whatever is minimised, and the steps they make.
+//! The gradients of a batch, however it is cut and whatever is minimised, and the steps they lead to.
 
 use anyhow::Result;
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor};
-use spanwise_artifact::settings::TrainTable;
-use spanwise_model::encoder::SpanModel;
-use spanwise_ops::Precision;
-use spanwise_train::epoch::{self, Draw, Example};
-use spanwise_training::optimizer::{AdamW, OptimizerSettings};
+use burn::module::Module;
+use burn::tensor::Device;
+use spanwise_artifact::settings::{Precision, TrainTable};
+use spanwise_model::{SpanModel, parameters};
+use spanwise_testing::backends::devices;
+use spanwise_testing::high_ids::Files;
+use spanwise_testing::tiny::{largest_difference, span_model, values};
+use spanwise_training::backward::{self, BatchGradients};
+use spanwise_training::{Batches, RunState, optimizer};
 
-use crate::support::devices;
-use crate::task::{Files, begin, files, largest_difference, model, parameters, settings};
+use crate::support::{SEED, settings, task};
 
-/// All gradients, by parameter, flattened.
-fn flatten(model: &SpanModel, gradients: &GradientsParams) -> Vec<f32> {
-    struct Flat<'a>(&'a GradientsParams, Vec<f32>);
-    impl ModuleVisitor for Flat<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let gradient = self
-                .0
-                .get::<D>(param.id)
-                .expect("every parameter has a gradient");
-            self.1.extend(
-                gradient
-                    .into_data()
-                    .try_into_vec::<f32>()
-                    .expect("gradients are f32"),
-            );
-        }
-    }
-    let mut flat = Flat(gradients, Vec::new());
-    model.visit(&mut flat);
-    flat.1
+/// Decides dropout and masks.
+const STEP_SEED: u64 = 11;
+
+/// Returns loss and gradients of the first batch.
+fn first_batch(
+    files: &Files,
+    model: &SpanModel,
+    device: &Device,
+    settings: &TrainTable,
+    precision: Precision,
+    scale: f64,
+) -> Result<BatchGradients> {
+    let task = task(files, settings, device, precision)?;
+    let hyperparameters = task.hyperparameters(SEED);
+    let batch = Batches::new(&task, &hyperparameters).sample(0).remove(0);
+    backward::batch(&task, &hyperparameters, model, &batch, STEP_SEED, scale)
 }
 
-/// The first batch of an epoch.
-fn batch(files: &Files, batch_size: usize) -> Vec<Example> {
-    let draw = Draw {
-        batch_size,
-        negative_windows: 0,
-        seed: 7,
-    };
-    let questions = epoch::trainable(&files.train, &files.layout);
-    epoch::batches(&files.train, &files.layout, &questions, draw, 0).remove(0)
-}
-
-/// Loss and gradients of the first batch, of 13 questions.
+/// Returns loss and gradients of the first batch, of 13 questions, the gradients flat.
 fn gradients(
     files: &Files,
     model: &SpanModel,
@@ -55,20 +40,28 @@ fn gradients(
     precision: Precision,
     scale: f64,
 ) -> Result<(f64, Vec<f32>)> {
-    let run = files.run(&settings, device, precision);
-    let (loss, gradients, _) = run.gradients(model, &batch(files, 13), 11, scale)?;
-    Ok((loss, flatten(model, &gradients)))
+    let settings = TrainTable {
+        batch_size: 13,
+        ..settings
+    };
+    let found = first_batch(files, model, device, &settings, precision, scale)?;
+    let gradients = parameters::with_gradients(model, found.gradients);
+    assert_eq!(gradients.len(), parameters::named(model).len());
+    let gradients = gradients.into_iter().flat_map(|(_, _, gradient)| {
+        let values = gradient.into_data().try_into_vec::<f32>();
+        values.expect("gradients are f32")
+    });
+    Ok((found.loss, gradients.collect()))
 }
 
-/// Holds loss and gradients of a batch in micro-batches of `sizes` to those of the batch in one piece.
+/// Compares loss and gradients of a batch in micro-batches of `sizes` with those of the whole batch.
 fn assert_micro_batches_add_up(settings: &TrainTable, sizes: &[usize]) -> Result<()> {
-    let files = files()?;
+    let files = Files::new()?;
     for (name, device) in devices() {
         let device = device.autodiff();
-        let model = model(0.0, &device)?;
+        let model = span_model(0.0, &device)?;
         let gradients = |micro_batch_size| {
             let settings = TrainTable {
-                batch_size: 13,
                 micro_batch_size,
                 ..settings.clone()
             };
@@ -97,7 +90,7 @@ fn micro_batches_add_up_to_the_batch() -> Result<()> {
 }
 
 #[test]
-fn micro_batches_add_up_however_the_loss_is_made() -> Result<()> {
+fn micro_batches_add_up_whatever_is_minimised() -> Result<()> {
     let settings = TrainTable {
         joint_loss: 0.5,
         soft_labels: 0.1,
@@ -109,15 +102,14 @@ fn micro_batches_add_up_however_the_loss_is_made() -> Result<()> {
 }
 
 #[test]
-fn recomputing_activations_changes_nothing() -> Result<()> {
-    let files = files()?;
+fn gradient_checkpointing_changes_nothing() -> Result<()> {
+    let files = Files::new()?;
     for (name, device) in devices() {
         let device = device.autodiff();
-        let model = model(0.1, &device)?;
+        let model = span_model(0.1, &device)?;
         for precision in [Precision::Fp32, Precision::Bf16] {
             let gradients = |gradient_checkpointing| {
                 let settings = TrainTable {
-                    batch_size: 13,
                     micro_batch_size: Some(8),
                     gradient_checkpointing,
                     ..settings()
@@ -142,18 +134,13 @@ fn recomputing_activations_changes_nothing() -> Result<()> {
 }
 
 #[test]
-fn a_scaled_loss_gives_scaled_gradients_until_they_overflow() -> Result<()> {
-    let files = files()?;
+fn a_scaled_loss_has_scaled_gradients_until_they_overflow() -> Result<()> {
+    let files = Files::new()?;
     for (name, device) in devices() {
         let device = device.autodiff();
-        let model = model(0.0, &device)?;
-        let gradients = |precision, scale| {
-            let settings = TrainTable {
-                batch_size: 13,
-                ..settings()
-            };
-            gradients(&files, &model, &device, settings, precision, scale)
-        };
+        let model = span_model(0.0, &device)?;
+        let gradients =
+            |precision, scale| gradients(&files, &model, &device, settings(), precision, scale);
         let (loss, expected) = gradients(Precision::Fp32, 1.0)?;
         let (scaled_loss, scaled) = gradients(Precision::Fp16, 1024.0)?;
         assert!(
@@ -177,28 +164,34 @@ fn a_scaled_loss_gives_scaled_gradients_until_they_overflow() -> Result<()> {
 
 #[test]
 fn a_step_that_overflowed_is_not_taken() -> Result<()> {
-    let files = files()?;
+    let files = Files::new()?;
     let settings = settings();
     for (name, device) in devices() {
         let device = device.autodiff();
-        let mut model = model(0.0, &device)?;
-        let run = files.run(&settings, &device, Precision::Fp16);
-        let batch = batch(&files, 8);
-        // One optimizer sees an overflow between two good steps, the other does not.
+        let task = task(&files, &settings, &device, Precision::Fp16)?;
+        let hyperparameters = task.hyperparameters(SEED);
+        // One run sees an overflow between two good steps, the other does not.
         let mut after = Vec::new();
         for scales in [&[256.0, 1e9, 256.0][..], &[256.0, 256.0]] {
-            let mut optimizer = AdamW::new(OptimizerSettings::uniform(0.01, 1.0));
-            let mut trained = model.clone();
+            let mut run = RunState::new(span_model(0.0, &device)?, &hyperparameters);
             for &scale in scales {
-                let before = parameters(&trained);
-                let (_, gradients, _) = run.gradients(&trained, &batch, 11, scale)?;
-                let norm;
-                (trained, norm) = optimizer.step(trained, gradients, 1e-3, scale)?;
+                let before = values(&run.model);
+                let found = first_batch(
+                    &files,
+                    &run.model,
+                    &device,
+                    &settings,
+                    Precision::Fp16,
+                    scale,
+                )?;
+                let gradients = optimizer::clip(&run.model, found.gradients, 1.0, scale)?;
+                let norm = gradients.norm();
                 assert_eq!(norm.is_finite(), scale < 1e9, "{name}: {norm} at {scale}");
-                assert_eq!(norm.is_finite(), parameters(&trained) != before, "{name}");
+                run.update(gradients, 1e-3)?;
+                assert_eq!(norm.is_finite(), values(&run.model) != before, "{name}");
             }
-            after.push(parameters(&trained));
-            model = self::model(0.0, &device)?;
+            assert_eq!(run.step, scales.len(), "{name}");
+            after.push(values(&run.model));
         }
         assert_eq!(after[0], after[1], "{name}: the overflow left a trace");
     }
@@ -207,10 +200,10 @@ fn a_step_that_overflowed_is_not_taken() -> Result<()> {
 
 #[test]
 fn an_adversarial_step_raises_the_loss() -> Result<()> {
-    let files = files()?;
+    let files = Files::new()?;
     for (name, device) in devices() {
         let device = device.autodiff();
-        let model = model(0.0, &device)?;
+        let model = span_model(0.0, &device)?;
         let gradients = |fgm| {
             let settings = TrainTable { fgm, ..settings() };
             gradients(&files, &model, &device, settings, Precision::Fp32, 1.0)
@@ -232,35 +225,33 @@ fn an_adversarial_step_raises_the_loss() -> Result<()> {
 
 #[test]
 fn lower_layers_take_smaller_steps() -> Result<()> {
-    let files = files()?;
+    let files = Files::new()?;
+    let settings = TrainTable {
+        weight_decay: 0.0,
+        layer_decay: 0.5,
+        ..settings()
+    };
     for (name, device) in devices() {
         let device = device.autodiff();
-        let settings = TrainTable {
-            weight_decay: 0.0,
-            layer_decay: 0.5,
-            ..settings()
-        };
-        let mut training = begin(&settings, &device, Precision::Fp32)?;
-        let before = training.model.clone().valid();
-        let widths = |model: &SpanModel| {
+        let hyperparameters =
+            task(&files, &settings, &device, Precision::Fp32)?.hyperparameters(SEED);
+        let mut run = RunState::new(span_model(0.1, &device)?, &hyperparameters);
+        let parts = |model: &SpanModel| {
             [
-                parameters(&model.encoder.embeddings),
-                parameters(&model.encoder.layers[0]),
-                parameters(&model.encoder.layers[1]),
-                parameters(&model.span_head),
+                values(&model.encoder.embeddings),
+                values(&model.encoder.layers[0]),
+                values(&model.encoder.layers[1]),
+                values(&model.span_head),
             ]
         };
-        let before = widths(&before);
-        let run = files.run(&settings, &device, Precision::Fp32);
-        let (_, gradients, _) = run.gradients(&training.model, &batch(&files, 8), 11, 1.0)?;
-        training.update(gradients, 1e-2)?;
+        let before = parts(&run.model.valid());
+        let found = first_batch(&files, &run.model, &device, &settings, Precision::Fp32, 1.0)?;
+        let gradients = optimizer::clip(&run.model, found.gradients, 1.0, 1.0)?;
+        run.update(gradients, 1e-2)?;
         // Adam's first step has the learning rate's length in every parameter that has a gradient.
-        let after = widths(&training.model);
-        let steps: Vec<f32> = before
-            .iter()
-            .zip(&after)
-            .map(|(a, b)| largest_difference(a, b))
-            .collect();
+        let after = parts(&run.model);
+        let pairs = before.iter().zip(&after);
+        let steps: Vec<f32> = pairs.map(|(a, b)| largest_difference(a, b)).collect();
         for (step, expected) in steps.iter().zip([0.125, 0.25, 0.5, 1.0]) {
             let expected = expected * 1e-2;
             assert!(

@@ -1,0 +1,83 @@
+//! Whether an interrupted run resumes as if nothing had happened.
+
+use std::ops::RangeInclusive;
+
+use anyhow::{Result, ensure};
+use burn::tensor::Device;
+use serde_json::{Value, json};
+use spanwise_artifact::jsonl;
+use spanwise_training::state::SavedState;
+use spanwise_training::{Hyperparameters, RunState, Task, TrainingLog, train};
+
+use crate::tiny::{config, values};
+
+/// Returns the values of a key in the records that have it.
+pub fn numbers(records: &[Value], key: &str) -> Vec<f64> {
+    let numbers = records.iter().filter_map(|record| record[key].as_f64());
+    numbers.collect()
+}
+
+/// Saves a run of `task` after the first of `steps`, interrupts it after the last, resumes it, and
+/// compares its end with that of a run that was not interrupted. Returns the losses.
+///
+/// `model` returns the model before its first step, as [`config`] with a dropout of 0.1 describes it.
+pub fn assert_resumes<T: Task>(
+    name: &str,
+    task: &T,
+    hyperparameters: &Hyperparameters,
+    steps: RangeInclusive<usize>,
+    model: impl Fn() -> Result<T::Model>,
+    device: &Device,
+) -> Result<Vec<f64>> {
+    let directory = tempfile::tempdir()?;
+    let file = |name: &str| directory.path().join(name);
+    jsonl::write_document(&file("config.json"), &config(0.1))?;
+    let state = |identity: u64, log: &str| {
+        let identity = json!(identity);
+        SavedState::new(file("state"), identity, file("config.json"), file(log))
+    };
+    let records = |log: &str| jsonl::read(&file(log))?.collect::<Result<Vec<Value>>>();
+    let start = || anyhow::Ok(RunState::new(model()?, hyperparameters));
+    let to_the_end = |run: &mut RunState<T::Model>, log: &str| {
+        let log = &mut TrainingLog::open(&file(log))?;
+        train(task, hyperparameters, run, log, |_| Ok(()))
+    };
+
+    let mut whole = start()?;
+    to_the_end(&mut whole, "whole")?;
+
+    let interrupted = train(
+        task,
+        hyperparameters,
+        &mut start()?,
+        &mut TrainingLog::open(&file("first"))?,
+        |run| {
+            if run.step == *steps.start() {
+                state(1, "first").save(run)?;
+            }
+            ensure!(run.step < *steps.end(), "the power went out");
+            Ok(())
+        },
+    );
+    assert!(interrupted.is_err());
+
+    let mut second = start()?;
+    assert!(
+        !state(2, "second").restore(&mut second, device)?,
+        "{name}: the state of another run"
+    );
+    assert!(state(1, "second").restore(&mut second, device)?);
+    assert_eq!(second.step, *steps.start());
+    assert!(second.seconds > 0.0, "{name}: time spent counts");
+    to_the_end(&mut second, "second")?;
+    assert_eq!(values(&whole.model), values(&second.model), "{name}");
+    for key in ["loss", "dev_loss", "dev_exact_match"] {
+        let [whole, second] = [records("whole")?, records("second")?];
+        assert_eq!(numbers(&whole, key), numbers(&second, key), "{name}: {key}");
+    }
+
+    let state = state(1, "second");
+    state.remove()?;
+    assert!(!state.restore(&mut second, device)?);
+    Ok(numbers(&records("whole")?, "loss"))
+}

@@ -1,0 +1,193 @@
+//! The model card: `README.md` of the trained model's directory.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use serde_json::Value;
+use spanwise_artifact::manifest::Manifest;
+use spanwise_artifact::{Job, jsonl};
+use spanwise_training::log::Evaluation;
+
+/// Returns the model card: what the model was fine-tuned from, how, and how good it is.
+pub(crate) fn text(job: &Job, evaluation: Option<&Evaluation>) -> Result<String> {
+    let origin = job.input("checkpoint")?.join("origin.json");
+    let origin: Value = jsonl::read_document(&origin).unwrap_or_default();
+    let base = origin["source"].as_str().unwrap_or("unknown");
+    let mut card = String::from("---\n");
+    // The hub only takes its own names here.
+    if origin["commit"].is_string() {
+        writeln!(card, "base_model: {base}")?;
+    }
+    card.push_str(
+        "library_name: transformers\npipeline_tag: question-answering\ntags:\n- spanwise\n---\n\n\
+         # Extractive question answering\n\n",
+    );
+    write!(card, "Fine-tuned from `{base}`")?;
+    if let Some(commit) = origin["commit"].as_str() {
+        write!(card, " at commit `{commit}`")?;
+    }
+    card.push_str(
+        " with spanwise.\n\n```python\nfrom transformers import pipeline\n\n\
+         answer = pipeline(\"question-answering\", model=\"path/to/this/directory\")\n\
+         answer(question=\"…\", context=\"…\")\n```\n",
+    );
+    if let Some(licence) = origin["licence"].as_str() {
+        write!(
+            card,
+            "\nLicence of the weights it was fine-tuned from: {licence}\n"
+        )?;
+    }
+    if let Some(evaluation) = evaluation {
+        write!(
+            card,
+            "\n## Results\n\nOn {} dev questions after {} steps: any-reference exact match {:.4}, \
+             loss {:.4}.\n",
+            evaluation.dev_questions,
+            evaluation.step,
+            evaluation.dev_exact_match,
+            evaluation.dev_loss
+        )?;
+    }
+    let settings = serde_json::to_string_pretty(&job.settings)?;
+    let seed = job.seed.unwrap_or(0);
+    write!(
+        card,
+        "\n## Settings\n\nSeed {seed}.\n\n```json\n{settings}\n```\n"
+    )?;
+    if let Some(data) = Manifest::read(job.input("data")?)? {
+        card.push_str("\n## Data\n\n| file | BLAKE3 |\n|---|---|\n");
+        for (role, digest) in &data.inputs {
+            let name = data_file(&data.settings, role).unwrap_or(role);
+            writeln!(card, "| {name} | `{digest}` |")?;
+        }
+    }
+    Ok(card)
+}
+
+/// Returns the file name behind a role such as `train.0`.
+fn data_file<'a>(settings: &'a Value, role: &str) -> Option<&'a str> {
+    let (split, index) = role.split_once('.')?;
+    let path = settings[split][index.parse::<usize>().ok()?].as_str()?;
+    path.rsplit('/').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use serde_json::json;
+    use spanwise_artifact::Stage;
+    use spanwise_artifact::job::Input;
+
+    use super::*;
+
+    fn job(inputs: &[(&str, PathBuf)]) -> Job {
+        let input = |path: &PathBuf| Input {
+            path: path.clone(),
+            files: None,
+        };
+        Job {
+            stage: Stage::Train,
+            settings: json!({"epochs": 2}),
+            inputs: inputs
+                .iter()
+                .map(|(role, path)| ((*role).to_owned(), input(path)))
+                .collect(),
+            output: PathBuf::from("artifacts/train/0"),
+            seed: Some(7),
+            device: None,
+            code: BTreeMap::new(),
+            log: None,
+        }
+    }
+
+    #[test]
+    fn the_card_names_base_results_settings_and_data() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let [checkpoint, data] = ["checkpoint", "data"].map(|name| directory.path().join(name));
+        fs_err::create_dir(&checkpoint)?;
+        fs_err::create_dir(&data)?;
+        let origin = json!({"source": "google/bert", "commit": "c0ffee", "licence": "apache-2.0"});
+        jsonl::write_document(&checkpoint.join("origin.json"), &origin)?;
+        let manifest = json!({
+            "stage": "data", "format": 1, "settings": {"train": ["data/drcd/train.json"]},
+            "seed": null, "inputs": {"train.0": "abc"}, "code": {}, "files": {}, "device": null,
+            "created": "", "wall_seconds": 1.0, "tool_version": "0.1.0",
+        });
+        jsonl::write_document(&data.join(Manifest::FILE), &manifest)?;
+        let evaluation = Evaluation {
+            step: 80,
+            epoch: 2,
+            dev_loss: 1.5,
+            dev_exact_match: 0.75,
+            dev_questions: 128,
+        };
+        let card = text(
+            &job(&[("checkpoint", checkpoint), ("data", data)]),
+            Some(&evaluation),
+        )?;
+        let expected = r#"---
+base_model: google/bert
+library_name: transformers
+pipeline_tag: question-answering
+tags:
+- spanwise
+---
+
+# Extractive question answering
+
+Fine-tuned from `google/bert` at commit `c0ffee` with spanwise.
+
+```python
+from transformers import pipeline
+
+answer = pipeline("question-answering", model="path/to/this/directory")
+answer(question="…", context="…")
+```
+
+Licence of the weights it was fine-tuned from: apache-2.0
+
+## Results
+
+On 128 dev questions after 80 steps: any-reference exact match 0.7500, loss 1.5000.
+
+## Settings
+
+Seed 7.
+
+```json
+{
+  "epochs": 2
+}
+```
+
+## Data
+
+| file | BLAKE3 |
+|---|---|
+| train.json | `abc` |
+"#;
+        assert_eq!(card, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn the_card_of_a_local_checkpoint_names_no_hub_model() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let inputs = ["checkpoint", "data"].map(|role| (role, directory.path().to_owned()));
+        let origin = json!({"source": "models/mine"});
+        jsonl::write_document(&directory.path().join("origin.json"), &origin)?;
+        let card = text(&job(&inputs), None)?;
+        assert!(
+            card.starts_with("---\nlibrary_name: transformers\n"),
+            "{card}"
+        );
+        assert!(
+            card.contains("Fine-tuned from `models/mine` with spanwise."),
+            "{card}"
+        );
+        assert!(!card.contains("## Results"), "{card}");
+        Ok(())
+    }
+}

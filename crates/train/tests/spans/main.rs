@@ -1,0 +1,6 @@
+//! Learning spans, on every backend that this build has.
+
+mod gradients;
+mod optimizer;
+mod support;
+mod training;
