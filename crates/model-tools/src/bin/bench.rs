@@ -1,27 +1,30 @@
-//! Times a training step and an evaluation pass on random input, as one JSON line. `cargo xtask bench` runs
-//! it in turns with another implementation.
+//! Times a training step and an evaluation pass on random input, as one JSON line. `cargo xtask bench`
+//! runs it in turns with another implementation.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::Module;
 use burn::optim::GradientsAccumulator;
 use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use clap::Parser;
-use serde_json::json;
+use serde_json::{Value, json};
+use spanwise_artifact::UserError;
 use spanwise_artifact::settings::{self, Precision};
 use spanwise_model::batch::Batch;
-use spanwise_model::config::EncoderConfig;
-use spanwise_model::encoder::{Encodes, SpanModel};
 use spanwise_model::memory::TrainingMemory;
-use spanwise_model::weights;
+use spanwise_model::pair_template::Row;
+use spanwise_model::{EncoderConfig, EncoderModel, SpanModel, weights};
 use spanwise_ops::{device, to_f32};
 use spanwise_program as program;
-use spanwise_train::objective::{Example, Targets};
-use spanwise_training::backward::Backward;
-use spanwise_training::optimizer::{AdamW, OptimizerSettings};
+use spanwise_program::measure::{Memory, median};
+use spanwise_train::loss::{Boundaries, Targets};
+use spanwise_training::backward::Pass;
+use spanwise_training::optimizer::{self, AdamW, OptimizerSettings};
 
 #[derive(Parser)]
 #[command(about = "Times a training step and an evaluation pass on random input")]
@@ -30,24 +33,36 @@ struct Arguments {
     #[arg(long)]
     checkpoint: PathBuf,
     /// Rows of the input
-    #[arg(long, default_value_t = 8)]
-    batch: usize,
+    #[arg(long, default_value = "8")]
+    batch: NonZeroUsize,
     /// Tokens of every row
-    #[arg(long, default_value_t = 384)]
-    length: usize,
-    /// Number format of matrix products
+    #[arg(long, default_value = "384")]
+    length: NonZeroUsize,
+    /// Number format of matrix products: fp32, bf16 or fp16
     #[arg(long, default_value = "fp32")]
     precision: Precision,
-    /// Compute activations again in place of keeping them
+    /// Recompute activations in the backward pass in place of keeping them
     #[arg(long)]
     checkpoint_activations: bool,
     /// Device: auto, cpu, cuda, cuda:N, mps or flex
     #[arg(long, default_value = "auto")]
     device: settings::Device,
     /// Timed runs, after two that are not
-    #[arg(long, default_value_t = 5)]
-    repeats: usize,
+    #[arg(long, default_value = "5")]
+    repeats: NonZeroUsize,
 }
+
+/// Position of the first row's answer. Every row's is a little further on.
+const FIRST_ANSWER: usize = 40;
+
+/// Tokens before the paragraph.
+const QUESTION: usize = 30;
+
+/// Ids below are special tokens in most vocabularies.
+const FIRST_ID: usize = 110;
+
+/// Rows and columns of the matrices whose product is timed for comparison.
+const SIDE: usize = 2048;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -60,137 +75,189 @@ fn run(arguments: &Arguments) -> Result<()> {
     let open = device::open(arguments.device)?;
     if arguments.precision == Precision::Bf16 && !device::has_bf16(&open.device) {
         // Training would not use it either, and emulated steps take minutes.
-        println!("{}", json!({"device": open.name, "left_out": true}));
+        let left_out = json!({"device": open.name, "left_out": true});
+        writeln!(program::output::results(), "{left_out}")?;
         return Ok(());
     }
-    let device = open.device.clone().autodiff();
     let config = EncoderConfig::read(&arguments.checkpoint.join("config.json"))?;
-    device.seed(0);
-    let path = arguments.checkpoint.join("model.safetensors");
-    if !path.exists() {
-        weights::save(&SpanModel::new(&config, &device).valid(), &config, &path)?;
-    }
-    let precision = arguments.precision;
-    let input = |device: &Device| {
-        // The first ids are special tokens in most vocabularies.
-        let row = |row: usize| -> (Vec<u32>, Vec<u32>) {
-            let id =
-                |place: usize| 110 + (row * 7919 + place * 104_729) % (config.vocab_size - 110);
-            let types = config.type_vocab_size > 1;
-            (0..arguments.length)
-                .map(|place| (id(place) as u32, u32::from(types && place >= 30)))
-                .unzip()
-        };
-        let rows: Vec<_> = (0..arguments.batch).map(row).collect();
-        Batch::padded(&rows, arguments.length, 0, device)
-    };
-
-    let memory_before = resident_bytes("VmRSS");
-    let (mut model, _) = weights::load::<SpanModel>(&arguments.checkpoint, &device)?;
-    let mut optimizer = AdamW::new(OptimizerSettings::uniform(0.01, 1.0));
-    let batch = input(&device);
-    let examples: Vec<Example> = (0..arguments.batch)
-        .map(|row| Example {
-            start: 40 + 3 * row,
-            end: 45 + 3 * row,
-            rows: 1,
-        })
-        .collect();
-    let targets = Targets::new(&examples, 0.0, &batch.mask);
-    let train_step_s = median(arguments.repeats, || {
-        let mut gradients = GradientsAccumulator::new();
-        let backward = Backward {
-            model: &model,
-            batch: &batch,
-            precision,
-            seed: 0,
-        };
-        let loss = |hidden| targets.boundaries(&model.logits(hidden)).mean();
-        let loss = backward.run(arguments.checkpoint_activations, loss, &mut gradients);
-        let updated = optimizer.step(model.clone(), gradients.grads(), 3e-5, 1.0)?;
-        model = updated.0;
-        loss.try_into_scalar::<f32>()
-            .map_err(|error| anyhow!("{error:?}"))
-    })?;
-    let train_bytes = resident_bytes("VmHWM").saturating_sub(memory_before);
-    let computed = TrainingMemory::of(
-        &config,
-        arguments.batch,
-        arguments.length,
-        precision,
-        arguments.checkpoint_activations,
+    ensure!(
+        arguments.length.get() <= config.max_tokens(),
+        UserError::new(format!(
+            "--length = {}: must be at most {}, the longest input of the checkpoint",
+            arguments.length,
+            config.max_tokens()
+        ))
     );
-
-    let model = model.valid();
-    let batch = input(&open.device);
-    let eval_step_s = median(arguments.repeats, || {
-        let logits = model.forward(&batch, precision);
-        (logits.start.sum() + logits.end.sum())
-            .try_into_scalar::<f32>()
-            .map_err(|error| anyhow!("{error:?}"))
-    })?;
-
-    let side = 2048;
-    let matrix = || {
-        let matrix = Tensor::<2>::random([side, side], Distribution::Default, &open.device);
-        match arguments.precision {
-            Precision::Fp32 => matrix,
-            Precision::Bf16 => matrix.cast(FloatDType::BF16),
-            Precision::Fp16 => matrix.cast(FloatDType::F16),
-        }
+    let bench = Bench {
+        arguments,
+        config,
+        device: open.device,
     };
-    let (a, b) = (matrix(), matrix());
-    let product_s = median(arguments.repeats, || {
-        let sum = to_f32(a.clone().matmul(b.clone()).sum());
-        sum.try_into_scalar::<f32>()
-            .map_err(|error| anyhow!("{error:?}"))
-    })?;
-    let figures = json!({
-        "device": open.name,
-        "train_step_s": train_step_s,
-        "train_peak_bytes": train_bytes,
-        "train_peak_bytes_computed": computed.total(),
-        "eval_step_s": eval_step_s,
-        "eval_gflops": forward_operations(&config, arguments) / eval_step_s / 1e9,
-        "matmul_gflops": 2.0 * (side as f64).powi(3) / product_s / 1e9,
-    });
-    println!("{figures}");
+    let mut figures = bench.training()?;
+    figures["device"] = open.name.into();
+    let eval_step_s = bench.evaluation()?;
+    figures["eval_step_s"] = eval_step_s.into();
+    figures["eval_gflops"] = (bench.forward_operations() / eval_step_s / 1e9).into();
+    let operations = 2.0 * (SIDE as f64).powi(3);
+    figures["matmul_gflops"] = (operations / bench.product()? / 1e9).into();
+    writeln!(program::output::results(), "{figures}")?;
     Ok(())
 }
 
-/// A figure of this process's memory, in bytes; 0 where the system does not say.
-fn resident_bytes(key: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with(key));
-    let kibibytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    kibibytes.unwrap_or(0) * 1024
+/// What is measured.
+struct Bench<'a> {
+    arguments: &'a Arguments,
+    config: EncoderConfig,
+    /// Records no gradients.
+    device: Device,
 }
 
-/// Multiplications and additions in the matrix products of one forward pass.
-fn forward_operations(config: &EncoderConfig, arguments: &Arguments) -> f64 {
-    let [batch, tokens] = [arguments.batch, arguments.length].map(|size| size as f64);
-    let [hidden, inner, layers] = [
-        config.hidden_size,
-        config.intermediate_size,
-        config.num_hidden_layers,
-    ]
-    .map(|size| size as f64);
-    let linear = 4.0 * hidden * hidden + 2.0 * hidden * inner;
-    let attention = 2.0 * tokens * hidden;
-    2.0 * batch * tokens * layers * (linear + attention)
+impl Bench<'_> {
+    /// Returns the seconds of a training step, and the memory that training took and should take.
+    fn training(&self) -> Result<Value> {
+        let Arguments {
+            batch,
+            length,
+            precision,
+            checkpoint_activations,
+            ..
+        } = *self.arguments;
+        let device = self.device.clone().autodiff();
+        device.seed(0);
+        write_random_weights(&self.arguments.checkpoint, &self.config, &device)?;
+        let memory_before = Memory::Resident.of_this_process();
+        let (mut model, _) = weights::load::<SpanModel>(&self.arguments.checkpoint, &device)?;
+        let mut optimizer = AdamW::new(OptimizerSettings::uniform(0.01));
+        let input = self.input(&device);
+        let targets = Targets::new(&self.answers(), 0.0, &input.mask);
+        let seconds = self.time(|| {
+            let mut gradients = GradientsAccumulator::new();
+            let pass = Pass {
+                model: &model,
+                input: &input,
+                precision,
+                seed: 0,
+                gradient_checkpointing: checkpoint_activations,
+            };
+            let loss = |hidden| targets.boundary_loss(&model.logits(hidden)).mean();
+            let loss = pass.run(loss, &mut gradients);
+            let gradients = optimizer::clip(&model, gradients.grads(), 1.0, 1.0)?;
+            model = optimizer.step(model.clone(), gradients, 3e-5);
+            scalar(loss)
+        })?;
+        let taken = Memory::Peak.of_this_process().saturating_sub(memory_before);
+        let computed = TrainingMemory::of(
+            &self.config,
+            batch.get(),
+            length.get(),
+            precision,
+            checkpoint_activations,
+        );
+        Ok(json!({
+            "train_step_s": seconds,
+            "train_peak_bytes": taken,
+            "train_peak_bytes_computed": computed.total(),
+        }))
+    }
+
+    /// Returns the seconds of a forward pass.
+    fn evaluation(&self) -> Result<f64> {
+        let (model, _) = weights::load::<SpanModel>(&self.arguments.checkpoint, &self.device)?;
+        let input = self.input(&self.device);
+        self.time(|| {
+            let logits = model.forward(&input, self.arguments.precision);
+            scalar(logits.start.sum() + logits.end.sum())
+        })
+    }
+
+    /// Returns the seconds of a matrix product.
+    fn product(&self) -> Result<f64> {
+        let matrix = || {
+            let matrix = Tensor::<2>::random([SIDE, SIDE], Distribution::Default, &self.device);
+            match self.arguments.precision {
+                Precision::Fp32 => matrix,
+                Precision::Bf16 => matrix.cast(FloatDType::BF16),
+                Precision::Fp16 => matrix.cast(FloatDType::F16),
+            }
+        };
+        let (a, b) = (matrix(), matrix());
+        self.time(|| scalar(to_f32(a.clone().matmul(b.clone()).sum())))
+    }
+
+    /// Returns random rows.
+    fn input(&self, device: &Device) -> Batch {
+        let length = self.arguments.length.get();
+        let vocabulary = self.config.vocab_size;
+        let first = FIRST_ID.min(vocabulary - 1);
+        let has_types = self.config.type_vocab_size > 1;
+        let row = |row: usize| -> Row {
+            let id =
+                |position: usize| first + (row * 7919 + position * 104_729) % (vocabulary - first);
+            (0..length)
+                .map(|position| {
+                    let token_type = u32::from(has_types && position >= QUESTION);
+                    (id(position) as u32, token_type)
+                })
+                .unzip()
+        };
+        let rows: Vec<Row> = (0..self.arguments.batch.get()).map(row).collect();
+        Batch::padded(&rows, length, 0, device)
+    }
+
+    /// Returns an answer in every row.
+    fn answers(&self) -> Vec<Boundaries> {
+        let length = self.arguments.length.get();
+        let answer = |row: usize| {
+            let start = (FIRST_ANSWER + 3 * row).min(length - 1);
+            Boundaries {
+                answer: start..(start + 6).min(length),
+                rows: 1,
+            }
+        };
+        (0..self.arguments.batch.get()).map(answer).collect()
+    }
+
+    /// Returns the multiplications and additions in the matrix products of a forward pass.
+    fn forward_operations(&self) -> f64 {
+        let [batch, tokens] = [self.arguments.batch, self.arguments.length];
+        let [batch, tokens] = [batch, tokens].map(|size| size.get() as f64);
+        let [hidden, inner, layers] = [
+            self.config.hidden_size,
+            self.config.intermediate_size,
+            self.config.num_hidden_layers,
+        ]
+        .map(|size| size as f64);
+        let linear = 4.0 * hidden * hidden + 2.0 * hidden * inner;
+        let attention = 2.0 * tokens * hidden;
+        2.0 * batch * tokens * layers * (linear + attention)
+    }
+
+    /// Returns the median seconds of `step`, after two runs that warm up.
+    fn time(&self, mut step: impl FnMut() -> Result<f32>) -> Result<f64> {
+        for _ in 0..2 {
+            step()?;
+        }
+        let mut seconds = Vec::with_capacity(self.arguments.repeats.get());
+        for _ in 0..self.arguments.repeats.get() {
+            let start = Instant::now();
+            step()?;
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        median(&seconds).context("no run was timed")
+    }
 }
 
-/// Median seconds of `step`, after two runs that warm up.
-fn median(repeats: usize, mut step: impl FnMut() -> Result<f32>) -> Result<f64> {
-    for _ in 0..2 {
-        step()?;
+/// Writes random weights to a checkpoint without any.
+fn write_random_weights(checkpoint: &Path, config: &EncoderConfig, device: &Device) -> Result<()> {
+    let path = checkpoint.join("model.safetensors");
+    if !path.exists() {
+        weights::save(&SpanModel::new(config, device).valid(), config, &path)?;
     }
-    let mut times = Vec::with_capacity(repeats);
-    for _ in 0..repeats {
-        let began = Instant::now();
-        step()?;
-        times.push(began.elapsed().as_secs_f64());
-    }
-    times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
+    Ok(())
+}
+
+/// Reads a tensor of one element, which waits for the device.
+fn scalar(tensor: Tensor<1>) -> Result<f32> {
+    let value = tensor.try_into_scalar::<f32>();
+    value.map_err(|error| anyhow!("{error:?}"))
 }
