@@ -43,9 +43,9 @@ fn refused(arguments: &[&str]) -> String {
     format!("cargo xtask {arguments}\n{messages}exit code {code}\n")
 }
 
-const TASKS: [&str; 13] = [
+const TASKS: [&str; 14] = [
     "pipeline", "stage", "ask", "report", "status", "setup", "test", "doctor", "ladder", "compare",
-    "bench", "gc", "ci",
+    "bench", "gc", "docs", "ci",
 ];
 
 #[test]

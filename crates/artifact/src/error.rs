@@ -6,7 +6,7 @@
 pub struct UserError {
     /// A lowercase fragment without a final period, naming what was found and where.
     pub message: String,
-    /// What to do about it, if that is known.
+    /// What to do about it, where there is a remedy.
     pub hint: Option<String>,
 }
 

@@ -56,8 +56,8 @@ pub struct Recipe {
 impl Recipe {
     /// The artifact's name: 20 hexadecimal digits.
     ///
-    /// The device is left out on purpose: it changes rounding, not meaning, and a model trained on one
-    /// machine stays fresh on another.
+    /// The device is left out on purpose: it changes rounding, not meaning, and a model trained on
+    /// one machine stays fresh on another.
     pub fn fingerprint(&self) -> String {
         let recipe = json!({
             "stage": self.stage,
@@ -67,7 +67,7 @@ impl Recipe {
             "inputs": self.inputs,
             "code": of_named(&self.code),
         });
-        // serde_json's maps are sorted, so equal recipes give equal text.
+        // serde_json's maps are sorted, so equal recipes are equal text.
         blake3::hash(recipe.to_string().as_bytes()).to_hex()[..20].to_owned()
     }
 }

@@ -1,8 +1,8 @@
 //! The contract on disk between stages.
 //!
 //! An artifact is an immutable directory `artifacts/<stage>/<fingerprint>/`: data files plus a
-//! [`Manifest`], which is written last. Stages know this crate and nothing of each other; whatever two
-//! of them must agree on (a file layout, a setting, what a score means) is defined here once.
+//! [`Manifest`], which is written last. Stages know this crate and nothing of each other; whatever
+//! two of them must agree on (a file layout, a setting, what a score means) is defined here once.
 //!
 //! - [`settings`]: every key a pipeline file may hold, its default and its bounds
 //! - [`questions`], [`windows`], [`scores`], [`ensemble`]: what passes between stages

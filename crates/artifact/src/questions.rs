@@ -118,7 +118,8 @@ impl Questions {
         jsonl::write(&directory.join(split.paragraphs_file()), &self.paragraphs)
     }
 
-    /// Keeps the questions whose index `keep` returns `true` for, and the paragraphs they are about.
+    /// Keeps the questions whose index `keep` returns `true` for, and the paragraphs they are
+    /// about.
     pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         let mut index = 0;
         self.questions.retain(|_| {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::named::named;
 
 named! {
-    /// One step of the pipeline, run by the program `spanwise-<stage>`. Each comes after everything it
-    /// reads.
+    /// One step of the pipeline, run by the program `spanwise-<stage>`. Each comes after everything
+    /// it reads.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     pub enum Stage {
         /// A source → a directory in Hugging Face layout.
@@ -31,8 +31,8 @@ named! {
 }
 
 impl Stage {
-    /// Version of the stage's file layout. Raise it when the layout changes: older artifacts are then
-    /// rebuilt and never misread.
+    /// Version of the stage's file layout. Raise it when the layout changes: older artifacts are
+    /// then rebuilt and never misread.
     pub fn format_version(self) -> u32 {
         match self {
             Stage::Windows | Stage::Ensemble => 2,

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-/// A text addressed by characters (Unicode scalar values), the unit of every offset in this project.
+/// A text addressed by characters (Unicode scalar values), the unit of every offset in this
+/// project.
 pub struct Characters<'a> {
     text: &'a str,
     /// Byte offset of every character, and the text's length at the end.

@@ -1,7 +1,8 @@
 //! What the windows stage writes: tokens with their character ranges, and evaluation windows.
 //!
-//! `windows.json` is a [`Layout`]; `<split>.safetensors` holds flat arrays, read through [`WindowFile`].
-//! Paragraphs and questions are tokenized once; a window is only a range of its paragraph's tokens.
+//! `windows.json` is a [`Layout`]; `<split>.safetensors` holds flat arrays, read through
+//! [`WindowFile`]. Paragraphs and questions are tokenized once; a window is only a range of its
+//! paragraph's tokens.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -116,7 +117,7 @@ pub struct WindowArrays {
     window_ends: Vec<u32>,
 }
 
-/// Stands in `answer_starts` and `answer_ends` for a question without a labelled answer.
+/// The value of `answer_starts` and `answer_ends` for an unlabelled question.
 const NO_ANSWER: u32 = u32::MAX;
 
 impl Default for WindowArrays {
@@ -167,8 +168,8 @@ impl WindowArrays {
         Ok(())
     }
 
-    /// Adds a question about paragraph `paragraph`: the ids of its tokens, and the paragraph tokens of
-    /// its training answer where it has one.
+    /// Adds a question about paragraph `paragraph`: the ids of its tokens, and the paragraph tokens
+    /// of its training answer where it has one.
     ///
     /// # Errors
     /// Fails if there is no such paragraph, if the answer is empty, or if the split has more tokens

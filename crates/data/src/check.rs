@@ -144,7 +144,8 @@ impl Checker {
     pub fn add(&mut self, file: &str, document: Document) -> Result<(), Refused> {
         let first_paragraph = self.accepted.paragraphs.len();
         if self.split != Split::Test {
-            // Files of the course layout all count from 0; only a submission needs ids unique across files.
+            // Files of the course layout all count from 0; only a submission needs ids unique
+            // across files.
             self.ids.clear();
         }
         for record in document.records {

@@ -4,8 +4,8 @@
 use spanwise_artifact::questions::Questions;
 use spanwise_spans::holdout;
 
-/// Returns the fold of every question. Questions about an article stay together, as do those about a
-/// paragraph without one; folds are of nearly the same size.
+/// Returns the fold of every question. Questions about an article stay together, as do those about
+/// a paragraph without one; folds are of nearly the same size.
 pub fn assign(questions: &Questions, folds: usize) -> Vec<usize> {
     let group = |question: usize| {
         let paragraph = &questions.paragraphs[questions.questions[question].paragraph];

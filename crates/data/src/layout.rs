@@ -1,11 +1,13 @@
-//! The input layouts. Ends of answers are inclusive in the course layout alone, and only in this file.
+//! The input layouts. Ends of answers are inclusive in the course layout alone, and only in this
+//! file.
 //!
-//! - course: `{"questions": [{id, paragraph_id, question_text, answer_text, answer_start, answer_end}],
-//!   "paragraphs": [text]}`, `answer_end` inclusive, the last three `null` for an unlabelled question
+//! - course: `{"questions": [{id, paragraph_id, question_text, answer_text, answer_start,
+//!   answer_end}], "paragraphs": [text]}`, `answer_end` inclusive, the last three `null` for an
+//!   unlabelled question
 //! - SQuAD (DRCD, CMRC 2018): `{"data": [{"paragraphs": [{"context", "qas": [{id, question,
 //!   "answers": [{text, answer_start}]}]}]}]}`
-//! - native, as this stage writes it: `<name>.questions.jsonl` and, beside it, `<name>.paragraphs.jsonl`,
-//!   each with a [`Question`] or a [`Paragraph`] on every line
+//! - native, as this stage writes it: `<name>.questions.jsonl` and, beside it,
+//!   `<name>.paragraphs.jsonl`, each with a [`Question`] or a [`Paragraph`] on every line
 //!
 //! Course and SQuAD layout are told apart by content, the native one by its name.
 
@@ -21,7 +23,8 @@ use spanwise_artifact::{Paragraph, Question, UserError};
 pub struct Document {
     /// The texts, in input order.
     pub paragraphs: Vec<Paragraph>,
-    /// The questions, in input order; those that lack a field or have one of the wrong type as an error.
+    /// The questions, in input order; those that lack a field or have one of the wrong type as an
+    /// error.
     pub records: Vec<Result<Record, Malformed>>,
 }
 

@@ -80,8 +80,8 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     jsonl::write(&draft.log_file("rejected.jsonl"), &rejected)
 }
 
-/// Puts train and dev together and cuts a fold out of them as dev, or makes all of it dev and writes
-/// every question's fold beside it.
+/// Puts train and dev together and cuts a fold out of them as dev, or makes all of it dev and
+/// writes every question's fold beside it.
 fn cut(splits: &mut BTreeMap<Split, Questions>, fold: Fold, draft: &Draft) -> Result<()> {
     let mut together = splits.remove(&Split::Train).unwrap_or_default();
     together.append(splits.remove(&Split::Dev).unwrap_or_default());

@@ -86,7 +86,8 @@ impl EnsembleTable {
     const MOST_MEMBERS: usize = 1000;
 }
 
-/// Takes defaults and required keys out of a table's schema: a member has them from the file's table.
+/// Takes defaults and required keys out of a table's schema: a member has them from the file's
+/// table.
 fn without_defaults(schema: &mut Schema) {
     schema.remove("required");
     let keys = schema.get_mut("properties").and_then(Value::as_object_mut);

@@ -38,8 +38,8 @@ pub(crate) struct PipelineFile {
     seed: u64,
     /// Where training and prediction compute: `"auto"`, `"flex"`, `"cpu"`, `"cuda"`, `"cuda:N"` or
     /// `"mps"`. `"flex"` is Burn's own CPU backend, which needs nothing installed; the others but
-    /// `"auto"` compute with libtorch. `"auto"` is a CUDA GPU where there is one, else libtorch on the
-    /// CPU where it is set up, else `"flex"`.
+    /// `"auto"` compute with libtorch. `"auto"` is a CUDA GPU where there is one, else libtorch on
+    /// the CPU where it is set up, else `"flex"`.
     #[serde(default)]
     #[schemars(
         with = "String",
@@ -83,11 +83,12 @@ pub struct Pipeline {
     pub data: DataTable,
     /// One for a single model.
     pub members: Vec<Member>,
-    /// Minutes of training after which no further member is begun.
+    /// Minutes of training after which no further member starts.
     pub max_minutes: Option<f64>,
-    /// Every member is trained so many times, each time without another part of train and dev together.
+    /// Every member is trained so many times, each time without another part of train and dev
+    /// together.
     pub folds: Option<usize>,
-    /// A model that learns from the members and answers in their place.
+    /// A model that is distilled from the members and answers instead of them.
     pub student: Option<Member>,
     /// How members become one.
     pub ensemble: EnsembleJob,
@@ -161,10 +162,10 @@ struct Source<'a> {
 }
 
 fn parse(name: &str, source: &Source) -> Result<Pipeline> {
-    // A mistake in the file itself is reported with its line, so the file must pass before overrides
-    // are applied to it.
+    // A mistake in the file itself is reported with its line, so the file must pass before
+    // overrides are applied to it.
     if let Ok(table) = source.text.parse() {
-        refuse_old_names(&table, |path| source.place(path))?;
+        refuse_old_names(&table, |path| source.location(path))?;
     }
     let mut file: PipelineFile = toml::from_str(source.text).map_err(|error| {
         UserError::new(format!(
@@ -219,11 +220,11 @@ fn plain(message: &str) -> String {
 }
 
 /// Refuses a key under a name that it no longer has, in the tables of the file and in those of its
-/// members. `place` returns where a path of keys is.
-fn refuse_old_names(file: &Table, place: impl Fn(&[&str]) -> String) -> Result<()> {
+/// members. `location` returns where a path of keys is.
+fn refuse_old_names(file: &Table, location: impl Fn(&[&str]) -> String) -> Result<()> {
     for (table, old, new) in RENAMED {
         let has_old = |tables: &Table| tables.get(table).and_then(|table| table.get(old)).is_some();
-        let mut found = has_old(file).then(|| place(&[table, old]));
+        let mut found = has_old(file).then(|| location(&[table, old]));
         let members = file
             .get("ensemble")
             .and_then(|ensemble| ensemble.get("members"))
@@ -231,12 +232,12 @@ fn refuse_old_names(file: &Table, place: impl Fn(&[&str]) -> String) -> Result<(
         for (index, member) in members.into_iter().flatten().enumerate() {
             if found.is_none() && member.as_table().is_some_and(has_old) {
                 let index = index.to_string();
-                found = Some(place(&["ensemble", "members", &index, table, old]));
+                found = Some(location(&["ensemble", "members", &index, table, old]));
             }
         }
-        if let Some(place) = found {
+        if let Some(location) = found {
             bail!(
-                UserError::new(format!("{place}: {table}.{old}: no such key"))
+                UserError::new(format!("{location}: {table}.{old}: no such key"))
                     .hint(format!("it is called {table}.{new}"))
             );
         }
@@ -249,9 +250,9 @@ fn refuse_infinite(value: &Value, path: &mut Vec<String>, source: &Source) -> Re
     let inner: Vec<(String, &Value)> = match value {
         Value::Float(number) if !number.is_finite() => {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
-            let (place, key) = (source.place(&path), path.join("."));
+            let (location, key) = (source.location(&path), path.join("."));
             bail!(UserError::new(format!(
-                "{place}: {key} = {number}: must be a finite number"
+                "{location}: {key} = {number}: must be a finite number"
             )));
         }
         Value::Table(table) => table
@@ -295,7 +296,7 @@ fn refuse_problems(file: &PipelineFile, members: &[Member], source: &Source) -> 
         let path: Vec<&str> = problem.key.split('.').collect();
         bail!(UserError::new(format!(
             "{}: {problem}",
-            source.place(&path)
+            source.location(&path)
         )));
     }
     for (index, member) in members.iter().enumerate() {
@@ -311,17 +312,17 @@ fn refuse_problems(file: &PipelineFile, members: &[Member], source: &Source) -> 
                 .members
                 .get(index)
                 .and_then(|member| member.table(table));
-            let place = match own {
+            let location = match own {
                 Some(own) if own.contains_key(key) => {
-                    source.place(&["ensemble", "members", &number, table, key])
+                    source.location(&["ensemble", "members", &number, table, key])
                 }
-                _ => source.place(&[table, key]),
+                _ => source.location(&[table, key]),
             };
             let whose = match own {
                 Some(own) if !own.is_empty() => format!("member {}: ", index + 1),
                 _ => String::new(),
             };
-            bail!(UserError::new(format!("{place}: {whose}{problem}")));
+            bail!(UserError::new(format!("{location}: {whose}{problem}")));
         }
     }
     Ok(())
@@ -330,7 +331,7 @@ fn refuse_problems(file: &PipelineFile, members: &[Member], source: &Source) -> 
 impl Source<'_> {
     /// `file:line` of a path of keys, or the override that set it, or the file alone where it is a
     /// default. Elements of a list are counted from 0.
-    fn place(&self, path: &[&str]) -> String {
+    fn location(&self, path: &[&str]) -> String {
         let sets = |assignment: &&String| {
             let key = assignment.split('=').next().unwrap_or_default().trim();
             let mut parts = key.split('.').zip(path);
@@ -398,8 +399,8 @@ fn set(table: &mut Table, assignment: &str) -> Result<()> {
     Ok(())
 }
 
-/// Takes what was just set out of the members' own settings, which would go before it: what is said on the command
-/// line holds for all.
+/// Removes a key that was just set from the members' own settings, which would override it: what is
+/// set on the command line holds for all members.
 fn set_for_all_members(table: &mut Table, assignment: &str) {
     let key = assignment.split('=').next().unwrap_or_default().trim();
     let Some((section, key)) = key.split_once('.') else {
@@ -484,10 +485,10 @@ impl OwnSettings<'_> {
             let number = self.index.to_string();
             let mut path = vec!["ensemble", "members", &number, table];
             path.extend(key.map(String::as_str));
-            let place = self.source.place(&path);
+            let location = self.source.location(&path);
             let member = self.index + 1;
             let error = plain(&error.to_string());
-            UserError::new(format!("{place}: member {member}: {table}: {error}")).into()
+            UserError::new(format!("{location}: member {member}: {table}: {error}")).into()
         })
     }
 }
@@ -540,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_refused_with_their_place() {
+    fn refuses_mistakes_with_their_line() {
         let unknown = error("[train]\nepoch = 3\n", &[]);
         assert!(
             unknown.starts_with("p.toml: TOML parse error at line 8, column 1"),
@@ -674,7 +675,7 @@ mod tests {
     }
 
     #[test]
-    fn members_override_their_own_settings_only() {
+    fn a_member_overrides_its_own_settings_alone() {
         let text = format!(
             "{MINIMAL}[train]\nepochs = 2\n[[ensemble.members]]\nseed = 1\n[[ensemble.members]]\ntrain.epochs = 4\n"
         );

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde_json::Value;
@@ -125,8 +126,17 @@ fn section<T: JsonSchema + DeserializeOwned>(page: &mut String, title: &str) -> 
 fn schema<T: JsonSchema>() -> Schema {
     SchemaSettings::draft07()
         .with(|settings| settings.inline_subschemas = true)
+        .with_transform(RecursiveTransform(on_one_line))
         .into_generator()
         .into_root_schema_for::<T>()
+}
+
+/// Joins the lines of a description, which break where the source code does.
+fn on_one_line(schema: &mut Schema) {
+    let text = description(schema.as_value());
+    if !text.is_empty() {
+        schema.insert("description".to_owned(), text.into());
+    }
 }
 
 /// The keys of a table in the order in which its type declares them.

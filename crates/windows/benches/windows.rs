@@ -1,4 +1,5 @@
-//! Tokenizing the demo's texts, and laying windows over long ones: `cargo bench -p spanwise-windows --bench windows`.
+//! Tokenizing the demo's texts, and laying windows over long ones: `cargo bench -p spanwise-windows
+//! --bench windows`.
 
 use std::collections::BTreeSet;
 use std::hint::black_box;

@@ -7,13 +7,13 @@ use std::ops::Range;
 pub struct AnswerTokens {
     /// The tokens; there is at least one.
     pub tokens: Range<usize>,
-    /// Whether they begin and end exactly with the answer. Where they do not, no span of whole tokens
-    /// is the answer, and training uses the shortest one around it instead.
+    /// Whether they begin and end exactly with the answer. Where they do not, no span of whole
+    /// tokens is the answer, and training uses the shortest one around it instead.
     pub exact: bool,
 }
 
-/// The fewest tokens that cover the answer's characters; `None` where no token touches them. `ranges` are
-/// the tokens' characters.
+/// The fewest tokens that cover the answer's characters; `None` where no token touches them.
+/// `ranges` are the tokens' characters.
 pub fn answer_tokens(ranges: &[Range<usize>], answer: &Range<usize>) -> Option<AnswerTokens> {
     let touches = |range: &Range<usize>| range.start < answer.end && answer.start < range.end;
     let first = ranges.iter().position(touches)?;
@@ -25,8 +25,8 @@ pub fn answer_tokens(ranges: &[Range<usize>], answer: &Range<usize>) -> Option<A
     })
 }
 
-/// Evaluation windows over `tokens` tokens: `room` tokens each, `stride` apart, the last one ending with
-/// the text. Together they cover every token.
+/// Evaluation windows over `tokens` tokens: `room` tokens each, `stride` apart, the last one ending
+/// with the text. Together they cover every token.
 ///
 /// # Panics
 /// Unless `1 ≤ stride ≤ room`: a longer stride would skip tokens.

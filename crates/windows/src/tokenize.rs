@@ -43,8 +43,8 @@ pub fn tokenize(tokenizer: &Tokenizer, text: &str) -> Result<Tokens> {
     Ok(tokens)
 }
 
-/// Returns the tokenizer's pair template (`[CLS] question [SEP] paragraph [SEP]`), found by encoding a
-/// pair.
+/// Returns the tokenizer's pair template (`[CLS] question [SEP] paragraph [SEP]`), found by
+/// encoding a pair.
 pub fn template(tokenizer: &Tokenizer) -> Result<Template> {
     let encoding = tokenizer
         .encode(("1", "1"), true)
@@ -84,8 +84,8 @@ pub fn template(tokenizer: &Tokenizer) -> Result<Template> {
     Ok(template)
 }
 
-/// The id of the padding token: that of the tokenizer's padding, or of the token that is usually named
-/// so.
+/// The id of the padding token: that of the tokenizer's padding, or of the token that is usually
+/// named so.
 fn padding_id(tokenizer: &Tokenizer) -> Result<u32> {
     if let Some(padding) = tokenizer.get_padding() {
         return Ok(padding.pad_id);

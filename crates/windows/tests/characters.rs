@@ -1,4 +1,4 @@
-//! Whatever the text, tokens keep exact character ranges, windows cover them, and answers come back.
+//! For any text, tokens have exact character ranges, windows cover them, and answers are recovered.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ use tokenizers::Tokenizer;
 static TOKENIZERS: LazyLock<[Tokenizer; 3]> =
     LazyLock::new(|| [word_pieces(), unigram(), byte_level()]);
 
-/// Like XLM-RoBERTa's: compatibility forms made one, pieces that span several Chinese characters.
+/// Like XLM-RoBERTa's: compatibility forms unified, pieces that span several Chinese characters.
 fn unigram() -> Tokenizer {
     let pieces = [
         ("<unk>", 0.0),
@@ -91,7 +91,8 @@ fn word_pieces() -> Tokenizer {
     parse(&json)
 }
 
-/// Text with the shapes that break offsets: astral characters, combining marks, full-width forms, controls.
+/// Text with the shapes that break offsets: astral characters, combining marks, full-width forms,
+/// controls.
 fn text() -> impl Strategy<Value = String> {
     let characters = prop::sample::select(
         "國年月12ab blueＡＢ１é\u{301}e\u{301}𠮷龘《》「」，,\t\u{0}\u{fffd}\u{200b}ﬁ🚲ㄅ한글"
@@ -121,10 +122,10 @@ proptest! {
     #[test]
     fn visible_characters_of_the_vocabulary_are_never_lost(kind in 0..3usize, text in text()) {
         let tokens = tokens_of(kind, &text);
-        for (place, c) in text.chars().enumerate() {
+        for (index, c) in text.chars().enumerate() {
             if "國年月《》".contains(c) {
-                let found = tokens.ranges.iter().any(|range| range.contains(&place));
-                prop_assert!(found, "{c} at {place}");
+                let found = tokens.ranges.iter().any(|range| range.contains(&index));
+                prop_assert!(found, "{c} at {index}");
             }
         }
     }
@@ -135,8 +136,8 @@ proptest! {
         prop_assume!(first < tokens.ranges.len());
         let last = (first + length - 1).min(tokens.ranges.len() - 1);
         let answer = tokens.ranges[first].start..tokens.ranges[last].end;
-        // The mark of a word's beginning stands for its first character, where an unknown word has only one
-        // token for all of them: then its first character is no answer.
+        // The token of a word's beginning covers its first character, where an unknown word has
+        // only one token for all of them: then its first character is no answer.
         let cut = |range: &std::ops::Range<usize>| {
             let touches = range.start < answer.end && answer.start < range.end;
             touches && !(answer.start <= range.start && range.end <= answer.end)

@@ -131,8 +131,8 @@ impl Default for AnswersTable {
 pub enum Decoding {
     /// The best pair of a start and an end that is not before it, within the longest answer.
     Joint,
-    /// The best start and the best end on their own, as in the course's sample program; the answer is
-    /// empty where the end is before the start.
+    /// The best start and the best end on their own, as in the course's sample program; the answer
+    /// is empty where the end is before the start.
     Independent,
 }
 

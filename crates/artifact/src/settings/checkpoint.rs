@@ -24,8 +24,8 @@ pub struct CheckpointTable {
     /// tokenizer makes subwords, so that every answer ends where a token does.
     #[serde(default)]
     pub split_characters: bool,
-    /// For a package only: keep its own tokens of several characters, where by default every Chinese
-    /// character is a token.
+    /// For a package only: keep its own tokens of several characters, where by default every
+    /// Chinese character is a token.
     #[serde(default)]
     pub subwords: bool,
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Checks, Problem, Settings};
 
-/// Input files of each split, in course layout, in SQuAD layout, or in the layout that the data stage
-/// writes: a file `<name>.questions.jsonl` with `<name>.paragraphs.jsonl` beside it.
+/// Input files of each split, in course layout, in SQuAD layout, or in the layout that the data
+/// stage writes: a file `<name>.questions.jsonl` with `<name>.paragraphs.jsonl` beside it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["train"]))]

@@ -12,8 +12,8 @@ pub enum EnsembleMethod {
     /// The mean of the scores.
     #[default]
     Mean,
-    /// The mean of the scores, each member's divided by a temperature that is fitted on dev, so that
-    /// overconfident members do not dominate.
+    /// The mean of the scores, each member's divided by a temperature that is fitted on dev, so
+    /// that overconfident members do not dominate.
     Calibrated,
     /// The mean of the scores with a weight for each member that is fitted on dev.
     Weighted,

@@ -1,10 +1,10 @@
 //! Every key that a pipeline file may hold, with its default and its bounds.
 //!
 //! There is one file for each stage, which counts as that stage's code alone; here is what several
-//! of them use. A `…Table` is what the user types under `[train]` and the like, a `…Job` is what the
-//! runner hands to a stage where that is more than the table.
+//! of them use. A `…Table` is what the user types under `[train]` and the like, a `…Job` is what
+//! the runner hands to a stage where that is more than the table.
 //!
-//! Types and unknown keys are refused by serde. Bounds stand as attributes beside the key they
+//! Types and unknown keys are refused by serde. Bounds are attributes of the key that they
 //! belong to; [`Settings::problems`] checks them, and `docs/pipeline-file.md` is generated from
 //! them and from the doc comments. Names follow those of Hugging Face where one exists.
 

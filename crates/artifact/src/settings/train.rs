@@ -58,8 +58,8 @@ pub struct TrainTable {
     /// Samples of dropout before the span head, whose losses are averaged; 0: one, as usual.
     #[schemars(range(max = 1000))]
     pub multi_sample_dropout: usize,
-    /// Weight of the divergence between two passes that differ in dropout; 0: one pass. It takes twice
-    /// the time.
+    /// Weight of the divergence between two passes that differ in dropout; 0: one pass. It takes
+    /// twice the time.
     #[schemars(range(min = 0))]
     pub r_drop: f64,
     /// Length of an adversarial step on the word embeddings, whose loss is added; 0: none. It takes
@@ -73,11 +73,11 @@ pub struct TrainTable {
     /// end; 0: none.
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub ema: f64,
-    /// Keep the activations of one layer at a time and compute the others again in the backward pass.
-    /// It saves memory, takes a third more time, and the result is the same.
+    /// Keep the activations of one layer at a time and compute the others again in the backward
+    /// pass. It saves memory, takes a third more time, and the result is the same.
     pub gradient_checkpointing: bool,
-    /// Steps between measurements of loss and exact match on dev, which are made at the end of every
-    /// epoch in any case.
+    /// Steps between measurements of loss and exact match on dev, which are made at the end of
+    /// every epoch in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub eval_steps: Option<usize>,

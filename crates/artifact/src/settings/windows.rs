@@ -16,8 +16,8 @@ pub struct WindowsTable {
     #[schemars(range(min = 1, max = 100000))]
     pub max_question_length: usize,
     /// Distance between the starts of neighbouring evaluation windows in tokens, as `doc_stride` in
-    /// BERT's `run_squad.py`. It is not the overlap of windows, which is what the `stride` of Hugging
-    /// Face tokenizers means.
+    /// BERT's `run_squad.py`. It is not the overlap of windows, which is what the `stride` of
+    /// Hugging Face tokenizers means.
     #[schemars(range(min = 1))]
     pub stride: usize,
     /// Where a training window lies around its answer.
