@@ -18,7 +18,7 @@ use crate::programs;
 
 /// What to compare and how long.
 #[derive(Args)]
-pub struct Bench {
+pub(crate) struct Bench {
     /// The script to compare with: `SCRIPT speed --checkpoint DIR --batch N --length N [--bf16] [--compile]` does the
     /// same work and prints one JSON line with `train_step_s` and `eval_step_s`, medians in seconds
     #[arg(long, value_name = "SCRIPT")]
@@ -76,7 +76,7 @@ struct Figures {
 }
 
 /// Runs every case in turns and prints ratios, ours to the peer's.
-pub fn run(bench: &Bench, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn run(bench: &Bench, out: &mut dyn Write) -> Result<()> {
     let Some(peer) = &bench.peer else {
         bail!(
             UserError::new("bench compares with another program, and none was named")

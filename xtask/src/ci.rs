@@ -11,7 +11,7 @@ use spanwise_runner::{pipeline_file, workspace};
 use crate::{programs, setup, test};
 
 /// Format, lints, documentation, dependencies, the README's two commands, then the model on libtorch.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     step("format");
     workspace::check(workspace::cargo().args(["fmt", "--all", "--check"]))?;
     step("lint");
@@ -69,7 +69,7 @@ fn dependencies() -> Result<()> {
 }
 
 /// Whether cargo has a subcommand.
-pub fn is_installed(subcommand: &str) -> bool {
+pub(crate) fn is_installed(subcommand: &str) -> bool {
     let mut version = Command::new(format!("cargo-{subcommand}"));
     version.args([subcommand, "--version"]);
     version.stdout(Stdio::null()).stderr(Stdio::null());

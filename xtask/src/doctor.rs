@@ -9,7 +9,7 @@ use spanwise_runner::workspace;
 use crate::{programs, setup};
 
 /// Prints what the machine has, then what the programs find on it.
-pub fn run(out: &mut dyn Write) -> Result<()> {
+pub(crate) fn run(out: &mut dyn Write) -> Result<()> {
     let mut fact = |name: &str, fact: &str| writeln!(out, "{name:<18} {fact}");
     fact(
         "system",

@@ -26,7 +26,7 @@ const CUDA_STUBS: [&str; 2] = [
 ];
 
 /// Sets libtorch up, unless it is.
-pub fn run(cuda: bool) -> Result<()> {
+pub(crate) fn run(cuda: bool) -> Result<()> {
     let destination = workspace::libtorch();
     let has_cuda = destination.join("lib/libtorch_cuda.so").exists();
     if workspace::has_libtorch()
@@ -105,7 +105,7 @@ fn existing() -> Result<Option<PathBuf>> {
 
 /// The release of a libtorch directory, without its build tag: a wheel's `version.py` or an archive's
 /// `build-version`.
-pub fn version(directory: &Path) -> Option<String> {
+pub(crate) fn version(directory: &Path) -> Option<String> {
     let text = fs_err::read_to_string(directory.join("version.py"))
         .or_else(|_| fs_err::read_to_string(directory.join("build-version")))
         .ok()?;

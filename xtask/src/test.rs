@@ -9,7 +9,7 @@ use spanwise_runner::workspace;
 use crate::ci::is_installed;
 
 /// Runs every test, on libtorch too where it is set up.
-pub fn run(arguments: &[String]) -> Result<()> {
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if !workspace::has_libtorch() {
         message(
             "libtorch is not set up: the model is tested on flex only (`cargo xtask setup` changes that)",
@@ -25,7 +25,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
 }
 
 /// Runs the tests of some packages.
-pub fn run_packages(packages: &[&str]) -> Result<()> {
+pub(crate) fn run_packages(packages: &[&str]) -> Result<()> {
     let packages = packages.iter().flat_map(|name| ["--package", name]);
     if is_installed("nextest") {
         workspace::check(cargo("nextest").arg("run").args(packages))

@@ -23,6 +23,10 @@ fn python_tests_pass() {
         Err(error) if env::var(REQUIRE_ALL).is_ok_and(|value| value == "1") => {
             panic!("python3 does not start: {error}")
         }
-        Err(error) => eprintln!("skipped: python3 does not start: {error}"),
+        Err(error) => {
+            spanwise_program::output::message(format_args!(
+                "skipped: python3 does not start: {error}"
+            ));
+        }
     }
 }

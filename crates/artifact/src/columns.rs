@@ -14,7 +14,7 @@ use safetensors::tensor::{Dtype, TensorView};
 pub struct Columns {
     path: PathBuf,
     map: Mmap,
-    columns: HashMap<String, (Dtype, Range<usize>)>,
+    index: HashMap<String, (Dtype, Range<usize>)>,
 }
 
 impl Columns {
@@ -24,7 +24,7 @@ impl Columns {
         let (header, metadata) =
             SafeTensors::read_metadata(&map).with_context(|| format!("read {}", path.display()))?;
         let data = header + size_of::<u64>();
-        let columns = metadata
+        let index = metadata
             .tensors()
             .into_iter()
             .map(|(name, info)| {
@@ -35,7 +35,7 @@ impl Columns {
         Ok(Self {
             path: path.to_owned(),
             map,
-            columns,
+            index,
         })
     }
 
@@ -51,7 +51,7 @@ impl Columns {
 
     fn column<T: bytemuck::AnyBitPattern>(&self, name: &str, dtype: Dtype) -> Result<&[T]> {
         let (found, range) = self
-            .columns
+            .index
             .get(name)
             .ok_or_else(|| anyhow!("{} has no array {name}", self.path.display()))?;
         ensure!(

@@ -46,12 +46,11 @@ pub fn run(
         prompts,
         results,
     } = terminal;
-    let paragraph = match &ask.paragraph {
-        Some(file) => fs_err::read_to_string(file)?,
-        None => {
-            prompt(prompts, "paragraph, and an empty line behind it:\n")?;
-            lines(input).collect::<Result<Vec<_>>>()?.join("\n")
-        }
+    let paragraph = if let Some(file) = &ask.paragraph {
+        fs_err::read_to_string(file)?
+    } else {
+        prompt(prompts, "paragraph, and an empty line behind it:\n")?;
+        lines(input).collect::<Result<Vec<_>>>()?.join("\n")
     };
     let session = Session::new(output, pipeline, paragraph.trim())?;
     // Before the first question is waited for.
@@ -113,9 +112,10 @@ impl<'a> Session<'a> {
         // Each session has a folder of its own: there may be several at once.
         let folder = tempfile::Builder::new().prefix("ask-").tempdir_in(run)?;
         let name = folder.path().strip_prefix(runs)?;
-        pipeline.name = name.to_str().context("the path is not UTF-8")?.to_owned();
+        let utf8 = |path: &Path| Some(path.to_str()?.to_owned());
+        pipeline.name = utf8(name).context("the path is not UTF-8")?;
         let test = folder.path().join(Split::Test.questions_file());
-        pipeline.data.test = vec![test.to_str().context("the path is not UTF-8")?.to_owned()];
+        pipeline.data.test = vec![utf8(&test).context("the path is not UTF-8")?];
         Ok(Self {
             output,
             pipeline,

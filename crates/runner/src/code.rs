@@ -99,11 +99,12 @@ impl Code {
         if let Some(digest) = self.digests.borrow().get(path) {
             return Ok(digest.clone());
         }
-        let digest = match path.file_name().and_then(|name| name.to_str()) {
-            Some("Cargo.toml") => {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let digest = match extension {
+            Some("toml") if path.ends_with("Cargo.toml") => {
                 fingerprint::of_bytes(toml::to_string(&counted(read_table(path)?))?.as_bytes())
             }
-            Some(name) if name.ends_with(".rs") => {
+            Some("rs") => {
                 fingerprint::of_bytes(without_tests(&fs_err::read_to_string(path)?).as_bytes())
             }
             _ => fingerprint::of_file(path)?,
@@ -464,7 +465,8 @@ mod tests {
             let counted = code.digests(stage, &reads)?;
             // The list of all settings is where their types are named.
             let counted = counted.keys().filter(|source| {
-                source.ends_with(".rs") && !source.ends_with("artifact/src/settings/mod.rs")
+                let is_code = Path::new(source).extension() == Some("rs".as_ref());
+                is_code && !source.ends_with("artifact/src/settings/mod.rs")
             });
             let counted: BTreeMap<&String, String> = counted
                 .map(|source| Ok((source, read(source)?)))

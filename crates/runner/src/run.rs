@@ -61,7 +61,7 @@ pub fn run<'a>(
     stages: &mut dyn Execute,
     log: &mut dyn Write,
 ) -> Result<Run<'a>> {
-    let run = Walk::new(output, pipeline, scope, Mode::Run(stages), log)?.to_the_end()?;
+    let run = Walk::new(output, pipeline, scope, Mode::Run(stages), log)?.finish()?;
     if scope.only.is_none() {
         run.publish()?;
     }
@@ -75,7 +75,7 @@ pub fn status(
     scope: &Scope,
     log: &mut dyn Write,
 ) -> Result<()> {
-    Walk::new(output, pipeline, scope, Mode::Look, log)?.to_the_end()?;
+    Walk::new(output, pipeline, scope, Mode::Look, log)?.finish()?;
     Ok(())
 }
 
@@ -84,7 +84,7 @@ pub fn status(
 pub fn answer(output: &Path, pipeline: &Pipeline, stages: &mut dyn Execute) -> Result<PathBuf> {
     let scope = Scope::default();
     let log = &mut io::sink();
-    let run = Walk::new(output, pipeline, &scope, Mode::Answer(stages), log)?.to_the_end()?;
+    let run = Walk::new(output, pipeline, &scope, Mode::Answer(stages), log)?.finish()?;
     run.answers()
 }
 
@@ -175,7 +175,7 @@ impl<'a, 'w> Walk<'a, 'w> {
         })
     }
 
-    fn to_the_end(mut self) -> Result<Run<'a>> {
+    fn finish(mut self) -> Result<Run<'a>> {
         self.bring_up_to_date()?;
         while self.has_time_for_a_member()? && self.run.graph.add_member()? {
             self.bring_up_to_date()?;

@@ -28,7 +28,7 @@ pub struct AnswersTable {
 #[serde(untagged, expecting = "expected a number of characters or \"fit\"")]
 pub enum LengthLimit {
     /// That many characters.
-    Characters(#[schemars(range(min = 1, max = 100000))] usize),
+    Characters(#[schemars(range(min = 1, max = 100_000))] usize),
     /// Chosen on dev.
     Fitted(Fit),
 }

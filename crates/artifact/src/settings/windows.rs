@@ -10,10 +10,10 @@ use super::{Checks, Placement, Problem, Settings};
 #[serde(default, deny_unknown_fields)]
 pub struct WindowsTable {
     /// Longest model input in tokens, with the question and special tokens.
-    #[schemars(range(max = 100000))]
+    #[schemars(range(max = 100_000))]
     pub max_length: usize,
     /// Longest question in tokens; longer ones are truncated.
-    #[schemars(range(min = 1, max = 100000))]
+    #[schemars(range(min = 1, max = 100_000))]
     pub max_question_length: usize,
     /// Distance between the starts of neighbouring evaluation windows in tokens, as `doc_stride` in
     /// BERT's `run_squad.py`. It is not the overlap of windows, which is what the `stride` of

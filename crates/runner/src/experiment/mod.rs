@@ -63,8 +63,14 @@ pub fn ladder(files: &[PathBuf], repetition: &Repetition, session: Session) -> R
         file: file.clone(),
         overrides: Vec::new(),
     });
-    let contenders = contenders.collect();
-    compare_all("ladder", contenders, Against::Previous, repetition, session)
+    let contenders: Vec<_> = contenders.collect();
+    compare_all(
+        "ladder",
+        &contenders,
+        Against::Previous,
+        repetition,
+        session,
+    )
 }
 
 /// Runs a pipeline as it is and with every one of `changes`, each some `KEY=VALUE` with spaces between them, and
@@ -85,9 +91,9 @@ pub fn compare(
         file: file.to_owned(),
         overrides: change.split_whitespace().map(str::to_owned).collect(),
     });
-    let contenders = std::iter::once(base).chain(changed).collect();
+    let contenders: Vec<_> = std::iter::once(base).chain(changed).collect();
     let title = format!("compare-{}", stem(file));
-    compare_all(&title, contenders, Against::First, repetition, session)
+    compare_all(&title, &contenders, Against::First, repetition, session)
 }
 
 fn stem(file: &Path) -> String {
@@ -97,7 +103,7 @@ fn stem(file: &Path) -> String {
 
 fn compare_all(
     default_title: &str,
-    contenders: Vec<Contender>,
+    contenders: &[Contender],
     against: Against,
     repetition: &Repetition,
     session: Session,
@@ -114,7 +120,7 @@ fn compare_all(
     let title = repetition.name.as_deref().unwrap_or(default_title);
     // All of them are read first: a mistake in the last should not show after hours.
     let mut pipelines = Vec::new();
-    for contender in &contenders {
+    for contender in contenders {
         pipelines.push(repetitions(contender, repetition, title)?);
     }
     let mut rows: Vec<Row> = Vec::new();

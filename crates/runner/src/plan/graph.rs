@@ -165,7 +165,7 @@ impl<'a> Graph<'a> {
         };
         let mut ensemble = self.add(shared(Stage::Ensemble, json!(settings), predictions));
         if let Some(student) = &pipeline.student {
-            self.nodes[ensemble].label = "teacher".to_owned();
+            self.nodes[ensemble].label = String::from("teacher");
             self.nodes[ensemble].link = "teacher".into();
             let role = ModelRole::Student { teacher: ensemble };
             let predictions = self.add_model(student, role, DATA, "member.000")?;
