@@ -138,14 +138,6 @@ impl Questions {
         self.paragraphs = kept;
     }
 
-    /// Keeps `count` questions, spread evenly.
-    pub fn keep_evenly(&mut self, count: usize) {
-        let all = self.questions.len();
-        if count < all {
-            self.retain(|index| in_sample(index, count, all));
-        }
-    }
-
     /// Adds the questions of another split after these.
     pub fn append(&mut self, other: Questions) {
         let first = self.paragraphs.len();
@@ -163,52 +155,40 @@ impl Questions {
     }
 }
 
-/// Whether item `index` is one of `count` spread evenly among `all`; `count` ≤ `all`.
-pub fn in_sample(index: usize, count: usize, all: usize) -> bool {
-    // The share taken so far steps up at the items to take.
-    index * count / all != (index + 1) * count / all
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn questions_are_kept_evenly_with_their_paragraphs() {
-        let questions = || Questions {
-            paragraphs: (0..4)
-                .map(|index| Paragraph {
-                    text: format!("paragraph {index}"),
-                    article: None,
-                })
-                .collect(),
-            questions: (0..8)
-                .map(|index| Question {
-                    id: index.to_string(),
-                    paragraph: index / 2,
-                    text: String::new(),
-                    answers: Vec::new(),
-                })
-                .collect(),
-        };
-        for (count, ids) in [
-            (1, vec!["7"]),
-            (2, vec!["3", "7"]),
-            (3, vec!["2", "5", "7"]),
-        ] {
-            let mut kept = questions();
-            kept.keep_evenly(count);
+    fn kept_questions_keep_their_paragraphs() {
+        fn check(keep: &[usize], ids: &[&str], paragraphs: &[&str]) {
+            let question = |index: usize| Question {
+                id: index.to_string(),
+                paragraph: index / 2,
+                text: String::new(),
+                answers: Vec::new(),
+            };
+            let paragraph = |index: usize| Paragraph {
+                text: index.to_string(),
+                article: None,
+            };
+            let mut kept = Questions {
+                paragraphs: (0..4).map(paragraph).collect(),
+                questions: (0..8).map(question).collect(),
+            };
+            kept.retain(|index| keep.contains(&index));
             let found: Vec<&str> = kept.questions.iter().map(|q| &*q.id).collect();
             assert_eq!(found, ids);
-            for question in &kept.questions {
-                let paragraph = question.id.parse::<usize>().unwrap() / 2;
-                assert_eq!(kept.paragraph(question), format!("paragraph {paragraph}"));
-            }
-            assert_eq!(kept.paragraphs.len(), count);
+            let of_questions: Vec<&str> =
+                kept.questions.iter().map(|q| kept.paragraph(q)).collect();
+            assert_eq!(of_questions, paragraphs);
+            let mut distinct = paragraphs.to_vec();
+            distinct.dedup();
+            assert_eq!(kept.paragraphs.len(), distinct.len());
         }
-        let mut all = questions();
-        all.keep_evenly(100);
-        assert_eq!(all, questions());
+        check(&[7], &["7"], &["3"]);
+        check(&[2, 3, 6], &["2", "3", "6"], &["1", "1", "3"]);
+        check(&[], &[], &[]);
     }
 
     #[test]
@@ -231,17 +211,5 @@ mod tests {
             assert_eq!(both.paragraph(question), question.id);
         }
         assert_eq!(both.questions.len(), 2);
-    }
-
-    #[test]
-    fn samples_have_their_size_and_are_spread() {
-        for (count, all) in [(0, 5), (1, 1), (2, 5), (128, 520), (44, 44)] {
-            let sample: Vec<usize> = (0..all)
-                .filter(|&index| in_sample(index, count, all))
-                .collect();
-            assert_eq!(sample.len(), count);
-            let widest = sample.windows(2).map(|pair| pair[1] - pair[0]).max();
-            assert!(widest.is_none_or(|widest| widest <= all.div_ceil(count)));
-        }
     }
 }

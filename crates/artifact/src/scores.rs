@@ -74,67 +74,6 @@ impl Span {
     }
 }
 
-impl ScoresView<'_> {
-    /// The scores with a score for every character: where an answer cannot start, that of the last character before
-    /// it where one can, and where it cannot end, that of the first character after. So any span gets the score of
-    /// the tightest one that covers it; minus infinity only where none does.
-    pub fn covering(&self) -> Scores {
-        let mut covering = Scores {
-            start: self.start.to_vec(),
-            end: self.end.to_vec(),
-        };
-        let fill = |last: &mut f32, score: &mut f32| {
-            if *score == f32::NEG_INFINITY {
-                *score = *last;
-            }
-            *last = *score;
-        };
-        let mut last = f32::NEG_INFINITY;
-        covering
-            .start
-            .iter_mut()
-            .for_each(|score| fill(&mut last, score));
-        let mut last = f32::NEG_INFINITY;
-        covering
-            .end
-            .iter_mut()
-            .rev()
-            .for_each(|score| fill(&mut last, score));
-        covering
-    }
-
-    /// Start score plus end score of a span.
-    pub fn of(&self, start: usize, end: usize) -> f32 {
-        self.start[start] + self.end[end]
-    }
-
-    /// The `count` best spans of at most `max_length` characters with `start ≤ end`, best first: exact
-    /// over all pairs. Of equal scores the earlier and shorter span comes first. Empty where no
-    /// character is a candidate.
-    pub fn best_spans(&self, max_length: usize, count: usize) -> Vec<Span> {
-        let mut best: Vec<Span> = Vec::with_capacity(count + 1);
-        for (start, &start_score) in self.start.iter().enumerate() {
-            if start_score == f32::NEG_INFINITY {
-                continue;
-            }
-            let last = self.end.len().min(start + max_length);
-            for (index, &end_score) in self.end[..last].iter().enumerate().skip(start) {
-                let score = start_score + end_score;
-                let enters =
-                    best.len() < count || best.last().is_some_and(|worst| score > worst.score);
-                if end_score == f32::NEG_INFINITY || !enters {
-                    continue;
-                }
-                let rank = best.partition_point(|other| other.score >= score);
-                let end = index + 1;
-                best.insert(rank, Span { start, end, score });
-                best.truncate(count);
-            }
-        }
-        best
-    }
-}
-
 /// A split's scores, memory-mapped.
 pub struct ScoreFile {
     columns: Columns,

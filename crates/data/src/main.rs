@@ -11,6 +11,7 @@ use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
 use spanwise_data::check::Checker;
 use spanwise_data::{folds, layout};
 use spanwise_program as program;
+use spanwise_spans::in_sample;
 
 fn main() -> ExitCode {
     program::main(Stage::Data, run)
@@ -49,7 +50,10 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
             tracing::info!("{}: {} records left out", split.name(), left_out.len());
         }
         if let (Split::Train, Some(count)) = (split, settings.train_questions) {
-            questions.keep_evenly(count);
+            let all = questions.questions.len();
+            if count < all {
+                questions.retain(|index| in_sample(index, count, all));
+            }
         }
         splits.insert(split, questions);
         rejected.extend(left_out);
