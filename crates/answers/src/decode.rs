@@ -22,11 +22,13 @@ pub struct Decoder {
     pub count: usize,
 }
 
-/// Best spans among which duplicates are pooled. Those further down have next to no share in a softmax.
+/// Best spans among which duplicates are pooled. Those further down have next to no share in a
+/// softmax.
 const POOL: usize = 50;
 
 impl Decoder {
-    /// Returns the decoder that the settings describe, with the longest limit where that is to be fitted.
+    /// Returns the decoder that the settings describe, with the longest limit where that is to be
+    /// fitted.
     pub fn new(settings: &AnswersTable) -> Self {
         Self {
             decoding: settings.decoding,
@@ -38,9 +40,9 @@ impl Decoder {
 
     /// Returns a question's candidates, best first; the first is the answer.
     ///
-    /// Joint decoding always answers: where no character is a candidate (a paragraph whose characters the tokenizer
-    /// all drops), it falls back to the whole paragraph. Independent decoding returns no candidate where the best end
-    /// lies before the best start.
+    /// Joint decoding always answers: where no character is a candidate (a paragraph whose
+    /// characters the tokenizer all drops), it falls back to the whole paragraph. Independent
+    /// decoding returns no candidate where the best end lies before the best start.
     pub fn candidates(&self, question: &ScoredQuestion) -> Vec<Candidate> {
         let characters = Characters::new(question.paragraph);
         let candidate = |span: Span| Candidate {
@@ -95,7 +97,8 @@ impl Decoder {
     }
 }
 
-/// Returns one candidate per text, the best, with the score that has the probability of all of them under a softmax.
+/// Returns one candidate per text, the best, with the score that has the probability of all of them
+/// under a softmax.
 fn pool(candidates: Vec<Candidate>) -> Vec<Candidate> {
     let mut pooled: Vec<Candidate> = Vec::new();
     for candidate in candidates {

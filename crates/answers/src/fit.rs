@@ -1,4 +1,5 @@
-//! What is fitted on dev and then applied to every split: the longest answer and which repairs help.
+//! What is fitted on dev and then applied to every split: the longest answer and which repairs
+//! help.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -22,8 +23,8 @@ pub struct Fitted {
 }
 
 impl Fitted {
-    /// Fits what the settings leave to dev, to the task's exact match. Without labelled questions the longest limit
-    /// applies, and only the repairs that are always on.
+    /// Fits what the settings leave to dev, to the task's exact match. Without labelled questions
+    /// the longest limit applies, and only the repairs that are always on.
     pub fn on(dev: Option<&ScoredSplit>, settings: &AnswersTable) -> Self {
         let dev: Vec<ScoredQuestion> = dev
             .into_iter()
@@ -56,8 +57,8 @@ impl Fitted {
         }
     }
 
-    /// Returns the answer's characters in the paragraph, empty where the question is left unanswered, and the
-    /// candidates before repairs.
+    /// Returns the answer's characters in the paragraph, empty where the question is left
+    /// unanswered, and the candidates before repairs.
     pub fn answer(&self, question: &ScoredQuestion) -> (Range<usize>, Vec<Candidate>) {
         let candidates = self.decoder.candidates(question);
         let best = candidates.first().map_or(0..0, |best| best.start..best.end);
@@ -71,7 +72,8 @@ impl Fitted {
         (repaired, candidates)
     }
 
-    /// Returns the fitted longest answer with its effect on labelled questions; `None` where the pipeline file sets it.
+    /// Returns the fitted longest answer with its effect on labelled questions; `None` where the
+    /// pipeline file sets it.
     pub fn length_on(&self, labelled: &[ScoredQuestion]) -> Option<FittedLength> {
         let fitted = self.length?;
         let effect = Effect {

@@ -1,4 +1,5 @@
-//! Fitting the longest answer: weak models predict spans that are too long, and a limit cuts them off.
+//! Fitting the longest answer: weak models predict spans that are too long, and a limit cuts them
+//! off.
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use spanwise_artifact::answers::{Effect, FittedLength};
@@ -11,8 +12,8 @@ use crate::split::ScoredQuestion;
 /// Parts of dev that are held out in turn.
 const PARTS: usize = 5;
 
-/// Tries every limit up to [`LengthLimit::LONGEST_FITTED`] on labelled questions and returns the one under which most
-/// answers are exact; of several the longest.
+/// Tries every limit up to [`LengthLimit::LONGEST_FITTED`] on labelled questions and returns the
+/// one under which most answers are exact; of several the longest.
 ///
 /// It is applied unless limits that are fitted on parts of the questions lose on the others.
 pub fn fit(dev: &[ScoredQuestion], decoder: Decoder) -> FittedLength {
@@ -36,7 +37,8 @@ pub fn fit(dev: &[ScoredQuestion], decoder: Decoder) -> FittedLength {
     }
 }
 
-/// Returns the limit to apply, in characters: the fitted one, or the longest where fitting loses on held-out parts.
+/// Returns the limit to apply, in characters: the fitted one, or the longest where fitting loses on
+/// held-out parts.
 pub fn applied(fitted: &FittedLength) -> usize {
     if fitted.effect.applied {
         fitted.characters
@@ -69,8 +71,8 @@ fn answer(question: &ScoredQuestion, decoder: Decoder, limit: usize) -> (String,
     (text, exact)
 }
 
-/// Returns the limit in characters under which most of the questions that count are answered exactly; of several the
-/// longest. `exact`: `[limit - 1][question]`.
+/// Returns the limit in characters under which most of the questions that count are answered
+/// exactly; of several the longest. `exact`: `[limit - 1][question]`.
 fn best(exact: &[Vec<bool>], counts: impl Fn(usize) -> bool) -> usize {
     let exact = (1..).zip(exact).map(|(limit, exact)| {
         let questions = exact.iter().enumerate();
@@ -80,8 +82,8 @@ fn best(exact: &[Vec<bool>], counts: impl Fn(usize) -> bool) -> usize {
     exact.max().expect("there are limits").1
 }
 
-/// Returns the task exact match gained on held-out parts by limits that are fitted on the others, over the longest.
-/// `exact` as in [`best`]; `parts` holds the part of every question.
+/// Returns the task exact match gained on held-out parts by limits that are fitted on the others,
+/// over the longest. `exact` as in [`best`]; `parts` holds the part of every question.
 fn held_out_gain(exact: &[Vec<bool>], parts: &[usize]) -> f64 {
     let longest = &exact[exact.len() - 1];
     let gain = (0..PARTS).map(|part| {
@@ -104,8 +106,8 @@ mod tests {
 
     const PARAGRAPH: &str = "甲乙丙丁戊己庚辛壬癸";
 
-    /// A question about a paragraph of its own whose best span is `first..=last`, the next best the first `short`
-    /// characters of it.
+    /// A question about a paragraph of its own whose best span is `first..=last`, the next best the
+    /// first `short` characters of it.
     fn question(
         [first, last, short]: [usize; 3],
         references: &[&str],
@@ -153,8 +155,8 @@ mod tests {
         // With 7 the second is too long, with 4 the third is cut.
         let fitted = fit(&dev, decoder());
         assert_eq!((fitted.characters, applied(&fitted)), (6, 6));
-        // Without the first or the third question the others score highest with 6 too; without the second, with 8,
-        // under which it is wrong.
+        // Without the first or the third question the others score highest with 6 too; without the
+        // second, with 8, under which it is wrong.
         assert!((fitted.held_out_gain - 1.0 / 3.0).abs() < 1e-12);
         let expected = Effect {
             applied: true,
@@ -172,8 +174,8 @@ mod tests {
 
     #[test]
     fn a_limit_that_loses_on_held_out_parts_is_not_applied() {
-        // Eight characters are right for the first two and wrong for the last. Without one of the first, that is no
-        // better than forty; without the last it is, and the last is lost.
+        // Eight characters are right for the first two and wrong for the last. Without one of the
+        // first, that is no better than forty; without the last it is, and the last is lost.
         let questions = [
             question([0, 8, 3], &["甲乙丙"], 0),
             question([0, 8, 3], &["甲乙丙"], 1),

@@ -14,7 +14,8 @@ pub fn of_answer(answer: &str, references: &[&str]) -> Option<QuestionMetrics> {
     })
 }
 
-/// Returns the means over labelled answers; unlabelled ones do not count. What is fitted is left empty.
+/// Returns the means over labelled answers; unlabelled ones do not count. What is fitted is left
+/// empty.
 pub fn of_split<'a>(records: impl IntoIterator<Item = &'a AnswerRecord>) -> SplitMetrics {
     let mut sums = SplitMetrics::default();
     for record in records {

@@ -1,4 +1,5 @@
-//! `report.html`: how good the answers are, and where they go wrong. One file that loads nothing else.
+//! `report.html`: how good the answers are, and where they go wrong. One file that loads nothing
+//! else.
 
 use std::ops::Range;
 
@@ -76,7 +77,8 @@ struct Piece {
     class: &'static str,
 }
 
-/// How an answer relates to the references: exact by the task's definition, or where it lies beside the first.
+/// How an answer relates to the references: exact by the task's definition, or where it lies beside
+/// the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Exact,
@@ -290,7 +292,8 @@ impl WrongAnswer {
     }
 }
 
-/// Returns the paragraph around answer and reference with both highlighted; what lies farther away is left out.
+/// Returns the paragraph around answer and reference with both highlighted; what lies farther away
+/// is left out.
 fn excerpt(paragraph: &[char], answer: &Range<usize>, reference: &Range<usize>) -> Vec<Piece> {
     let near = |range: &Range<usize>, index: usize| {
         !range.is_empty() && index + AROUND >= range.start && index < range.end + AROUND

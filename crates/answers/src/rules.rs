@@ -1,5 +1,5 @@
-//! Small repairs of an answer's ends. Each moves the boundaries within the paragraph, so that the result is still a
-//! substring of it.
+//! Small repairs of an answer's ends. Each moves the boundaries within the paragraph, so that the
+//! result is still a substring of it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -121,8 +121,8 @@ pub struct Repairable<'a> {
     pub answer: Range<usize>,
 }
 
-/// Returns what every rule does to answers, each after the rules that were applied before it. `applies` decides from a
-/// rule's effect whether it is applied.
+/// Returns what every rule does to answers, each after the rules that were applied before it.
+/// `applies` decides from a rule's effect whether it is applied.
 pub fn effects(
     mut answers: Vec<Repairable>,
     applies: impl Fn(Rule, &Effect) -> bool,

@@ -17,7 +17,7 @@ use crate::metrics;
 /// A question with the scores of its paragraph.
 #[derive(Debug, Clone, Copy)]
 pub struct ScoredQuestion<'a> {
-    /// The question, with its reference answers where they are known.
+    /// The question, with its reference answers if it is labelled.
     pub question: &'a Question,
     /// The text that it is about.
     pub paragraph: &'a str,
@@ -28,8 +28,8 @@ pub struct ScoredQuestion<'a> {
 }
 
 impl ScoredQuestion<'_> {
-    /// Returns the `count` best spans of at most `max_length` characters, best first: as the ensemble ranks them, or
-    /// by their scores.
+    /// Returns the `count` best spans of at most `max_length` characters, best first: as the
+    /// ensemble ranks them, or by their scores.
     pub fn best_spans(&self, max_length: usize, count: usize) -> Vec<Span> {
         let Some(ranked) = self.ranked else {
             return best_spans(self.scores, max_length, count);
@@ -45,7 +45,7 @@ impl ScoredQuestion<'_> {
         task_exact_match(answer, self.question.answers.iter().map(|a| &*a.text))
     }
 
-    /// Whether reference answers are known.
+    /// Whether there are reference answers.
     pub fn is_labelled(&self) -> bool {
         !self.question.answers.is_empty()
     }
@@ -60,7 +60,8 @@ pub struct ScoredSplit {
 }
 
 impl ScoredSplit {
-    /// Reads a split from a data artifact and a prediction or ensemble artifact; `None` where either has no such split.
+    /// Reads a split from a data artifact and a prediction or ensemble artifact; `None` where
+    /// either has no such split.
     pub fn read(data: &Path, scores: &Path, split: Split) -> Result<Option<Self>> {
         let (questions, ranked) = (
             Questions::read(data, split)?,

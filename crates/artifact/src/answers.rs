@@ -1,11 +1,13 @@
 //! What the answers stage writes: every answer with its candidates, and what each split scores.
 //!
-//! - `answers.jsonl`: an [`AnswerRecord`] a line, dev before test, in the order of the data artifact
+//! - `answers.jsonl`: an [`AnswerRecord`] a line, dev before test, in the order of the data
+//!   artifact
 //! - `metrics.json`: [`SplitMetrics`] by split, for the splits with reference answers
 //! - `submission.csv`: the columns `ID` and `Answer`, where there is a test split
 //! - `report.html`: a page for people
 //!
-//! A share or a score of one answer lies between 0 and 1. Each field is named after the metric's definition.
+//! A share or a score of one answer lies between 0 and 1. Each field is named after the metric's
+//! definition.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,7 +42,7 @@ pub struct AnswerRecord {
     pub question: String,
     /// The answer, a substring of the paragraph; empty where the question is left unanswered.
     pub answer: String,
-    /// The reference answers; empty where none is known.
+    /// The reference answers; empty for an unlabelled question.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<String>,
     /// The answer's scores; `None` for a question without references.
@@ -59,7 +61,8 @@ pub struct Candidate {
     pub start: usize,
     /// One past the index of its last character.
     pub end: usize,
-    /// Start score plus end score, or the ensemble's ranking; `None` for a fallback that no score supports.
+    /// Start score plus end score, or the ensemble's ranking; `None` for a fallback that no score
+    /// supports.
     pub score: Option<f32>,
 }
 
@@ -105,10 +108,11 @@ pub struct SplitMetrics {
 pub struct FittedLength {
     /// The longest answer, in characters.
     pub characters: usize,
-    /// Task exact match gained on held-out parts of dev by limits that were fitted on the other parts.
+    /// Task exact match gained on held-out parts of dev by limits that were fitted on the other
+    /// parts.
     pub held_out_gain: f64,
-    /// The effect compared with the longest limit that is tried. The limit is applied unless it loses on the
-    /// held-out parts.
+    /// The effect compared with the longest limit that is tried. The limit is applied unless it
+    /// loses on the held-out parts.
     #[serde(flatten)]
     pub effect: Effect,
 }

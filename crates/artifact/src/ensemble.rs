@@ -1,8 +1,9 @@
-//! What the ensemble stage writes besides scores: what its members and methods score on dev, and ranked spans.
+//! What the ensemble stage writes besides scores: what its members and methods score on dev, and
+//! ranked spans.
 //!
 //! - `report.json`: an [`EnsembleReport`], where dev has questions
-//! - `<split>.candidates.jsonl`: where spans are ranked by more than the sum of two scores, a list of
-//!   [`Span`]s per question, best first
+//! - `<split>.candidates.jsonl`: where spans are ranked by more than the sum of two scores, a list
+//!   of [`Span`]s per question, best first
 
 use std::path::Path;
 
@@ -28,7 +29,8 @@ pub struct EnsembleReport {
     pub questions: usize,
     /// The share of them whose answer equals a reference after deleting ASCII commas on both sides.
     pub task_exact_match: EnsembleScores,
-    /// The factors that the members' scores are multiplied by, fitted on all of dev; `None` for a vote.
+    /// The factors that the members' scores are multiplied by, fitted on all of dev; `None` for a
+    /// vote.
     pub weights: Option<Vec<f64>>,
 }
 
@@ -41,9 +43,11 @@ pub struct EnsembleScores {
     pub mean_member: f64,
     /// The mean of the members' scores.
     pub mean: f64,
-    /// The mean of calibrated scores. Temperatures are fitted on four fifths of dev and measured on the fifth.
+    /// The mean of calibrated scores. Temperatures are fitted on four fifths of dev and measured on
+    /// the fifth.
     pub calibrated: f64,
-    /// The weighted mean of scores. Weights are fitted on four fifths of dev and measured on the fifth.
+    /// The weighted mean of scores. Weights are fitted on four fifths of dev and measured on the
+    /// fifth.
     pub weighted: f64,
     /// The majority vote.
     pub vote: f64,
@@ -66,7 +70,8 @@ impl EnsembleReport {
     }
 }
 
-/// Reads a split's ranked spans, one list per question, best first; `None` where spans rank by their scores alone.
+/// Reads a split's ranked spans, one list per question, best first; `None` where spans rank by
+/// their scores alone.
 pub fn read_ranked_spans(directory: &Path, split: Split) -> Result<Option<Vec<Vec<Span>>>> {
     let path = directory.join(ranked_spans_file(split));
     path.exists()

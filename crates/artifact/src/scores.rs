@@ -1,9 +1,9 @@
 //! What predict and ensemble write: a start and an end score for every paragraph character.
 //!
-//! `<split>.safetensors` holds `start` and `end` (f32, the characters of all questions' paragraphs one
-//! after the other) and `offsets` (u32, where each question begins, and the total). A score is a raw
-//! logit, comparable across the windows of one question; a character no token starts (or ends) at has
-//! minus infinity. Questions stand in the order of the data artifact.
+//! `<split>.safetensors` holds `start` and `end` (f32, the characters of all questions' paragraphs
+//! one after the other) and `offsets` (u32, where each question begins, and the total). A score is
+//! a raw logit, comparable across the windows of one question; a character no token starts (or
+//! ends) at has minus infinity. Questions are in the order of the data artifact.
 
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -136,7 +136,8 @@ pub struct ScoreWriter {
 }
 
 impl ScoreWriter {
-    /// Starts the file of a split whose paragraphs have these lengths in characters, one a question.
+    /// Starts the file of a split whose paragraphs have these lengths in characters, one a
+    /// question.
     pub fn create(directory: &Path, split: Split, lengths: Vec<usize>) -> Result<Self> {
         let path = directory.join(file_name(split));
         let mut offsets = vec![0u32];

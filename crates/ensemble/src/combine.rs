@@ -5,9 +5,10 @@ use spanwise_spans::{best_spans, covering, span_score};
 
 /// Returns the sum of the members' scores, each times its weight, character by character.
 ///
-/// A character is a candidate where it is one for any member. A member whose tokens cannot express it contributes the
-/// score of its tightest span around it ([`covering()`]), so that the best span is found among all spans that begin
-/// where some member can begin and end where some member can end. A single member of weight 1 passes unchanged.
+/// A character is a candidate where it is one for any member. A member whose tokens cannot express
+/// it contributes the score of its tightest span around it ([`covering()`]), so that the best span
+/// is found among all spans that begin where some member can begin and end where some member can
+/// end. A single member of weight 1 passes unchanged.
 ///
 /// # Panics
 /// Unless there is a member, a weight for each, and all score the same characters.
@@ -48,8 +49,9 @@ pub fn equal(members: usize) -> Vec<f64> {
     vec![1.0 / members as f64; members]
 }
 
-/// Returns every member's best span of at most `max_answer_length` characters, those with most votes first. A span's
-/// score is its number of votes; of equal ones the span with the larger mean score comes first.
+/// Returns every member's best span of at most `max_answer_length` characters, those with most
+/// votes first. A span's score is its number of votes; of equal ones the span with the larger mean
+/// score comes first.
 pub fn votes(members: &[ScoresView], max_answer_length: usize) -> Vec<Span> {
     let mean = weighted(members, &equal(members.len()));
     let mut spans: Vec<Span> = Vec::new();
@@ -104,7 +106,8 @@ mod tests {
 
     #[test]
     fn members_with_other_tokens_contribute_to_every_span() {
-        // "1998年": one member has a token a character, the other one for the number and one for the unit.
+        // "1998年": one member has a token a character, the other one for the number and one for the
+        // unit.
         let fine = scores(&[5.0, 0.0, 0.0, 0.0, 0.0], &[0.0, 0.0, 0.0, 4.0, 3.0]);
         let coarse = scores(&[6.0, NONE, NONE, NONE, 0.0], &[NONE, NONE, NONE, 1.0, 9.0]);
         let both = weighted(&[fine.view(), coarse.view()], &equal(2));
@@ -142,7 +145,8 @@ mod tests {
             let views: Vec<ScoresView> = members.iter().map(Scores::view).collect();
             let all = weighted(&views, &equal(views.len()));
             for span in views.iter().flat_map(|view| best_spans(*view, 6, 100)) {
-                // A member may have no token before or after a character; then it has no span around it.
+                // A member may have no token before or after a character; then it has no span
+                // around it.
                 let covered = views.iter().all(|view| {
                     span_score(covering(*view).view(), span.range()) > NONE
                 });

@@ -6,8 +6,8 @@ use spanwise_spans::softmax::log_sum_exp;
 
 use crate::labelled::LabelledQuestion;
 
-/// Returns a weight per member, the inverse of its temperature (Guo et al., 2017), fitted to the member alone and
-/// divided by the number of members. Empty without questions.
+/// Returns a weight per member, the inverse of its temperature (Guo et al., 2017), fitted to the
+/// member alone and divided by the number of members. Empty without questions.
 pub fn calibrated(dev: &[&LabelledQuestion]) -> Vec<f64> {
     let members = members(dev);
     let fit = |member| {
@@ -22,7 +22,8 @@ pub fn calibrated(dev: &[&LabelledQuestion]) -> Vec<f64> {
     (0..members).map(fit).collect()
 }
 
-/// Returns a weight per member, all fitted together. A member that adds nothing gets 0. Empty without questions.
+/// Returns a weight per member, all fitted together. A member that adds nothing gets 0. Empty
+/// without questions.
 pub fn weighted(dev: &[&LabelledQuestion]) -> Vec<f64> {
     let mut weights = calibrated(dev);
     let loss = Loss::new(dev.iter().map(|question| question.members.clone()), dev);
@@ -44,8 +45,8 @@ fn members(dev: &[&LabelledQuestion]) -> usize {
     dev.first().map_or(0, |question| question.members.len())
 }
 
-/// The mean cross-entropy of reference answers under a softmax over the characters of the weighted scores. The
-/// references of a question count in equal parts.
+/// The mean cross-entropy of reference answers under a softmax over the characters of the weighted
+/// scores. The references of a question count in equal parts.
 struct Loss {
     members: usize,
     choices: Vec<Choice>,
@@ -100,7 +101,8 @@ impl Loss {
         self.choices.iter().map(loss).sum::<f64>() / self.choices.len().max(1) as f64
     }
 
-    /// Sets one member's weight to the best between 0 and [`LARGEST_WEIGHT`], with the others as they are.
+    /// Sets one member's weight to the best between 0 and [`LARGEST_WEIGHT`], with the others as
+    /// they are.
     fn minimise(&self, weights: &mut [f64], member: usize) {
         // The loss is convex in every weight, so golden-section search finds its minimum.
         const GOLDEN: f64 = 0.618_033_988_749_894_8;
@@ -122,8 +124,8 @@ impl Loss {
 }
 
 impl Choice {
-    /// `members` holds one column of scores per member. `None` where no reference's boundary is a candidate of every
-    /// member.
+    /// `members` holds one column of scores per member. `None` where no reference's boundary is a
+    /// candidate of every member.
     fn new(members: Vec<&[f32]>, references: Vec<usize>) -> Option<Self> {
         let is_candidate =
             |character: &usize| members.iter().all(|scores| scores[*character].is_finite());
@@ -152,8 +154,9 @@ mod tests {
 
     const CHARACTERS: usize = 10;
 
-    /// Scores of three members for questions whose answer is one character. The first member is right three times in
-    /// four and far too confident; the second is always right and not confident enough; the third is right by chance.
+    /// Scores of three members for questions whose answer is one character. The first member is
+    /// right three times in four and far too confident; the second is always right and not
+    /// confident enough; the third is right by chance.
     fn scores() -> Vec<[Scores; 3]> {
         (0..200usize)
             .map(|question| {
@@ -205,7 +208,8 @@ mod tests {
     fn calibration_finds_the_temperature() {
         check(|dev| {
             let weights = calibrated(dev);
-            // Right three times in four among ten: the peak should be ln(0.75 / (0.25 / 9)) high, over 3 members.
+            // Right three times in four among ten: the peak should be ln(0.75 / (0.25 / 9)) high,
+            // over 3 members.
             let expected = (0.75f64 / (0.25 / 9.0)).ln() / 20.0 / 3.0;
             assert!(
                 (weights[0] - expected).abs() < 0.01,

@@ -12,7 +12,8 @@ pub struct LabelledQuestion<'a> {
     pub members: Vec<ScoresView<'a>>,
     /// The text that the question is about.
     pub paragraph: &'a str,
-    /// The paragraph's index. Questions about one paragraph are held out together: they share what is hard about it.
+    /// The paragraph's index. Questions about one paragraph are held out together: they share what
+    /// is hard about it.
     pub group: usize,
     /// The reference answers, at least one.
     pub references: &'a [Answer],

@@ -1,5 +1,5 @@
-//! The scores of several members combined into one, character by character, so that members need not share a
-//! tokenizer.
+//! The scores of several members combined into one, character by character, so that members need
+//! not share a tokenizer.
 //!
 //! - [`members`]: the members' scores of a split
 //! - [`combine`]: weighted sum and majority vote

@@ -1,4 +1,5 @@
-//! The ensemble stage: the members' predictions → one prediction with the same layout, and what it gains.
+//! The ensemble stage: the members' predictions → one prediction with the same layout, and what it
+//! gains.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -36,7 +37,8 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     if let Some(members) = &members {
         write(members, Split::Dev, weights.as_deref(), &settings, draft)?;
     }
-    // Train and test are scored by every model; the models of a member's folds share its weight in equal parts.
+    // Train and test are scored by every model; the models of a member's folds share its weight in
+    // equal parts.
     for split in [Split::Train, Split::Test] {
         let (models, weights) = each_model(&predictions(job, split), weights.as_deref());
         if let Some(models) = Members::open(&models, split, None)? {
@@ -68,8 +70,8 @@ fn read_dev(job: &Job) -> Result<(Option<Questions>, Option<Vec<usize>>)> {
     Ok((Questions::read(data, Split::Dev)?, folds.transpose()?))
 }
 
-/// The weights of the members, fitted on dev where the method says so. `None` for a vote, and where no member has
-/// predicted dev: then all models count alike.
+/// The weights of the members, fitted on dev where the method says so. `None` for a vote, and where
+/// no member has predicted dev: then all models count alike.
 fn weights(
     method: EnsembleMethod,
     members: Option<&Members>,
@@ -91,7 +93,8 @@ fn weights(
     }
 }
 
-/// Every member's predictions of a split: one, with the role `member.000.dev`, or one per fold, `member.000.fold.000.dev`.
+/// Every member's predictions of a split: one, with the role `member.000.dev`, or one per fold,
+/// `member.000.fold.000.dev`.
 fn predictions(job: &Job, split: Split) -> Vec<Vec<&Path>> {
     let suffix = format!(".{}", split.name());
     let mut members: Vec<(&str, Vec<&Path>)> = Vec::new();

@@ -21,8 +21,8 @@ struct Member {
 }
 
 impl Members {
-    /// Opens a split of the members' prediction artifacts; `None` where no member has it. A member is one artifact, or
-    /// one per fold; `folds` holds the fold of every question.
+    /// Opens a split of the members' prediction artifacts; `None` where no member has it. A member
+    /// is one artifact, or one per fold; `folds` holds the fold of every question.
     ///
     /// # Errors
     /// Where the members have scored different questions.
@@ -104,8 +104,9 @@ impl Members {
     }
 }
 
-/// Returns for every question the index of its file and its index in that file: each fold's file has its questions in
-/// order. `None` where the files have other numbers of questions than the folds.
+/// Returns for every question the index of its file and its index in that file: each fold's file
+/// has its questions in order. `None` where the files have other numbers of questions than the
+/// folds.
 fn in_folds(folds: &[usize], files: &[ScoreFile]) -> Option<Vec<(usize, usize)>> {
     let mut next = vec![0; files.len()];
     let mut indices = Vec::with_capacity(folds.len());

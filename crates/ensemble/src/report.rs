@@ -10,10 +10,12 @@ use crate::combine::{equal, votes, weighted};
 use crate::fit;
 use crate::labelled::LabelledQuestion;
 
-/// Parts of dev that are held out in turn: weights are measured on the part that they were not fitted to.
+/// Parts of dev that are held out in turn: weights are measured on the part that they were not
+/// fitted to.
 const PARTS: usize = 5;
 
-/// Measures members and all methods on dev. `weights` are those of the method in use. `None` without questions.
+/// Measures members and all methods on dev. `weights` are those of the method in use. `None`
+/// without questions.
 pub fn measure(
     dev: &[LabelledQuestion],
     settings: &EnsembleJob,

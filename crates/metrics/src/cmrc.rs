@@ -1,9 +1,10 @@
-//! CMRC 2018's metrics (Cui et al., 2019, arXiv:1810.07366), as its script `cmrc2018_evaluate.py` computes them.
+//! CMRC 2018's metrics (Cui et al., 2019, arXiv:1810.07366), as its script `cmrc2018_evaluate.py`
+//! computes them.
 //!
-//! Texts are lower-cased, stripped, and lose a list of punctuation. F1 is over segments: a Han character is one, and
-//! what is between Han characters is cut into words by NLTK's tokenizer. What is shared is their longest common
-//! substring. The script cuts texts into English sentences before it cuts them into words; answers are taken to be
-//! one sentence.
+//! Texts are lower-cased, stripped, and lose a list of punctuation. F1 is over segments: a Han
+//! character is one, and what is between Han characters is cut into words by NLTK's tokenizer. What
+//! is shared is their longest common substring. The script cuts texts into English sentences before
+//! it cuts them into words; answers are taken to be one sentence.
 
 use crate::treebank;
 
@@ -30,7 +31,8 @@ pub fn f1(answer: &str, references: &[&str]) -> f64 {
     scores.fold(0.0, f64::max)
 }
 
-/// The punctuation that the script removes, character by character. Its list also has `……`, which no character equals.
+/// The punctuation that the script removes, character by character. Its list also has `……`, which
+/// no character equals.
 const PUNCTUATION: &str = "-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』";
 
 fn normalise(text: &str) -> String {
@@ -57,7 +59,8 @@ fn segments(text: &str) -> Vec<String> {
 
 fn longest_common_substring(a: &[String], b: &[String]) -> usize {
     let mut longest = 0;
-    // Entry i + 1: length of the longest common substring that ends with this segment of `a` and `b[i]`.
+    // Entry i + 1: length of the longest common substring that ends with this segment of `a` and
+    // `b[i]`.
     let mut previous = vec![0usize; b.len() + 1];
     for left in a {
         let mut current = vec![0usize; b.len() + 1];

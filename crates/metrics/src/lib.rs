@@ -1,4 +1,5 @@
-//! Exact match and F1 by published definitions. Reported, never fitted to: another definition makes no model stale.
+//! Exact match and F1 by published definitions. Reported, never fitted to: another definition makes
+//! no model stale.
 //!
 //! The task's own exact match, which everything fitted is fitted to, is in `spanwise-spans`.
 //!

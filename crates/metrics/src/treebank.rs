@@ -1,7 +1,7 @@
 //! English words by NLTK's rules, an extension of the Penn Treebank's.
 //!
-//! The substitutions are those of `NLTKWordTokenizer` in NLTK 3.10.4 (`nltk/tokenize/destructive.py`), in its order, for
-//! lower-cased text.
+//! The substitutions are those of `NLTKWordTokenizer` in NLTK 3.10.4
+//! (`nltk/tokenize/destructive.py`), in its order, for lower-cased text.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,5 @@
-//! Made answers against what the official scripts return for them: one JSON object a line with `prediction`,
-//! `references`, `exact` and `f1`. `SPANWISE_METRIC_CASES` names the folder.
+//! Made answers against what the official scripts return for them: one JSON object a line with
+//! `prediction`, `references`, `exact` and `f1`. `SPANWISE_METRIC_CASES` names the folder.
 
 use std::path::PathBuf;
 

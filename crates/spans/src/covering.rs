@@ -2,10 +2,12 @@
 
 use spanwise_artifact::scores::{Scores, ScoresView};
 
-/// Returns the scores with one for every character: where an answer cannot start, the score of the last character
-/// before it where one can, and where it cannot end, that of the first character after it where one can.
+/// Returns the scores with one for every character: where an answer cannot start, the score of the
+/// last character before it where one can, and where it cannot end, that of the first character
+/// after it where one can.
 ///
-/// Any span thereby gets the score of the tightest span that covers it; minus infinity only where none does.
+/// Any span thereby gets the score of the tightest span that covers it; minus infinity only where
+/// none does.
 pub fn covering(scores: ScoresView) -> Scores {
     let mut covering = Scores {
         start: scores.start.to_vec(),

@@ -1,7 +1,8 @@
-//! The task's exact match: the headline of every run, and what everything fitted on dev is fitted to.
+//! The task's exact match: the headline of every run, and what everything fitted on dev is fitted
+//! to.
 
-/// Returns whether an answer equals one of a question's references after deleting ASCII commas on both sides.
-/// Nothing else is normalised. False without references.
+/// Returns whether an answer equals one of a question's references after deleting ASCII commas on
+/// both sides. Nothing else is normalised. False without references.
 pub fn task_exact_match<'a>(answer: &str, references: impl IntoIterator<Item = &'a str>) -> bool {
     let mut references = references.into_iter();
     references.any(|reference| without_commas(answer).eq(without_commas(reference)))

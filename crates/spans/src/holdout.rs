@@ -1,13 +1,15 @@
-//! Parts of a split that share no group, to be held out in turn: what is fitted on the others is measured on one.
+//! Parts of a split that share no group, to be held out in turn: what is fitted on the others is
+//! measured on one.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// Returns the part of every item, from 0 to `count` - 1. `groups` holds the group of every item.
 ///
-/// Items of one group stay together: questions about one paragraph, or one article, share what is hard about it.
-/// Parts are of nearly the same size: groups are assigned from the largest to the smallest, equal ones in ascending
-/// order, each to the first of the parts with the fewest items so far.
+/// Items of one group stay together: questions about one paragraph, or one article, share what is
+/// hard about it. Parts are of nearly the same size: groups are assigned from the largest to the
+/// smallest, equal ones in ascending order, each to the first of the parts with the fewest items so
+/// far.
 ///
 /// # Panics
 /// Where there are items and `count` is 0.

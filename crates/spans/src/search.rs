@@ -4,15 +4,17 @@ use std::ops::Range;
 
 use spanwise_artifact::scores::{ScoresView, Span};
 
-/// Returns the score of a non-empty span: the start score of its first character plus the end score of its last.
+/// Returns the score of a non-empty span: the start score of its first character plus the end score
+/// of its last.
 pub fn span_score(scores: ScoresView, span: Range<usize>) -> f32 {
     scores.start[span.start] + scores.end[span.end - 1]
 }
 
-/// Returns the `count` best non-empty spans of at most `max_length` characters, best first, exact over all pairs of
-/// start and end.
+/// Returns the `count` best non-empty spans of at most `max_length` characters, best first, exact
+/// over all pairs of start and end.
 ///
-/// Of equal scores the earlier start comes first, then the shorter span. Empty where no character is a candidate.
+/// Of equal scores the earlier start comes first, then the shorter span. Empty where no character
+/// is a candidate.
 pub fn best_spans(scores: ScoresView, max_length: usize, count: usize) -> Vec<Span> {
     let mut best: Vec<Span> = Vec::with_capacity(count + 1);
     for (start, &start_score) in scores.start.iter().enumerate() {
