@@ -35,8 +35,8 @@ pub(crate) fn run() -> Result<()> {
     step("libtorch");
     setup::run(false)?;
     lint()?;
-    let packages = ["spanwise-ops", "spanwise-training", "spanwise-train"];
-    test::run_packages(&packages)
+    // With the whole workspace, so that dependencies keep their features and are not compiled once more.
+    test::run(&[])
 }
 
 fn lint() -> Result<()> {

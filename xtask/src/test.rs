@@ -24,16 +24,6 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     workspace::check(cargo("test").args(["--workspace", "--doc"]))
 }
 
-/// Runs the tests of some packages.
-pub(crate) fn run_packages(packages: &[&str]) -> Result<()> {
-    let packages = packages.iter().flat_map(|name| ["--package", name]);
-    if is_installed("nextest") {
-        workspace::check(cargo("nextest").arg("run").args(packages))
-    } else {
-        workspace::check(cargo("test").args(packages))
-    }
-}
-
 fn cargo(subcommand: &str) -> Command {
     let mut cargo = workspace::cargo();
     cargo.arg(subcommand).args(workspace::features());

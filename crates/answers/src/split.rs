@@ -121,7 +121,10 @@ impl ScoredSplit {
             }
         });
         let answers: Vec<Answered> = answers.collect();
-        let labelled: Vec<ScoredQuestion> = self.questions().filter(|q| q.is_labelled()).collect();
+        let labelled: Vec<ScoredQuestion> = self
+            .questions()
+            .filter(ScoredQuestion::is_labelled)
+            .collect();
         let metrics = (!labelled.is_empty()).then(|| SplitMetrics {
             max_answer_length: fitted.length_on(&labelled),
             rules: fitted.rules_on(&labelled),

@@ -97,8 +97,7 @@ impl Hub {
             .map(|file| file.rfilename.as_str())
             .collect();
         let get = |file: &str| {
-            self.get(&pinned, &directory, file)
-                .map_err(|error| self.explain_file(error, id, file))
+            Self::get(&pinned, &directory, file).map_err(|error| self.explain_file(error, id, file))
         };
         for file in wanted(&offered) {
             let path = get(file)?;
@@ -151,7 +150,7 @@ impl Hub {
     }
 
     /// Returns the path of one file of a commit, from the cache or the hub, if its digest is right.
-    fn get(&self, repo: &ApiRepo, snapshot: &Path, file: &str) -> Result<PathBuf, FileError> {
+    fn get(repo: &ApiRepo, snapshot: &Path, file: &str) -> Result<PathBuf, FileError> {
         let path = snapshot.join(file);
         if path.exists() {
             if matches_its_name(&path)? {

@@ -29,7 +29,9 @@ fn import(vocabulary: Vocabulary) -> Result<Option<TempDir>> {
     if required || !unreachable {
         return Err(error);
     }
-    eprintln!("skipped: {message}; set SPANWISE_REQUIRE_ALL=1 to make this a failure");
+    spanwise_program::output::message(format_args!(
+        "skipped: {message}; set SPANWISE_REQUIRE_ALL=1 to make this a failure"
+    ));
     Ok(None)
 }
 

@@ -261,6 +261,7 @@ mod tests {
     use super::*;
     use crate::layout::Malformed;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as a layout returns its records")]
     fn record(
         id: &str,
         paragraph: usize,

@@ -23,7 +23,7 @@ mod tests {
     #[test]
     fn questions_of_an_article_stay_together_and_else_those_of_a_paragraph() {
         fn check(articles: &[Option<&str>], questions: &[usize], expected: &[usize]) {
-            let paragraph = |(index, article): (usize, &Option<&str>)| Paragraph {
+            let paragraph = |(index, article): (usize, Option<&str>)| Paragraph {
                 text: format!("paragraph {index}"),
                 article: article.map(str::to_owned),
             };
@@ -34,7 +34,12 @@ mod tests {
                 answers: Vec::new(),
             };
             let questions = Questions {
-                paragraphs: articles.iter().enumerate().map(paragraph).collect(),
+                paragraphs: articles
+                    .iter()
+                    .copied()
+                    .enumerate()
+                    .map(paragraph)
+                    .collect(),
                 questions: questions.iter().map(question).collect(),
             };
             assert_eq!(assign(&questions, 2), expected);

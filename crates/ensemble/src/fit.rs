@@ -71,7 +71,12 @@ impl Loss {
         for (scores, question) in scores.zip(dev) {
             members = scores.len();
             let covered: Vec<Scores> = scores.into_iter().map(covering).collect();
-            let references = || question.references.iter().map(|answer| answer.range());
+            let references = || {
+                question
+                    .references
+                    .iter()
+                    .map(spanwise_artifact::Answer::range)
+            };
             let (starts, lasts) = (
                 references().map(|range| range.start).collect(),
                 references().map(|range| range.end - 1).collect(),
