@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: a training step and an evaluation pass against PyTorch with transformers, in turns.
+//! `cargo xtask bench`: a training step and an evaluation pass against PyTorch with transformers,
+//! in turns.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -19,14 +20,17 @@ use crate::programs;
 /// What to compare and how long.
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// The script to compare with: `SCRIPT speed --checkpoint DIR --batch N --length N [--bf16] [--compile]` does the
-    /// same work and prints one JSON line with `train_step_s` and `eval_step_s`, medians in seconds
+    /// The script to compare with: `SCRIPT speed --checkpoint DIR --batch N --length N [--bf16]
+    /// [--compile]` does the same work and prints one JSON line with `train_step_s` and
+    /// `eval_step_s`, medians in seconds
     #[arg(long, value_name = "SCRIPT")]
     peer: Option<PathBuf>,
-    /// A Python with torch 2.9.0 and transformers 4. Default: an environment made for it in `.libtorch/`
+    /// A Python with torch 2.9.0 and transformers 4. Default: an environment made for it in
+    /// `.libtorch/`
     #[arg(long)]
     python: Option<PathBuf>,
-    /// A checkpoint to measure as well, a directory in Hugging Face's layout. Without one, only a random 4 × 512 is
+    /// A checkpoint to measure as well, a directory in Hugging Face's layout. Without one, only a
+    /// random 4 × 512 is
     #[arg(long, value_name = "DIRECTORY")]
     checkpoint: Option<PathBuf>,
     /// Times that both sides take turns
@@ -118,8 +122,9 @@ pub(crate) fn run(bench: &Bench, out: &mut dyn Write) -> Result<()> {
 }
 
 impl Sides {
-    /// Lets both sides take turns on a case: ratios of train step, evaluation and memory, and our evaluation's share of a
-    /// plain product's speed, each with its spread. None: this machine leaves the case out.
+    /// Lets both sides take turns on a case: ratios of train step, evaluation and memory, and our
+    /// evaluation's share of a plain product's speed, each with its spread. None: this machine
+    /// leaves the case out.
     fn compare(&self, case: &Case, bench: &Bench) -> Result<Option<[String; 4]>> {
         let mut columns: [Vec<f64>; 4] = Default::default();
         for _ in 0..bench.rounds {

@@ -10,7 +10,8 @@ use spanwise_runner::{pipeline_file, workspace};
 
 use crate::{programs, setup, test};
 
-/// Format, lints, documentation, dependencies, the README's two commands, then the model on libtorch.
+/// Format, lints, documentation, dependencies, the README's two commands, then the model on
+/// libtorch.
 pub(crate) fn run() -> Result<()> {
     step("format");
     workspace::check(workspace::cargo().args(["fmt", "--all", "--check"]))?;
@@ -35,7 +36,8 @@ pub(crate) fn run() -> Result<()> {
     step("libtorch");
     setup::run(false)?;
     lint()?;
-    // With the whole workspace, so that dependencies keep their features and are not compiled once more.
+    // With the whole workspace, so that dependencies keep their features and are not compiled once
+    // more.
     test::run(&[])
 }
 

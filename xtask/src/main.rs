@@ -64,10 +64,12 @@ enum Task {
     Ask {
         #[command(flatten)]
         file: FileArguments,
-        /// A text file with the paragraph. Without one, it is read from standard input, up to an empty line
+        /// A text file with the paragraph. Without one, it is read from standard input, up to an
+        /// empty line
         #[arg(long, value_name = "FILE")]
         paragraph: Option<PathBuf>,
-        /// A question, or several of them. Without any, they are read from standard input, one a line
+        /// A question, or several of them. Without any, they are read from standard input, one a
+        /// line
         #[arg(long = "question", value_name = "TEXT")]
         questions: Vec<String>,
     },
@@ -107,7 +109,8 @@ enum Task {
     Compare {
         /// The pipeline file that the changes are made to
         file: PathBuf,
-        /// A pipeline that differs by these settings, such as `--with train.fgm=1` or `--with "train.epochs=4 train.ema=0.99"`
+        /// A pipeline that differs by these settings, such as `--with train.fgm=1` or `--with
+        /// "train.epochs=4 train.ema=0.99"`
         #[arg(long = "with", value_name = "KEY=VALUE …", required = true)]
         changes: Vec<String>,
         #[command(flatten)]

@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: libtorch into `.libtorch/`, an ignored folder of the checkout.
 //!
-//! In this order: the directory `LIBTORCH` names, the active Python environment's torch, the pinned wheel
-//! through pip. Whatever it is, builds and programs see it as `.libtorch/torch`.
+//! In this order: the directory `LIBTORCH` names, the active Python environment's torch, the pinned
+//! wheel through pip. Whatever it is, builds and programs see it as `.libtorch/torch`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,8 @@ pub(crate) fn run(cuda: bool) -> Result<()> {
         install_cpu(&destination)?;
     }
     if replaces {
-        // Their build scripts look at what lies in the folder once and do not notice another libtorch.
+        // Their build scripts look at what lies in the folder once and do not notice another
+        // libtorch.
         let stale = ["torch-sys", "burn-tch", "spanwise-ops"]
             .into_iter()
             .flat_map(|name| ["--package", name]);
@@ -103,8 +104,8 @@ fn existing() -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// The release of a libtorch directory, without its build tag: a wheel's `version.py` or an archive's
-/// `build-version`.
+/// The release of a libtorch directory, without its build tag: a wheel's `version.py` or an
+/// archive's `build-version`.
 pub(crate) fn version(directory: &Path) -> Option<String> {
     let text = fs_err::read_to_string(directory.join("version.py"))
         .or_else(|_| fs_err::read_to_string(directory.join("build-version")))

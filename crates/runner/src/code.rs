@@ -2,11 +2,13 @@
 //!
 //! One rule, without a list that could be forgotten:
 //!
-//! - The sources of every workspace package that the stage's program is built from count, unless the package's manifest
-//!   says `[package.metadata.spanwise] output = false`. Such a package's own dependencies do not count either.
-//! - In `artifact`, a file named after a stage counts for that stage alone if it is one of settings; if it is one of
-//!   records, also for a node that reads an artifact of that stage.
-//! - Tests and benchmarks do not count: the folders `tests` and `benches`, and a `mod tests` at the end of a file.
+//! - The sources of every workspace package that the stage's program is built from count, unless
+//!   the package's manifest says `[package.metadata.spanwise] output = false`. Such a package's own
+//!   dependencies do not count either.
+//! - In `artifact`, a file named after a stage counts for that stage alone if it is one of
+//!   settings; if it is one of records, also for a node that reads an artifact of that stage.
+//! - Tests and benchmarks do not count: the folders `tests` and `benches`, and a `mod tests` at the
+//!   end of a file.
 //! - Of everything else it is built from, the versions count, as `Cargo.lock` has them.
 
 mod tests_left_out;
@@ -65,8 +67,8 @@ impl Code {
         })
     }
 
-    /// Digest per source file of a stage whose node reads artifacts of the stages `reads`, and one of the versions of
-    /// the packages outside the workspace.
+    /// Digest per source file of a stage whose node reads artifacts of the stages `reads`, and one
+    /// of the versions of the packages outside the workspace.
     pub fn digests(
         &self,
         stage: Stage,
@@ -122,7 +124,8 @@ impl Code {
             if found.iter().any(|found| std::ptr::eq(*found, package)) {
                 continue;
             }
-            // Cargo.lock lists what tests need as well; the manifest of a workspace package tells them apart.
+            // Cargo.lock lists what tests need as well; the manifest of a workspace package tells
+            // them apart.
             let used = match self.folder(package) {
                 Some(folder) => {
                     let manifest = read_table(&folder.join("Cargo.toml"))?;
@@ -242,7 +245,7 @@ fn dependencies(manifest: &Table) -> BTreeSet<String> {
     let tables = ["dependencies", "build-dependencies"];
     let tables = tables.map(|key| manifest.get(key).and_then(toml::Value::as_table));
     let entries = tables.into_iter().flatten().flatten();
-    // The key, unless the entry gives a package another name here.
+    // The key, unless the entry renames a package.
     let name = |(key, entry): (&String, &toml::Value)| {
         let package = entry.get("package").and_then(toml::Value::as_str);
         package.unwrap_or(key).to_owned()
@@ -257,8 +260,8 @@ mod tests {
     use crate::plan::graph::Graph;
     use crate::workspace;
 
-    /// What the nodes of every stage read in a pipeline that has all stages; the student's, which alone reads scores to
-    /// train on, left out.
+    /// What the nodes of every stage read in a pipeline that has all stages; the student's, which
+    /// alone reads scores to train on, left out.
     fn all_reads() -> Result<BTreeMap<Stage, BTreeSet<Stage>>> {
         let set = [
             "pretrain.epochs=1",

@@ -1,4 +1,5 @@
-//! Making room: artifacts that no run links to any more, and what interrupted runs have left behind.
+//! Making room: artifacts that no run links to any more, and what interrupted runs have left
+//! behind.
 
 use std::collections::BTreeSet;
 use std::fs::TryLockError;
@@ -65,8 +66,8 @@ fn lock_file(output: &Path) -> Result<File> {
     Ok(File::create(artifacts.join(".lock"))?)
 }
 
-/// The directories of every stage that nothing below `runs` links to: artifacts, drafts, states of interrupted
-/// training.
+/// The directories of every stage that nothing below `runs` links to: artifacts, drafts, states of
+/// interrupted training.
 fn unused(artifacts: &Path, runs: &Path) -> Result<Vec<PathBuf>> {
     let mut used = BTreeSet::new();
     linked(runs, &mut used)?;

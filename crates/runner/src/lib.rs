@@ -1,12 +1,15 @@
-//! The pipeline runner: pipeline file → plan → what is stale and why → jobs; comparisons; garbage collection.
+//! The pipeline runner: pipeline file → plan → what is stale and why → jobs; comparisons; garbage
+//! collection.
 //!
-//! It knows stages by name and starts them as processes. It links neither Burn nor tokenizers, so it builds in seconds.
+//! It knows stages by name and starts them as processes. It links neither Burn nor tokenizers, so
+//! it builds in seconds.
 //!
 //! - [`pipeline_file`]: what a user may type, checked
 //! - [`plan`]: which stages a pipeline has, whether each is fresh, and why not
 //! - [`code`]: what of the code a stage's output depends on
 //! - [`run`], [`programs`]: runs what is stale
-//! - [`summary`], [`ask`], [`experiment`]: results of one run, of a question, of several runs beside one another
+//! - [`summary`], [`ask`], [`experiment`]: results of one run, of a question, of several runs
+//!   beside one another
 //! - [`gc`], [`links`], [`workspace`]: what lies on disk
 
 #![warn(missing_docs)]

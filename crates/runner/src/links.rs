@@ -5,8 +5,8 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result};
 use fs_err::os::unix::fs::symlink;
 
-/// Points `link` at `target`, replacing what it pointed at. An absolute target in the same tree is linked relatively,
-/// so that the tree can be moved.
+/// Points `link` at `target`, replacing what it pointed at. An absolute target in the same tree is
+/// linked relatively, so that the tree can be moved.
 pub fn replace(target: &Path, link: &Path) -> Result<()> {
     let parent = link.parent().context("a link lies in a folder")?;
     let name = link.file_name().context("a link has a name")?;
@@ -30,7 +30,8 @@ pub fn replace(target: &Path, link: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The way from `folder` to `target`, both absolute; `target` itself where they have nothing but the root in common.
+/// The way from `folder` to `target`, both absolute; `target` itself where they have nothing but
+/// the root in common.
 fn relative(target: &Path, folder: &Path) -> PathBuf {
     let pairs = target.components().zip(folder.components());
     let common = pairs
@@ -46,8 +47,8 @@ fn relative(target: &Path, folder: &Path) -> PathBuf {
     up.chain(target.components().skip(common)).collect()
 }
 
-/// Removes all links in `folder` but those to keep, likewise in its folders that are one of `own` or below one, and
-/// `folder` itself if nothing is left.
+/// Removes all links in `folder` but those to keep, likewise in its folders that are one of `own`
+/// or below one, and `folder` itself if nothing is left.
 pub fn remove_others(folder: &Path, own: &[PathBuf], keep: &[PathBuf]) -> Result<()> {
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;

@@ -382,7 +382,7 @@ fn set(table: &mut Table, assignment: &str) -> Result<()> {
         .and_then(|mut parsed| parsed.remove("value"))
         .unwrap_or_else(|| Value::String(value.to_owned()));
     let mut parts: Vec<&str> = key.trim().split('.').collect();
-    let last = parts.pop().context("splitting gives at least one part")?;
+    let last = parts.pop().context("a split has at least one part")?;
     let mut table = table;
     for part in parts {
         let entry = table

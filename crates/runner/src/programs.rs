@@ -23,8 +23,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// None is built yet. `bring_libtorch` is called before anything is built where a job computes on a device that
-    /// takes libtorch and the checkout has none.
+    /// None is built yet. `bring_libtorch` is called before anything is built where a job computes
+    /// on a device that takes libtorch and the checkout has none.
     pub fn new(bring_libtorch: fn() -> Result<()>) -> Self {
         Self {
             bring_libtorch,
@@ -43,7 +43,8 @@ impl Programs {
         }
     }
 
-    /// Builds those of the programs `spanwise-NAME` that have not been built yet; returns the folder that they lie in.
+    /// Builds those of the programs `spanwise-NAME` that have not been built yet; returns the
+    /// folder that they lie in.
     fn build(&mut self, names: &[&str], kind: Kind) -> Result<&Path> {
         let mut missing = names.to_vec();
         missing.retain(|&name| !self.built.contains(name));
@@ -54,8 +55,8 @@ impl Programs {
         if !missing.is_empty() {
             announce(&missing, kind, &directory);
             let mut build = workspace::cargo();
-            // With `--workspace`, every dependency has the same features whichever program is built: none is compiled
-            // twice.
+            // With `--workspace`, every dependency has the same features whichever program is
+            // built: none is compiled twice.
             build
                 .args(["build", "--workspace"])
                 .args(workspace::features());

@@ -52,8 +52,8 @@ pub struct Run<'a> {
     artifacts: Vec<Option<PathBuf>>,
 }
 
-/// Runs what is stale and in scope, and leaves the results in the run's folder where no stage was left out. Every
-/// node's state goes to `log`. `output` is the folder of `artifacts` and `runs`.
+/// Runs what is stale and in scope, and leaves the results in the run's folder where no stage was
+/// left out. Every node's state goes to `log`. `output` is the folder of `artifacts` and `runs`.
 pub fn run<'a>(
     output: &Path,
     pipeline: &'a Pipeline,
@@ -79,8 +79,8 @@ pub fn status(
     Ok(())
 }
 
-/// Answers the questions of a pipeline whose models are there; returns the artifact of `answers`. Says nothing of
-/// single stages.
+/// Answers the questions of a pipeline whose models are there; returns the artifact of `answers`.
+/// Says nothing of single stages.
 pub fn answer(output: &Path, pipeline: &Pipeline, stages: &mut dyn Execute) -> Result<PathBuf> {
     let scope = Scope::default();
     let log = &mut io::sink();
@@ -185,8 +185,8 @@ impl<'a, 'w> Walk<'a, 'w> {
         Ok(self.run)
     }
 
-    /// Whether training has left time for another member. The manifests of those before it decide, so that the next
-    /// run decides the same.
+    /// Whether training has left time for another member. The manifests of those before it decide,
+    /// so that the next run decides the same.
     fn has_time_for_a_member(&mut self) -> Result<bool> {
         let (member, pipeline) = (self.run.graph.members(), self.run.pipeline);
         let Some(limit) = pipeline.max_minutes else {
@@ -219,7 +219,8 @@ impl<'a, 'w> Walk<'a, 'w> {
         Ok(())
     }
 
-    /// The artifact of node `index`, which runs first if it is stale and in scope; `None` where it is not there.
+    /// The artifact of node `index`, which runs first if it is stale and in scope; `None` where it
+    /// is not there.
     fn artifact(&mut self, index: usize) -> Result<Option<PathBuf>> {
         let Run {
             graph,

@@ -51,8 +51,9 @@ pub fn cargo() -> Command {
     command
         .current_dir(root())
         .env_remove("LIBTORCH_USE_PYTORCH");
-    // `cargo xtask` tells this program which package it is. Handed on, build scripts of dependencies would
-    // take that for a change, and Burn would be built anew after every plain `cargo build`.
+    // `cargo xtask` tells this program which package it is. Handed on, build scripts of
+    // dependencies would take that for a change, and Burn would be built anew after every plain
+    // `cargo build`.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -62,7 +63,8 @@ pub fn cargo() -> Command {
     command
 }
 
-/// The cargo features that go with what is set up. Always the same ones, since a change rebuilds Burn.
+/// The cargo features that go with what is set up. Always the same ones, since a change rebuilds
+/// Burn.
 pub fn features() -> &'static [&'static str] {
     if has_libtorch() {
         &[

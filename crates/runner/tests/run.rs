@@ -1,4 +1,5 @@
-//! Pipelines of stages that only record what they were told: what runs, what stays fresh, what is printed.
+//! Pipelines of stages that only record what they were told: what runs, what stays fresh, what is
+//! printed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -239,7 +240,8 @@ fn only_what_changed_and_what_depends_on_it_runs_again() -> Result<()> {
     check(&["checkpoint.keep_layers=2"], &rest)?;
     check(&[], &[])?;
 
-    // The same content, written differently: data runs, its output is the same, later stages stay fresh.
+    // The same content, written differently: data runs, its output is the same, later stages stay
+    // fresh.
     folder.write("train.json", " train ")?;
     check(&[], &[Data])?;
     // A new test file leaves the model and its dev predictions fresh.

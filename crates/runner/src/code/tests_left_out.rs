@@ -3,8 +3,9 @@
 /// How a module of unit tests begins, as rustfmt writes it.
 const TESTS: &str = "#[cfg(test)]\nmod tests {";
 
-/// The source without the `#[cfg(test)] mod tests { … }` at its end. The whole source where there is none, where
-/// anything follows it, or where it cannot be told: a test too many only makes a stage run again.
+/// The source without the `#[cfg(test)] mod tests { … }` at its end. The whole source where there
+/// is none, where anything follows it, or where it cannot be told: a test too many only makes a
+/// stage run again.
 pub(super) fn without_tests(source: &str) -> &str {
     end_of_code(source).map_or(source, |end| &source[..end])
 }
@@ -38,8 +39,8 @@ fn end_of_code(source: &str) -> Option<usize> {
     None
 }
 
-/// Length of what `rest` begins with: a comment, a literal, or a single character. `before` is the character before it.
-/// `None` where it does not end.
+/// Length of what `rest` begins with: a comment, a literal, or a single character. `before` is the
+/// character before it. `None` where it does not end.
 fn step(rest: &str, before: Option<char>) -> Option<usize> {
     let in_word = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
     let first = rest.chars().next()?;

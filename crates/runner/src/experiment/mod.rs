@@ -1,4 +1,5 @@
-//! Comparing pipelines with one another, question by question: the ladder, and changes to one pipeline.
+//! Comparing pipelines with one another, question by question: the ladder, and changes to one
+//! pipeline.
 
 mod statistics;
 mod table;
@@ -16,7 +17,8 @@ use crate::run::{self, Execute, Scope};
 use crate::workspace;
 use table::{Row, markdown};
 
-/// Added to every seed of a pipeline from one repetition to the next; more than a pipeline has members.
+/// Added to every seed of a pipeline from one repetition to the next; more than a pipeline has
+/// members.
 const SEED_STEP: u64 = 100;
 
 /// How a comparison is repeated and where it is kept.
@@ -73,8 +75,8 @@ pub fn ladder(files: &[PathBuf], repetition: &Repetition, session: Session) -> R
     )
 }
 
-/// Runs a pipeline as it is and with every one of `changes`, each some `KEY=VALUE` with spaces between them, and
-/// compares the changed ones with the first.
+/// Runs a pipeline as it is and with every one of `changes`, each some `KEY=VALUE` with spaces
+/// between them, and compares the changed ones with the first.
 pub fn compare(
     file: &Path,
     changes: &[String],

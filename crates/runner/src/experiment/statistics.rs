@@ -18,10 +18,11 @@ pub(super) struct Estimate {
 impl Estimate {
     /// Estimates the mean of the scores.
     ///
-    /// Other questions would have another mean, and so would other seeds: training runs are samples just as questions
-    /// are. So the variance is that over questions plus that over repetitions, less that over single scores, which
-    /// both contain (two-way clustering: Cameron, Gelbach & Miller, 2011), and never less than that over questions. One
-    /// repetition does not show how training runs vary.
+    /// Other questions would have another mean, and so would other seeds: training runs are samples
+    /// just as questions are. So the variance is that over questions plus that over repetitions,
+    /// less that over single scores, which both contain (two-way clustering: Cameron, Gelbach &
+    /// Miller, 2011), and never less than that over questions. One repetition does not show how
+    /// training runs vary.
     pub(super) fn of(samples: &[Vec<f64>]) -> Self {
         let by_repetition: Vec<f64> = samples.iter().map(|sample| mean(sample)).collect();
         let by_question = |question: usize| {
@@ -55,8 +56,9 @@ pub(super) fn gains(own: &[Vec<f64>], others: &[Vec<f64>]) -> Option<Samples> {
     same.then(|| pairs().map(gain).collect())
 }
 
-/// The probability of gains at least as large, of either sign, if the two were equally good: for one repetition by
-/// McNemar's test, for several by the standard error over questions and repetitions.
+/// The probability of gains at least as large, of either sign, if the two were equally good: for
+/// one repetition by McNemar's test, for several by the standard error over questions and
+/// repetitions.
 pub(super) fn probability(gains: &[Vec<f64>]) -> f64 {
     if let [gains] = gains {
         return mcnemar(gains);
@@ -78,7 +80,8 @@ fn variance_of_mean(values: &[f64]) -> f64 {
     squares / (count - 1.0).max(1.0) / count
 }
 
-/// McNemar's test (1947): questions on which the two differ are won by either as often, if they are equally good.
+/// McNemar's test (1947): questions on which the two differ are won by either as often, if they are
+/// equally good.
 fn mcnemar(gains: &[f64]) -> f64 {
     let squares: f64 = gains.iter().map(|gain| gain * gain).sum();
     both_tails(gains.iter().sum(), squares.sqrt())
@@ -126,7 +129,8 @@ mod tests {
         let one_error_from_none = 0.317;
         assert!((probability(&apart) - one_error_from_none).abs() < 5e-3);
 
-        // Variances of the mean: 0.015625 by question, 0.140625 by repetition, 0.033482 of single marks.
+        // Variances of the mean: 0.015625 by question, 0.140625 by repetition, 0.033482 of single
+        // scores.
         let both = [vec![1.0, 1.0, 1.0, 0.0], vec![0.0; 4]];
         assert!((Estimate::of(&both).error - 0.122_768f64.sqrt()).abs() < 1e-5);
         assert!((Estimate::of(&both).confidence() - 0.6867).abs() < 1e-4);

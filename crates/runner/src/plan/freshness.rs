@@ -46,8 +46,8 @@ impl Store {
         &self.run
     }
 
-    /// What node `index` is made from and where it goes, given the artifacts of the nodes before it. `None` while one
-    /// that it reads is missing.
+    /// What node `index` is made from and where it goes, given the artifacts of the nodes before
+    /// it. `None` while one that it reads is missing.
     pub fn ready(
         &self,
         graph: &Graph,
@@ -107,7 +107,8 @@ impl Store {
         links::replace(artifact, &self.run.join(&node.link))
     }
 
-    /// Removes the links that earlier runs of this pipeline have left in its folder and this one has no node for.
+    /// Removes the links that earlier runs of this pipeline have left in its folder and this one
+    /// has no node for.
     pub fn remove_other_links(&self, graph: &Graph) -> Result<()> {
         let nodes = graph.nodes().iter();
         let keep: Vec<PathBuf> = nodes.map(|node| self.run.join(&node.link)).collect();

@@ -23,7 +23,7 @@ pub struct Node {
     pub link: PathBuf,
     /// The stage's resolved settings.
     pub settings: Value,
-    /// For stages that draw random numbers.
+    /// For stages that use random numbers.
     pub seed: Option<u64>,
     /// For stages that compute on one.
     pub device: Option<Device>,
@@ -53,8 +53,9 @@ pub enum Source {
 
 /// A pipeline's nodes, each after everything it reads.
 ///
-/// They are laid out part by part, since training time may decide how many members there are: first the data, then
-/// member by member, at last what reads them all. A node never changes once it is there.
+/// They are laid out part by part, since training time may decide how many members there are: first
+/// the data, then member by member, at last what reads them all. A node never changes once it is
+/// there.
 pub struct Graph<'a> {
     pipeline: &'a Pipeline,
     nodes: Vec<Node>,
@@ -190,7 +191,8 @@ impl<'a> Graph<'a> {
         self.nodes.len() - 1
     }
 
-    /// Adds the stages of one model; returns its predictions, one a split, as the ensemble reads them under `name`.
+    /// Adds the stages of one model; returns its predictions, one a split, as the ensemble reads
+    /// them under `name`.
     fn add_model(
         &mut self,
         model: &Member,
@@ -386,7 +388,8 @@ fn data(pipeline: &Pipeline, fold: Option<Fold>, number: Option<usize>) -> Resul
     })
 }
 
-/// The directory that a model's checkpoint comes from, where it is one. Fails where it is not there.
+/// The directory that a model's checkpoint comes from, where it is one. Fails where it is not
+/// there.
 fn checkpoint_source(model: &Member) -> Result<Option<PathBuf>> {
     let source = &model.checkpoint.source;
     let directory = checkpoint_directory(source);
@@ -407,8 +410,9 @@ struct Step {
     reads: Vec<Read>,
 }
 
-/// A model's stages, of which the first becomes node `first`. `data`: the node that its questions come from; `splits`:
-/// what it answers, each by itself, so that new test questions leave dev's answers fresh.
+/// A model's stages, of which the first becomes node `first`. `data`: the node that its questions
+/// come from; `splits`: what it answers, each by itself, so that new test questions leave dev's
+/// answers fresh.
 fn model_stages(member: &Member, first: usize, data: usize, splits: &[Split]) -> Result<Vec<Step>> {
     let step = |stage, settings, reads| Step {
         stage,

@@ -9,7 +9,8 @@ use spanwise_artifact::fingerprint::Recipe;
 /// Source files that are named before the rest is counted.
 const NAMED_SOURCES: usize = 3;
 
-/// What differs between the artifact of a node's last run and the one it needs now, in words; never empty.
+/// What differs between the artifact of a node's last run and the one it needs now, in words; never
+/// empty.
 pub fn reasons(previous: Option<&Manifest>, recipe: &Recipe) -> Vec<String> {
     let Some(previous) = previous else {
         return vec!["not run yet".to_owned()];
