@@ -4,12 +4,11 @@
 //! - [`placement`]: where a training window lies in its paragraph
 //! - [`loss`]: cross-entropy of the answers' boundaries
 //! - [`regularisers`]: what a pipeline file may add to that, a file each
-//! - [`evaluation`]: how good the model is on dev while it trains
-//! - [`export`]: the trained model as a Hugging Face directory
+//! - [`export`]: the trained model as a Hugging Face directory, with its model card
 
 #![warn(missing_docs)]
 
-pub mod evaluation;
+mod evaluation;
 pub mod export;
 pub mod loss;
 mod model_card;
