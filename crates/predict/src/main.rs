@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use spanwise_artifact::scores::ScoreWriter;
 use spanwise_artifact::settings::{Precision, PredictJob};
 use spanwise_artifact::windows::WindowFile;
-use spanwise_artifact::{Draft, Job, Stage};
+use spanwise_artifact::{Draft, Job, Split, Stage};
 use spanwise_model::EncoderConfig;
 use spanwise_model::SpanModel;
 use spanwise_model::score::Scorer;
@@ -27,7 +27,7 @@ fn predict(job: &Job, draft: &mut Draft) -> Result<()> {
     let directory = job.input("train")?;
     let layout = job::read_layout(job, &EncoderConfig::read(&directory.join("config.json"))?)?;
     let (model, missing) = weights::load::<SpanModel>(directory, &device)?;
-    anyhow::ensure!(missing.is_empty(), "the trained model has no span head");
+    ensure!(missing.is_empty(), "the trained model has no span head");
     let scorer = Scorer {
         model: &model,
         device: &device,
@@ -36,27 +36,25 @@ fn predict(job: &Job, draft: &mut Draft) -> Result<()> {
         tokens_per_pass: settings.batch_size * layout.max_length,
     };
     for split in splits {
-        let Some(file) = WindowFile::open(job.input("windows")?, split)? else {
-            continue;
-        };
-        tracing::info!(
-            "{}: {} questions, {} windows",
-            split.name(),
-            file.questions(),
-            file.windows()
-        );
-        let lengths = (0..file.questions())
-            .map(|question| file.paragraph_characters(question))
-            .collect();
-        let mut writer = ScoreWriter::create(draft.path(), split, lengths)?;
-        let mut progress = Progress::new(split.name(), file.windows());
-        scorer.score(&file, file.evaluation_windows(), |_, scores, windows| {
-            progress.advance(windows);
-            writer.push(scores.view())
-        })?;
-        writer
-            .finish()
-            .with_context(|| format!("finish the {} scores", split.name()))?;
+        if let Some(file) = WindowFile::open(job.input("windows")?, split)? {
+            score(&scorer, &file, split, draft)
+                .with_context(|| format!("score the {} split", split.name()))?;
+        }
     }
     Ok(())
+}
+
+/// Scores a split one question at a time, holding the scores of none.
+fn score(scorer: &Scorer, file: &WindowFile, split: Split, draft: &Draft) -> Result<()> {
+    let (questions, windows) = (file.questions(), file.windows());
+    let name = split.name();
+    tracing::info!("{name}: {questions} questions, {windows} windows");
+    let lengths = (0..questions).map(|question| file.paragraph_characters(question));
+    let mut writer = ScoreWriter::create(draft.path(), split, lengths.collect())?;
+    let mut progress = Progress::new(name, windows);
+    scorer.score(file, file.evaluation_windows(), |_, scores, windows| {
+        progress.advance(windows);
+        writer.push(scores.view())
+    })?;
+    writer.finish()
 }
