@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use spanwise_artifact::settings::Precision;
 use spanwise_artifact::{UserError, jsonl};
 
+use spanwise_program::measure::{Memory, median};
 use spanwise_program::output::message;
 use spanwise_runner::{links, workspace};
 
@@ -157,15 +158,13 @@ impl Sides {
 }
 
 /// Median, smallest and largest.
-fn spread(mut values: Vec<f64>) -> String {
-    values.sort_by(f64::total_cmp);
-    match values.as_slice() {
-        [] => "—".to_owned(),
-        [first, .., last] => {
-            let middle = f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]);
-            format!("{middle:.2} ({first:.2}–{last:.2})")
-        }
-        [only] => format!("{only:.2}"),
+fn spread(values: Vec<f64>) -> String {
+    let smallest = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    match median(&values) {
+        None => "—".to_owned(),
+        Some(only) if values.len() == 1 => format!("{only:.2}"),
+        Some(middle) => format!("{middle:.2} ({smallest:.2}–{largest:.2})"),
     }
 }
 
@@ -228,7 +227,7 @@ fn measure(command: &mut Command, case: &Case) -> Result<Option<Figures>> {
     let mut child = command.spawn().context("start a side")?;
     let mut memory = 0;
     while child.try_wait()?.is_none() {
-        memory = memory.max(peak_memory(child.id()));
+        memory = memory.max(Memory::Peak.of(child.id()));
         std::thread::sleep(Duration::from_millis(100));
     }
     let output = child.wait_with_output()?;
@@ -251,14 +250,6 @@ fn measure(command: &mut Command, case: &Case) -> Result<Option<Figures>> {
         memory: memory as f64,
         all,
     }))
-}
-
-/// Largest resident set of a running process so far, in bytes; 0 where the system does not say.
-fn peak_memory(process: u32) -> u64 {
-    let status = fs_err::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kibibytes.unwrap_or(0) * 1024
 }
 
 /// A Python environment with the peer's packages, made on first use.
