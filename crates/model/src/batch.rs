@@ -12,9 +12,9 @@ pub use crate::pair_template::{
     Row, input_length, input_row as row, question_and_paragraph_ranges as text,
 };
 
-/// Widths of inputs are multiples of this. oneDNN compiles a program for every shape that it meets and
-/// keeps it, and tensors of many sizes fragment the allocator's memory: a run over many texts settles
-/// when its shapes repeat.
+/// Widths of inputs are multiples of this. oneDNN compiles a program for every shape that it meets
+/// and keeps it, and tensors of many sizes fragment the allocator's memory: a run over many texts
+/// settles when its shapes repeat.
 const WIDTH_STEP: usize = 16;
 
 /// One model input: rows padded to one width.

@@ -60,7 +60,8 @@ impl MaskedModel {
                 .forward_activated(hidden.unsqueeze(), Precision::Fp32, self.activation);
         let normed = self.norm.forward(transformed).squeeze_dim::<2>(0);
         let words = self.encoder.embeddings.word.weight.val();
-        // Burn's product: masked tokens are few, and oneDNN has no fast one with the table transposed.
+        // Burn's product: masked tokens are few, and oneDNN has no fast one with the table
+        // transposed.
         normed.matmul(words.transpose()) + self.bias.val().unsqueeze()
     }
 }

@@ -1,5 +1,5 @@
-//! The memory formula: how much memory training takes, computed from the configuration, so that what
-//! fits is known beforehand.
+//! The memory formula: how much memory training takes, computed from the configuration, so that
+//! what fits is known beforehand.
 //!
 //! It counts what is in memory when the backward pass starts on a device with kernels;
 //! `spanwise-bench` compares it with measured peaks. Compositions keep more, first of all the
@@ -27,8 +27,8 @@ pub struct TrainingMemory {
 
 impl TrainingMemory {
     /// Returns the memory of a forward and backward pass over `rows` rows of `tokens` tokens.
-    /// `recomputes` is `train.gradient_checkpointing`: activations are computed again in the backward
-    /// pass.
+    /// `recomputes` is `train.gradient_checkpointing`: activations are computed again in the
+    /// backward pass.
     pub fn of(
         config: &EncoderConfig,
         rows: usize,
@@ -56,8 +56,8 @@ impl TrainingMemory {
         self.state + self.activations
     }
 
-    /// Returns the figures in GiB, for people. `has_kernels` says whether kernels compute, without which
-    /// the sum is a lower bound.
+    /// Returns the figures in GiB, for people. `has_kernels` says whether kernels compute, without
+    /// which the sum is a lower bound.
     pub fn describe(self, has_kernels: bool) -> String {
         let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
         format!(
@@ -87,9 +87,11 @@ fn layer_activations(config: &EncoderConfig, tokens: u64, precision: Precision) 
         config.num_attention_heads,
     ]
     .map(|size| size as u64);
-    // Of every token: the layer's input, what each layer norm normalised, what the second block read.
+    // Of every token: the layer's input, what each layer norm normalised, what the second block
+    // read.
     let full = 4 * hidden * F32;
-    // Queries, keys, values and the attended values; what went into the activation and what came out.
+    // Queries, keys, values and the attended values; what went into the activation and what came
+    // out.
     let products = (4 * hidden + 2 * inner) * product;
     // Largest score and sum of every softmax, mean and deviation of every layer norm.
     let statistics = 2 * (heads + 2) * F32;
@@ -100,11 +102,31 @@ fn layer_activations(config: &EncoderConfig, tokens: u64, precision: Precision) 
 
 #[cfg(test)]
 mod tests {
-    use burn::module::Module;
-    use burn::tensor::Device;
+    use safetensors::SafeTensors;
+    use spanwise_artifact::columns;
 
     use super::*;
-    use crate::encoder::{Encodes, SpanModel};
+    use crate::families::FAMILIES;
+
+    /// A file of the tiny encoder of a family.
+    fn fixture(model_type: &str, file: &str) -> std::path::PathBuf {
+        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+        format!("{fixtures}/tiny-{model_type}/{file}").into()
+    }
+
+    #[test]
+    fn parameters_are_those_of_the_checkpoint() {
+        for family in FAMILIES {
+            let kind = family.model_type;
+            let config = EncoderConfig::read(&fixture(kind, "config.json")).unwrap();
+            let map = columns::map(&fixture(kind, "model.safetensors")).unwrap();
+            let tensors = SafeTensors::deserialize(&map).unwrap();
+            let sizes = tensors
+                .iter()
+                .map(|(_, view)| view.data().len() as u64 / F32);
+            assert_eq!(parameters(&config), sizes.sum::<u64>(), "{kind}");
+        }
+    }
 
     #[test]
     fn recomputing_saves_memory() {

@@ -113,8 +113,8 @@ pub fn named<M: Module>(model: &M) -> Vec<(ParameterPath, Tensor<1>)> {
     visitor.found
 }
 
-/// Returns every parameter that has a gradient: its path, its values and its gradient, both flat and
-/// without recorded gradients.
+/// Returns every parameter that has a gradient: its path, its values and its gradient, both flat
+/// and without recorded gradients.
 pub fn with_gradients<M: Module>(
     model: &M,
     gradients: GradientsParams,
@@ -191,11 +191,10 @@ fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
 
 #[cfg(test)]
 mod tests {
-    use spanwise_ops::device;
+    use burn::tensor::Device;
 
     use super::*;
-    use crate::config::EncoderConfig;
-    use crate::encoder::{Encodes, SpanModel};
+    use crate::{EncoderConfig, EncoderModel, SpanModel};
 
     fn tiny() -> SpanModel {
         let path = format!(
@@ -203,7 +202,7 @@ mod tests {
             env!("CARGO_MANIFEST_DIR")
         );
         let config = EncoderConfig::read(path.as_ref()).unwrap();
-        SpanModel::new(&config, &device::open("flex").unwrap().device.autodiff())
+        SpanModel::new(&config, &Device::flex().autodiff())
     }
 
     fn values(tensor: Tensor<1>) -> Vec<f32> {

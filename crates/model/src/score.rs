@@ -1,4 +1,5 @@
-//! Windows through the model to scores per paragraph character, a bounded number of windows at a time.
+//! Windows through the model to scores per paragraph character, a bounded number of windows at a
+//! time.
 
 use std::iter::Peekable;
 
@@ -7,13 +8,14 @@ use burn::tensor::{Device, Tensor};
 use spanwise_artifact::scores::Scores;
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_ops::Precision;
+use spanwise_spans::softmax::cross_entropy;
 
 use crate::batch::{Batch, split_into_passes, width};
 use crate::pair_template::{input_length, question_and_paragraph_ranges};
 use crate::span_head::SpanModel;
 
-/// Number of forward passes whose windows are sorted by length together, so that little is padded. It
-/// bounds what is held in memory, and how seldom progress shows.
+/// Number of forward passes whose windows are sorted by length together, so that little is padded.
+/// It bounds what is held in memory, and how seldom progress shows.
 const PASSES_SORTED_TOGETHER: usize = 8;
 
 /// Runs windows through a model.
@@ -52,11 +54,12 @@ impl MeanLoss {
 }
 
 impl Scorer<'_> {
-    /// Scores the questions that `windows` belong to, which are ordered by question. `each` is called
-    /// with a question's index, its scores and the number of its windows.
+    /// Scores the questions that `windows` belong to, which are ordered by question. `each` is
+    /// called with a question's index, its scores and the number of its windows.
     ///
-    /// The windows of a question are merged by keeping every character's highest raw logit. A softmax
-    /// over each window would make windows without the answer as confident as the one that has it.
+    /// The windows of a question are merged by keeping every character's highest raw logit. A
+    /// softmax over each window would make windows without the answer as confident as the one that
+    /// has it.
     pub fn score(
         &self,
         file: &WindowFile,
@@ -142,8 +145,8 @@ impl Scorer<'_> {
     }
 }
 
-/// Returns the answer's first and last token, counted from the window's start, where the window contains
-/// the whole answer.
+/// Returns the answer's first and last token, counted from the window's start, where the window
+/// contains the whole answer.
 pub fn answer_in(file: &WindowFile, window: &Window) -> Option<(usize, usize)> {
     let answer = file.answer(window.question)?;
     let whole = window.tokens.start <= answer.start && answer.end <= window.tokens.end;
@@ -171,26 +174,4 @@ fn rows(tensor: Tensor<2>) -> Result<Vec<Vec<f32>>> {
         .try_into_vec::<f32>()
         .map_err(|error| anyhow::anyhow!("{error:?}"))?;
     Ok(values.chunks(columns).map(<[f32]>::to_vec).collect())
-}
-
-/// Returns the cross-entropy of a target, `−log softmax(logits)[target]`.
-fn cross_entropy(logits: &[f32], target: usize) -> f64 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits
-        .iter()
-        .map(|&logit| f64::from(logit - largest).exp())
-        .sum();
-    sum.ln() - f64::from(logits[target] - largest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cross_entropy;
-
-    #[test]
-    fn cross_entropy_cases() {
-        assert!((cross_entropy(&[0.0, 0.0], 1) - 2f64.ln()).abs() < 1e-12);
-        assert!(cross_entropy(&[100.0, 0.0], 0) < 1e-12);
-        assert!((cross_entropy(&[100.0, 0.0], 1) - 100.0).abs() < 1e-9);
-    }
 }

@@ -1,8 +1,8 @@
 //! Parameters from and to `model.safetensors`, under Hugging Face's names.
 //!
 //! The names that a family's checkpoints have are in [`crate::families`] and serve both directions.
-//! PyTorch keeps a linear layer's matrix as `[outputs, inputs]`, this project as `[inputs, outputs]`;
-//! it is transposed on the way.
+//! PyTorch keeps a linear layer's matrix as `[outputs, inputs]`, this project as `[inputs,
+//! outputs]`; it is transposed on the way.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -80,10 +80,11 @@ fn find(table: &[(&str, &'static str)], part: &str) -> &'static str {
     theirs
 }
 
-/// Builds the model of a checkpoint directory's `config.json` and fills it from its `model.safetensors`.
+/// Builds the model of a checkpoint directory's `config.json` and fills it from its
+/// `model.safetensors`.
 ///
-/// Parameters of other heads are ignored. The parameters of a missing head are sampled from `device`'s
-/// generator, and their names returned.
+/// Parameters of other heads are ignored. The parameters of a missing head are sampled from
+/// `device`'s generator, and their names returned.
 ///
 /// # Errors
 /// Fails where any other parameter is missing, or one has another shape than `config.json` says.
@@ -154,8 +155,8 @@ pub fn save<M: EncoderModel>(model: &M, config: &EncoderConfig, path: &Path) -> 
         .with_context(|| format!("write {}", path.display()))
 }
 
-/// Replaces the parameters of a model by those of a file. Unlike [`parameters::map`], it does not ask
-/// for their present values, which would sample them.
+/// Replaces the parameters of a model by those of a file. Unlike [`parameters::map`], it does not
+/// ask for their present values, which would sample them.
 struct Loader<'a> {
     tensors: SafeTensors<'a>,
     names: CheckpointNames,

@@ -1,4 +1,5 @@
-//! ALBERT (Lan et al., 2020; arXiv:1909.11942): narrow embeddings, and layers that share parameters.
+//! ALBERT (Lan et al., 2020; arXiv:1909.11942): narrow embeddings, and layers that share
+//! parameters.
 //!
 //! Reference: transformers'
 //! [`modeling_albert.py`](https://github.com/huggingface/transformers/blob/v4.57.0/src/transformers/models/albert/modeling_albert.py).

@@ -1,5 +1,5 @@
-//! ELECTRA (Clark et al., 2020; arXiv:2003.10555), whose discriminator is fine-tuned: embeddings may be
-//! narrower than the layers.
+//! ELECTRA (Clark et al., 2020; arXiv:2003.10555), whose discriminator is fine-tuned: embeddings
+//! may be narrower than the layers.
 //!
 //! Reference: transformers'
 //! [`modeling_electra.py`](https://github.com/huggingface/transformers/blob/v4.57.0/src/transformers/models/electra/modeling_electra.py).

@@ -1,5 +1,5 @@
-//! RoBERTa (Liu et al., 2019; arXiv:1907.11692): positions follow the padding id, there is one token
-//! type.
+//! RoBERTa (Liu et al., 2019; arXiv:1907.11692): positions follow the padding id, there is one
+//! token type.
 //!
 //! Reference: transformers'
 //! [`modeling_roberta.py`](https://github.com/huggingface/transformers/blob/v4.57.0/src/transformers/models/roberta/modeling_roberta.py).

@@ -1,4 +1,5 @@
 //! The model on every backend that this build has.
 
 mod parity;
+mod scoring;
 mod support;

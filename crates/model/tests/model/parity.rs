@@ -242,8 +242,8 @@ fn a_checkpoint_that_does_not_fit_is_refused_by_name() -> Result<()> {
     Ok(())
 }
 
-/// `hf_reference.py logits --save-to` of a real checkpoint, where someone has run it: a directory with the
-/// saved model and `logits.json`, named by `SPANWISE_PEER_LOGITS`.
+/// Compares with another implementation's logits of a real checkpoint, where `SPANWISE_PEER_LOGITS`
+/// names a directory with the checkpoint and those logits, `logits.json`.
 #[test]
 fn logits_of_a_real_checkpoint_equal_the_peer() -> Result<()> {
     #[derive(Deserialize)]
@@ -264,7 +264,7 @@ fn logits_of_a_real_checkpoint_equal_the_peer() -> Result<()> {
     };
     let directory = std::path::Path::new(&directory);
     let peer: Peer = jsonl::read_document(&directory.join("logits.json"))
-        .context("run hf_reference.py logits first")?;
+        .context("SPANWISE_PEER_LOGITS names a directory without logits")?;
     for (name, device) in devices() {
         let (model, missing) = weights::load::<SpanModel>(directory, &device)?;
         assert!(missing.is_empty(), "{missing:?}");
