@@ -52,6 +52,12 @@ pub struct EncoderConfig {
     /// Rows of the token-type embedding.
     #[serde(default = "default_token_types")]
     pub type_vocab_size: usize,
+    /// Whether the embedding of a task type is added to every token's (ERNIE).
+    #[serde(default)]
+    use_task_id: bool,
+    /// Rows of the task-type embedding.
+    #[serde(default = "default_task_types")]
+    task_type_vocab_size: usize,
     /// Standard deviation of newly initialised weights.
     #[serde(default = "default_initializer_range")]
     pub initializer_range: f64,
@@ -71,6 +77,10 @@ fn one_layer_per_group() -> usize {
 
 fn default_token_types() -> usize {
     2
+}
+
+fn default_task_types() -> usize {
+    3
 }
 
 fn default_activation() -> String {
@@ -113,6 +123,14 @@ impl EncoderConfig {
     /// Whether a projection leads from the embeddings' width to the layers'.
     pub fn projects_embeddings(&self) -> bool {
         self.family.always_projects || self.embedding_size() != self.hidden_size
+    }
+
+    /// Rows of the task-type embedding; `None` where the encoder has none. Families whose
+    /// checkpoints have no name for it ignore `use_task_id`, as in transformers.
+    pub fn task_types(&self) -> Option<usize> {
+        let mut parts = self.family.names.embeddings.iter();
+        let is_named = parts.any(|(part, _)| *part == "task_type");
+        (is_named && self.use_task_id).then_some(self.task_type_vocab_size)
     }
 
     /// Position of an input's first token.
@@ -202,5 +220,26 @@ fn activation(name: &str) -> Option<Activation> {
         "gelu_new" | "gelu_pytorch_tanh" => Some(Activation::GeluTanh),
         "relu" => Some(Activation::Relu),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EncoderConfig;
+
+    #[test]
+    fn task_types_need_a_family_with_names_for_them() {
+        let check = |model_type: &str, use_task_id: bool, expected: Option<usize>| {
+            let config = serde_json::json!({
+                "model_type": model_type, "use_task_id": use_task_id, "task_type_vocab_size": 3,
+                "vocab_size": 8, "hidden_size": 4, "num_hidden_layers": 1,
+                "num_attention_heads": 1, "intermediate_size": 4, "max_position_embeddings": 8,
+            });
+            let config: EncoderConfig = serde_json::from_value(config).unwrap();
+            assert_eq!(config.task_types(), expected, "{model_type}, {use_task_id}");
+        };
+        check("ernie", true, Some(3));
+        check("ernie", false, None);
+        check("bert", true, None);
     }
 }

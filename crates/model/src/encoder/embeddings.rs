@@ -7,12 +7,13 @@ use spanwise_ops as ops;
 use super::layer_norm::LayerNorm;
 use crate::config::EncoderConfig;
 
-/// The sum of a token's word, position and token-type embeddings, normalised.
+/// The sum of a token's word, position, token-type and task-type embeddings, normalised.
 ///
 /// Reference: transformers'
-/// [`BertEmbeddings`](https://github.com/huggingface/transformers/blob/v4.57.0/src/transformers/models/bert/modeling_bert.py)
+/// [`BertEmbeddings`](https://github.com/huggingface/transformers/blob/v4.57.0/src/transformers/models/bert/modeling_bert.py),
+/// [`RobertaEmbeddings`](https://github.com/huggingface/transformers/blob/v4.57.0/src/transformers/models/roberta/modeling_roberta.py)
 /// and
-/// [`RobertaEmbeddings`](https://github.com/huggingface/transformers/blob/v4.57.0/src/transformers/models/roberta/modeling_roberta.py).
+/// [`ErnieEmbeddings`](https://github.com/huggingface/transformers/blob/v4.57.0/src/transformers/models/ernie/modeling_ernie.py).
 #[derive(Module, Debug)]
 pub struct Embeddings {
     /// The vectors of vocabulary ids.
@@ -21,6 +22,8 @@ pub struct Embeddings {
     pub position: EmbeddingTable,
     /// The vectors of token types: the question's and the paragraph's.
     pub token_type: EmbeddingTable,
+    /// The vectors of task types, where the encoder has some (ERNIE). Every token has type 0.
+    pub task_type: Option<EmbeddingTable>,
     /// Normalises the sum.
     pub norm: LayerNorm,
     /// Position of an input's first token.
@@ -36,6 +39,7 @@ impl Embeddings {
             word: table(config.vocab_size),
             position: table(config.max_position_embeddings),
             token_type: table(config.type_vocab_size),
+            task_type: config.task_types().map(table),
             norm: LayerNorm::new(config.embedding_size(), config, device),
             first_position: config.first_position(),
             dropout: config.hidden_dropout_prob,
@@ -57,9 +61,12 @@ impl Embeddings {
             [1, _] => token_types.zeros_like(),
             _ => token_types.clone(),
         };
-        let sum = self.word.forward(ids.clone())
+        let mut sum = self.word.forward(ids.clone())
             + self.token_type.forward(token_types)
             + self.position.forward(positions);
+        if let Some(task_type) = &self.task_type {
+            sum = sum + task_type.forward(ids.zeros_like());
+        }
         ops::dropout(self.norm.forward(sum), self.dropout)
     }
 }

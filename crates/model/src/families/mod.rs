@@ -7,19 +7,21 @@ mod albert;
 mod bert;
 mod camembert;
 mod electra;
+mod ernie;
 mod roberta;
 mod xlm_roberta;
 
 use serde::{Deserialize, Deserializer, de};
 
 /// Every family this version builds.
-pub const FAMILIES: [&Family; 6] = [
+pub const FAMILIES: [&Family; 7] = [
     &bert::BERT,
     &electra::ELECTRA,
     &roberta::ROBERTA,
     &xlm_roberta::XLM_ROBERTA,
     &camembert::CAMEMBERT,
     &albert::ALBERT,
+    &ernie::ERNIE,
 ];
 
 /// Everything that the family of an encoder decides and its other settings do not.
