@@ -4,13 +4,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_ops::MASKED;
 
-use crate::pair_template;
-
-// The names that these had while they were in this file.
-pub use self::split_into_passes as within_budget;
-pub use crate::pair_template::{
-    Row, input_length, input_row as row, question_and_paragraph_ranges as text,
-};
+use crate::pair_template::{Row, input_row};
 
 /// Widths of inputs are multiples of this. oneDNN compiles a program for every shape that it meets
 /// and keeps it, and tensors of many sizes fragment the allocator's memory: a run over many texts
@@ -80,7 +74,7 @@ impl Batch {
     ) -> Self {
         let rows: Vec<_> = windows
             .iter()
-            .map(|window| pair_template::input_row(file, layout, window))
+            .map(|window| input_row(file, layout, window))
             .collect();
         Self::from_rows(&rows, layout, device)
     }

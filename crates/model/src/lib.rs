@@ -8,8 +8,6 @@
 //! - [`job`]: what programs with a model take from their job
 //! - [`memory`]: the memory that training takes
 
-#![warn(missing_docs)]
-
 pub mod batch;
 pub mod config;
 pub mod encoder;

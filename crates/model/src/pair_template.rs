@@ -61,3 +61,12 @@ pub fn question_and_paragraph_ranges(
     ]
     .map(|(start, length)| start..start + length)
 }
+
+/// Returns where the answer is in a window's input, where the window has the whole answer.
+pub fn answer_range(file: &WindowFile, layout: &Layout, window: &Window) -> Option<Range<usize>> {
+    let answer = file.answer(window.question)?;
+    let is_whole = window.tokens.start <= answer.start && answer.end <= window.tokens.end;
+    let [_, paragraph] = question_and_paragraph_ranges(file, layout, window);
+    let in_input = |token: usize| paragraph.start + token - window.tokens.start;
+    is_whole.then(|| in_input(answer.start)..in_input(answer.end))
+}

@@ -11,7 +11,7 @@ use spanwise_ops::Precision;
 use spanwise_spans::softmax::cross_entropy;
 
 use crate::batch::{Batch, split_into_passes, width};
-use crate::pair_template::{input_length, question_and_paragraph_ranges};
+use crate::pair_template::{answer_range, input_length, question_and_paragraph_ranges};
 use crate::span_head::SpanModel;
 
 /// Number of forward passes whose windows are sorted by length together, so that little is padded.
@@ -126,9 +126,9 @@ impl Scorer<'_> {
             for (row, (window, index)) in windows.iter().zip(&mut indices).enumerate() {
                 let length = length(window);
                 let [_, tokens] = question_and_paragraph_ranges(file, self.layout, window);
-                if let Some((answer_start, answer_end)) = answer_in(file, window) {
-                    let start = cross_entropy(&starts[row][..length], tokens.start + answer_start);
-                    let end = cross_entropy(&ends[row][..length], tokens.start + answer_end);
+                if let Some(answer) = answer_range(file, self.layout, window) {
+                    let start = cross_entropy(&starts[row][..length], answer.start);
+                    let end = cross_entropy(&ends[row][..length], answer.end - 1);
                     loss.sum += f64::midpoint(start, end);
                     loss.windows += 1;
                 }
@@ -143,17 +143,6 @@ impl Scorer<'_> {
             .map(|logits| logits.expect("every window is in one pass"))
             .collect())
     }
-}
-
-/// Returns the answer's first and last token, counted from the window's start, where the window
-/// contains the whole answer.
-pub fn answer_in(file: &WindowFile, window: &Window) -> Option<(usize, usize)> {
-    let answer = file.answer(window.question)?;
-    let whole = window.tokens.start <= answer.start && answer.end <= window.tokens.end;
-    whole.then(|| {
-        let first = window.tokens.start;
-        (answer.start - first, answer.end - 1 - first)
-    })
 }
 
 /// Raises the scores of the characters that a window's tokens start and end with.

@@ -1,8 +1,6 @@
 //! What is learned: for every question, where its answer starts and ends among the tokens of windows
 //! of its paragraph.
 
-use std::ops::Range;
-
 use anyhow::{Result, ensure};
 use burn::optim::GradientsAccumulator;
 use burn::tensor::{Device, Tensor};
@@ -15,8 +13,9 @@ use spanwise_artifact::settings::{DistillTable, Precision, TrainTable};
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_model::SpanModel;
 use spanwise_model::batch::Batch;
-use spanwise_model::pair_template::{Row, input_length, input_row, question_and_paragraph_ranges};
-use spanwise_model::score::answer_in;
+use spanwise_model::pair_template::{
+    Row, answer_range, input_length, input_row, question_and_paragraph_ranges,
+};
 use spanwise_training::log::DevMetrics;
 use spanwise_training::{Hyperparameters, MicroBatch, Task, derive_seed};
 
@@ -145,26 +144,17 @@ impl<'a> SpanTask<'a> {
         let probability = self.settings.mask_inputs;
         if let Some(mask) = layout.template.mask_id.filter(|_| probability > 0.0) {
             let texts = question_and_paragraph_ranges(train, layout, window);
-            let answer = self.answer(window);
+            let answer = answer_range(train, layout, window);
             masked_inputs::mask(&mut ids, &texts, answer, probability, mask, random);
         }
         (ids, types)
-    }
-
-    /// Returns the answer's range in a window's input, where the window holds the whole answer.
-    fn answer(&self, window: &Window) -> Option<Range<usize>> {
-        let TrainingData { train, layout, .. } = self.data;
-        let [_, paragraph] = question_and_paragraph_ranges(train, layout, window);
-        let (first, last) = answer_in(train, window)?;
-        Some(paragraph.start + first..paragraph.start + last + 1)
     }
 
     /// Returns the labels of examples. `mask`: their rows', `[rows, tokens]`.
     fn targets(&self, examples: &[TrainingExample], mask: &Tensor<2>) -> Targets {
         let TrainingData { train, layout, .. } = self.data;
         let boundaries = examples.iter().map(|example| Boundaries {
-            answer: self
-                .answer(&example.windows[0])
+            answer: answer_range(train, layout, &example.windows[0])
                 .expect("an example's first window has its answer"),
             rows: example.windows.len(),
         });

@@ -61,12 +61,13 @@ impl Embeddings {
             [1, _] => token_types.zeros_like(),
             _ => token_types.clone(),
         };
-        let mut sum = self.word.forward(ids.clone())
+        let sum = self.word.forward(ids.clone())
             + self.token_type.forward(token_types)
             + self.position.forward(positions);
-        if let Some(task_type) = &self.task_type {
-            sum = sum + task_type.forward(ids.zeros_like());
-        }
+        let sum = match &self.task_type {
+            Some(task_type) => sum + task_type.forward(ids.zeros_like()),
+            None => sum,
+        };
         ops::dropout(self.norm.forward(sum), self.dropout)
     }
 }

@@ -20,11 +20,6 @@ use embeddings::Embeddings;
 use layer::Layer;
 use linear::Linear;
 
-// The names that these had while everything was in one file.
-pub use self::EncoderModel as Encodes;
-pub use crate::masked_head::MaskedModel;
-pub use crate::span_head::{SpanLogits, SpanModel};
-
 /// Token ids to one vector a token, the hidden states.
 ///
 /// Reference: transformers'

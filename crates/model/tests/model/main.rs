@@ -2,4 +2,3 @@
 
 mod parity;
 mod scoring;
-mod support;

@@ -12,8 +12,8 @@ use spanwise_artifact::jsonl;
 use spanwise_model::families::FAMILIES;
 use spanwise_model::{EncoderConfig, MaskedModel, SpanModel, weights};
 use spanwise_ops::Precision;
-
-use crate::support::{batch, devices, tiny, values};
+use spanwise_testing::backends::devices;
+use spanwise_testing::tiny::{batch, rows, saved};
 
 #[derive(Deserialize)]
 struct Expected {
@@ -50,8 +50,8 @@ impl Case {
         let logits = model.forward(&batch(&pairs(&self.rows), device), Precision::Fp32);
         let mut largest = 0f32;
         for (found, expected) in [
-            (values(logits.start)?, &self.start),
-            (values(logits.end)?, &self.end),
+            (rows(logits.start)?, &self.start),
+            (rows(logits.end)?, &self.end),
         ] {
             for (found, expected) in found.iter().zip(expected) {
                 let differences = found
@@ -66,7 +66,7 @@ impl Case {
 }
 
 fn expected(kind: &str) -> Result<Expected> {
-    jsonl::read_document(&tiny(kind).join("expected.json"))
+    jsonl::read_document(&saved(kind).join("expected.json"))
 }
 
 /// Compares the logits of the checkpoint in `directory` with those of the tiny encoder of `kind`.
@@ -88,7 +88,7 @@ fn check_logits(directory: &Path, kind: &str, what: &str) -> Result<()> {
 #[test]
 fn logits_equal_transformers() -> Result<()> {
     for kind in kinds() {
-        check_logits(&tiny(kind), kind, kind)?;
+        check_logits(&saved(kind), kind, kind)?;
     }
     Ok(())
 }
@@ -103,7 +103,7 @@ struct MaskedLogits {
 #[test]
 fn logits_of_masked_tokens_equal_transformers() -> Result<()> {
     for kind in kinds() {
-        let directory = tiny(&format!("{kind}-masked"));
+        let directory = saved(&format!("{kind}-masked"));
         let expected: MaskedLogits = jsonl::read_document(&directory.join("expected.json"))?;
         let rows = pairs(&expected.rows);
         for (name, device) in devices() {
@@ -116,7 +116,7 @@ fn logits_of_masked_tokens_equal_transformers() -> Result<()> {
                 let hidden = hidden.clone().narrow(0, row, 1).narrow(1, 0, ids.len());
                 hidden.squeeze_dim::<2>(0)
             });
-            let found = values(model.logits(Tensor::cat(real.collect(), 0)))?;
+            let found = rows(model.logits(Tensor::cat(real.collect(), 0)))?;
             let pairs = found.iter().flatten().zip(expected.logits.iter().flatten());
             let difference = pairs.map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
             assert_eq!(found.len(), expected.logits.len());
@@ -137,8 +137,8 @@ fn renamed(
 ) -> Result<tempfile::TempDir> {
     let directory = tempfile::tempdir()?;
     let config = "config.json";
-    fs_err::copy(tiny(kind).join(config), directory.path().join(config))?;
-    let bytes = fs_err::read(tiny(kind).join("model.safetensors"))?;
+    fs_err::copy(saved(kind).join(config), directory.path().join(config))?;
+    let bytes = fs_err::read(saved(kind).join("model.safetensors"))?;
     let tensors = SafeTensors::deserialize(&bytes)?.tensors();
     let zeros = vec![0; 4 * 100_000];
     let mut views: Vec<(String, TensorView)> = tensors
@@ -198,13 +198,13 @@ fn saves_what_transformers_saved() -> Result<()> {
             .collect())
     };
     for kind in kinds() {
-        let (model, _) = weights::load::<SpanModel>(&tiny(kind), &device)?;
-        let config = EncoderConfig::read(&tiny(kind).join("config.json"))?;
+        let (model, _) = weights::load::<SpanModel>(&saved(kind), &device)?;
+        let config = EncoderConfig::read(&saved(kind).join("config.json"))?;
         let directory = tempfile::tempdir()?;
         let saved = directory.path().join("model.safetensors");
         weights::save(&model, &config, &saved)?;
         assert!(
-            read(&saved)? == read(&tiny(kind).join("model.safetensors"))?,
+            read(&saved)? == read(&saved(kind).join("model.safetensors"))?,
             "{kind}: names, shapes or values differ"
         );
     }
