@@ -1,6 +1,8 @@
 //! An artifact that is being written: beside its destination, and renamed to it once complete.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -94,8 +96,8 @@ impl Draft {
     /// Writes the manifest and renames the directory to the destination, replacing what is there.
     ///
     /// # Errors
-    /// Fails if a file cannot be written or the directory not be renamed; the destination is then as
-    /// it was, or gone.
+    /// Fails if a file cannot be written or the directory cannot be renamed; the destination is then
+    /// as it was, or gone.
     pub fn commit(self, manifest: &Manifest) -> Result<()> {
         jsonl::write_document(&self.file(Manifest::FILE), manifest)?;
         if self.destination.exists() {
@@ -114,16 +116,10 @@ impl Draft {
 /// Makes an artifact readable for everyone: temporary directories, and files that libraries write
 /// through one, are private to their owner.
 fn set_readable(directory: &Path) -> Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let set = |path: &Path, mode| {
-            fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode))
-        };
-        set(directory, 0o755)?;
-        for entry in fs_err::read_dir(directory)? {
-            set(&entry?.path(), 0o644)?;
-        }
+    let set = |path: &Path, mode| fs_err::set_permissions(path, Permissions::from_mode(mode));
+    set(directory, 0o755)?;
+    for entry in fs_err::read_dir(directory)? {
+        set(&entry?.path(), 0o644)?;
     }
     Ok(())
 }

@@ -146,10 +146,9 @@ fn cache() -> Result<PathBuf> {
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };
-    let home = || variable("HOME").or_else(|| variable("USERPROFILE"));
     variable("SPANWISE_CACHE")
         .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("spanwise")))
-        .or_else(|| Some(home()?.join(".cache/spanwise")))
+        .or_else(|| Some(variable("HOME")?.join(".cache/spanwise")))
         .ok_or_else(|| {
             anyhow!(
                 UserError::new(
