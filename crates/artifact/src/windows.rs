@@ -107,7 +107,7 @@ pub struct WindowArrays {
     question_paragraphs: Vec<u32>,
     /// First token of each question's training answer in its paragraph, [`NO_ANSWER`] without one.
     answer_starts: Vec<u32>,
-    /// Last token of the answer. In the file alone ends are inclusive.
+    /// One past the last token of the answer.
     answer_ends: Vec<u32>,
     /// Index of each window's question, ascending.
     window_questions: Vec<u32>,
@@ -144,7 +144,8 @@ impl WindowArrays {
     /// Adds a paragraph of `length` characters: the ids of its tokens and their character ranges.
     ///
     /// # Errors
-    /// Fails if ids and ranges differ in number, or the split has more tokens than 32 bits can count.
+    /// Fails if ids and ranges differ in number, or the split has more tokens than 32 bits can
+    /// count.
     pub fn push_paragraph(
         &mut self,
         ids: &[u32],
@@ -188,7 +189,7 @@ impl WindowArrays {
         let (start, end) = match answer {
             Some(answer) => {
                 ensure!(!answer.is_empty(), "an answer without tokens: {answer:?}");
-                (narrow(answer.start)?, narrow(answer.end - 1)?)
+                (narrow(answer.start)?, narrow(answer.end)?)
             }
             None => (NO_ANSWER, NO_ANSWER),
         };
@@ -376,8 +377,8 @@ impl WindowFile {
     /// The paragraph tokens of the training answer, where the question has one.
     pub fn answer(&self, question: usize) -> Option<Range<usize>> {
         let start = self.array("answer_starts")[question];
-        let end = || self.array("answer_ends")[question] as usize + 1;
-        (start != NO_ANSWER).then(|| start as usize..end())
+        let end = self.array("answer_ends")[question];
+        (start != NO_ANSWER).then(|| start as usize..end as usize)
     }
 
     fn paragraph(&self, question: usize) -> usize {
