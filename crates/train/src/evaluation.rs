@@ -9,7 +9,7 @@ use spanwise_artifact::settings::Precision;
 use spanwise_artifact::windows::{Layout, WindowFile};
 use spanwise_model::SpanModel;
 use spanwise_model::score::Scorer;
-use spanwise_spans::{best_spans, in_sample};
+use spanwise_spans::{best_spans, in_sample, task_exact_match};
 use spanwise_training::log::DevMetrics;
 
 /// Longest answer considered while training, in characters.
@@ -33,8 +33,7 @@ pub(crate) struct Dev<'a> {
     pub(crate) tokens_per_pass: usize,
 }
 
-/// Returns loss and exact match on `count` dev questions, evenly spread, without dropout. An answer
-/// is right if it is any of its question's references, character for character.
+/// Returns loss and task exact match on `count` dev questions, evenly spread, without dropout.
 pub(crate) fn evaluate(model: &SpanModel, dev: Dev, count: usize) -> Result<DevMetrics> {
     let all = dev.windows.questions();
     let questions = count.min(all);
@@ -57,8 +56,9 @@ pub(crate) fn evaluate(model: &SpanModel, dev: Dev, count: usize) -> Result<DevM
         let paragraph = Characters::new(dev.references.paragraph(question));
         let best = best_spans(scores.view(), LONGEST_ANSWER, 1);
         let answer = best.first().and_then(|span| paragraph.get(span.range()));
-        let mut references = question.answers.iter();
-        exact += usize::from(references.any(|reference| Some(&*reference.text) == answer));
+        let references = question.answers.iter().map(|answer| &*answer.text);
+        let is_exact = answer.is_some_and(|answer| task_exact_match(answer, references));
+        exact += usize::from(is_exact);
         Ok(())
     })?;
     Ok(DevMetrics {

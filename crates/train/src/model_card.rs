@@ -40,7 +40,7 @@ pub(crate) fn text(job: &Job, evaluation: Option<&Evaluation>) -> Result<String>
     if let Some(evaluation) = evaluation {
         write!(
             card,
-            "\n## Results\n\nOn {} dev questions after {} steps: any-reference exact match {:.4}, \
+            "\n## Results\n\nOn {} dev questions after {} steps: task exact match {:.4}, \
              loss {:.4}.\n",
             evaluation.dev_questions,
             evaluation.step,
@@ -150,7 +150,7 @@ Licence of the weights it was fine-tuned from: apache-2.0
 
 ## Results
 
-On 128 dev questions after 80 steps: any-reference exact match 0.7500, loss 1.5000.
+On 128 dev questions after 80 steps: task exact match 0.7500, loss 1.5000.
 
 ## Settings
 

@@ -42,7 +42,7 @@ impl Step {
 pub struct DevMetrics {
     /// Mean loss over dev windows that contain their answer.
     pub loss: f64,
-    /// Share of dev questions answered with exactly one of their references.
+    /// Share of dev questions whose answer is exact by the task's definition.
     pub exact_match: f64,
     /// Number of dev questions that were answered.
     pub questions: usize,
@@ -93,9 +93,7 @@ impl TrainingLog {
             exact_match,
             questions,
         } = metrics;
-        tracing::info!(
-            "step {step}: dev loss {loss:.3}, any-reference exact match {exact_match:.3}"
-        );
+        tracing::info!("step {step}: dev loss {loss:.3}, task exact match {exact_match:.3}");
         let evaluation = Evaluation {
             step,
             epoch,
