@@ -1,5 +1,5 @@
-//! Times a training step and an evaluation pass on random input, as one JSON line. `cargo xtask bench`
-//! runs it in turns with another implementation.
+//! Times a training step and an evaluation pass on random input, as one JSON line. `cargo xtask
+//! bench` runs it in turns with another implementation.
 
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -43,7 +43,7 @@ struct Arguments {
     precision: Precision,
     /// Recompute activations in the backward pass in place of keeping them
     #[arg(long)]
-    checkpoint_activations: bool,
+    gradient_checkpointing: bool,
     /// Device: auto, cpu, cuda, cuda:N, mps or flex
     #[arg(long, default_value = "auto")]
     device: settings::Device,
@@ -119,7 +119,7 @@ impl Bench<'_> {
             batch,
             length,
             precision,
-            checkpoint_activations,
+            gradient_checkpointing,
             ..
         } = *self.arguments;
         let device = self.device.clone().autodiff();
@@ -137,7 +137,7 @@ impl Bench<'_> {
                 input: &input,
                 precision,
                 seed: 0,
-                gradient_checkpointing: checkpoint_activations,
+                gradient_checkpointing,
             };
             let loss = |hidden| targets.boundary_loss(&model.logits(hidden)).mean();
             let loss = pass.run(loss, &mut gradients);
@@ -151,7 +151,7 @@ impl Bench<'_> {
             batch.get(),
             length.get(),
             precision,
-            checkpoint_activations,
+            gradient_checkpointing,
         );
         Ok(json!({
             "train_step_s": seconds,
