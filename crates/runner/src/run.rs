@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use spanwise_artifact::answers::{ANSWERS_FILE, METRICS_FILE, REPORT_FILE, SUBMISSION_FILE};
 use spanwise_artifact::{Job, Manifest, Stage, UserError};
 
 use crate::code::Code;
@@ -14,12 +15,7 @@ use crate::plan::graph::{Graph, Node};
 use crate::{gc, links, workspace};
 
 /// Files of the answers stage that stand at the top of a run.
-const RESULTS: [&str; 4] = [
-    "submission.csv",
-    "report.html",
-    "metrics.json",
-    "answers.jsonl",
-];
+const RESULTS: [&str; 4] = [SUBMISSION_FILE, REPORT_FILE, METRICS_FILE, ANSWERS_FILE];
 
 /// Which stages run.
 #[derive(Debug, Clone, Default)]

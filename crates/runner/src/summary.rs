@@ -1,4 +1,4 @@
-//! What a run came to: how good its answers are, and where to look further.
+//! The summary of a run: how good its answers are, and where to look further.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
