@@ -45,7 +45,8 @@ pub struct AnswerRecord {
     /// The reference answers; empty for an unlabelled question.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<String>,
-    /// The answer's scores; `None` for a question without references.
+    /// The answer's scores, on disk under the name that earlier versions gave them; `None` for a
+    /// question without references.
     #[serde(default, rename = "marks", skip_serializing_if = "Option::is_none")]
     pub metrics: Option<QuestionMetrics>,
     /// The highest-scoring spans before repairs, best first.

@@ -55,7 +55,8 @@ impl<M: EncoderModel> RunState<M> {
         }
     }
 
-    /// Returns what the run has come to: the averaged weights where they are kept, else the last ones.
+    /// Returns the run's result so far: the averaged weights where they are kept, else the last
+    /// ones.
     pub fn result(&self) -> &M {
         let average = self.average.as_ref();
         average.map_or(&self.model, AveragedWeights::model)
