@@ -1,4 +1,5 @@
-//! The predict stage: windows and a trained model → start and end scores of every paragraph character.
+//! The predict stage: windows and a trained model → start and end scores of every paragraph
+//! character.
 
 use std::process::ExitCode;
 

@@ -28,7 +28,8 @@ fn pre_training_learns_the_texts_and_resumes_after_an_interruption() -> Result<(
         let losses = assert_resumes(name, &task, &hyperparameters, 10..=12, model, &device)?;
         assert_eq!(losses.len(), 12 * (64 + 24usize).div_ceil(16));
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-        // Where the answer is, ids are from 60 on; elsewhere they are below. Half of the guesses gain by knowing.
+        // Where the answer is, ids are from 60 on; elsewhere they are below. Half of the guesses
+        // gain by knowing.
         assert!(
             mean(&losses[losses.len() - 6..]) < mean(&losses[..3]) - 0.3,
             "{name}: {losses:?}"

@@ -20,7 +20,8 @@ pub fn numbers(records: &[Value], key: &str) -> Vec<f64> {
 /// Saves a run of `task` after the first of `steps`, interrupts it after the last, resumes it, and
 /// compares its end with that of a run that was not interrupted. Returns the losses.
 ///
-/// `model` returns the model before its first step, as [`config`] with a dropout of 0.1 describes it.
+/// `model` returns the model before its first step, as [`config`] with a dropout of 0.1 describes
+/// it.
 pub fn assert_resumes<T: Task>(
     name: &str,
     task: &T,

@@ -9,7 +9,8 @@ use spanwise_training::stage;
 
 use crate::model_card;
 
-/// Files of the checkpoint that are not copied: they describe the checkpoint, not the trained model.
+/// Files of the checkpoint that are not copied: they describe the checkpoint, not the trained
+/// model.
 const REPLACED: [&str; 5] = [
     "config.json",
     "model.safetensors",
@@ -31,7 +32,8 @@ pub fn write(
 
     let mut document: Value = jsonl::read_document(&checkpoint.join("config.json"))?;
     document["architectures"] = serde_json::json!([config.family.span_class]);
-    // What is saved, whatever the checkpoint was; older versions of transformers use the longer name.
+    // What is saved, whatever the checkpoint was; older versions of transformers use the longer
+    // name.
     let dtype = ["dtype", "torch_dtype"]
         .into_iter()
         .find(|key| document.get(key).is_some());

@@ -41,8 +41,9 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// The labels of `examples`, whose rows follow each other. `mask`: the batch's, `[rows, tokens]`;
-    /// `soft_labels`: the share of a boundary's label that goes to the tokens beside it.
+    /// The labels of `examples`, whose rows follow each other. `mask`: the batch's,
+    /// `[rows, tokens]`; `soft_labels`: the share of a boundary's label that goes to the tokens
+    /// beside it.
     pub fn new(examples: &[Boundaries], soft_labels: f64, mask: &Tensor<2>) -> Self {
         let device = mask.device();
         let [_, tokens] = mask.dims();
@@ -115,9 +116,9 @@ impl Targets {
         })
     }
 
-    /// Returns the loss of every example, `[examples]`: the mean of start and end cross-entropy, each
-    /// over all the example's windows, so that windows without the answer learn to be less confident
-    /// than the one with it. `logits`: `[rows, tokens]`.
+    /// Returns the loss of every example, `[examples]`: the mean of start and end cross-entropy,
+    /// each over all the example's windows, so that windows without the answer learn to be less
+    /// confident than the one with it. `logits`: `[rows, tokens]`.
     pub fn boundary_loss(&self, logits: &SpanLogits) -> Tensor<1> {
         let loss = |logits: &Tensor<2>, labels: &Tensor<2>| {
             let logits = side_by_side(logits.clone(), self.rows.as_ref(), self.start.dims());

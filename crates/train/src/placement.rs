@@ -19,7 +19,8 @@ pub fn around(
     if answer.len() > room {
         return None;
     }
-    // From the first start that still reaches the answer's last token to the last that keeps its first.
+    // From the first start that still reaches the answer's last token to the last that keeps its
+    // first.
     let earliest = answer.end.saturating_sub(room);
     let latest = answer.start.min(tokens.saturating_sub(room));
     let start = match placement {
@@ -34,8 +35,8 @@ pub fn around(
 /// Least length in tokens of a window without the answer: shorter ones teach nothing.
 const SHORTEST_WITHOUT: usize = 16;
 
-/// Samples a window of at most `room` tokens from what stands before or after the answer; `None` where
-/// neither is long enough.
+/// Samples a window of at most `room` tokens from what stands before or after the answer; `None`
+/// where neither is long enough.
 pub fn without(
     tokens: usize,
     room: usize,
@@ -76,7 +77,8 @@ mod tests {
             let window = around(Placement::Random, 20, 8, 9..12, &mut random).unwrap();
             *starts.entry(window.start).or_insert(0) += 1;
         }
-        // Starts 4 (the answer ends the window) to 9 (it begins it): 1000 each, ±5 standard deviations.
+        // Starts 4 (the answer ends the window) to 9 (it begins it): 1000 each, ±5 standard
+        // deviations.
         assert_eq!(
             starts.keys().copied().collect::<Vec<_>>(),
             (4..=9).collect::<Vec<_>>()

@@ -1,5 +1,5 @@
-//! What is learned: for every question, where its answer starts and ends among the tokens of windows
-//! of its paragraph.
+//! What is learned: for every question, where its answer starts and ends among the tokens of
+//! windows of its paragraph.
 
 use anyhow::{Result, ensure};
 use burn::optim::GradientsAccumulator;
@@ -40,7 +40,8 @@ pub struct TrainingData<'a> {
 /// A question to learn from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrainingExample {
-    /// A window that holds the whole answer, then `negative_windows` from the rest of the paragraph.
+    /// A window that holds the whole answer, then `negative_windows` from the rest of the
+    /// paragraph.
     pub windows: Vec<Window>,
 }
 
@@ -54,8 +55,8 @@ pub struct SpanTask<'a> {
 }
 
 impl<'a> SpanTask<'a> {
-    /// The task of learning from `data` on `device`, which records gradients. Refuses data without a
-    /// question to learn from, and masked inputs where the tokenizer has no masking token.
+    /// The task of learning from `data` on `device`, which records gradients. Refuses data without
+    /// a question to learn from, and masked inputs where the tokenizer has no masking token.
     pub fn new(
         data: TrainingData<'a>,
         settings: &'a TrainTable,

@@ -18,7 +18,8 @@ pub struct Step {
     pub loss: f64,
     /// Learning rate of the step.
     pub learning_rate: f64,
-    /// Global norm of the gradients before clipping; null where they overflowed and no step was taken.
+    /// Global norm of the gradients before clipping; null where they overflowed and no step was
+    /// taken.
     pub gradient_norm: f64,
     /// Factor on the loss in the backward pass, with precision fp16.
     #[serde(skip_serializing_if = "Option::is_none")]

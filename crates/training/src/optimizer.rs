@@ -62,8 +62,8 @@ pub fn clip<M: Module>(
 pub struct OptimizerSettings {
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Factor on the learning rate from the head to the last layer, from it to the one below, and so
-    /// on down to the embeddings: Howard & Ruder, "Universal Language Model Fine-tuning for Text
+    /// Factor on the learning rate from the head to the last layer, from it to the one below, and
+    /// so on down to the embeddings: Howard & Ruder, "Universal Language Model Fine-tuning for Text
     /// Classification", arXiv:1801.06146.
     pub layer_decay: f64,
     /// Number of layers with parameters of their own.
@@ -144,8 +144,8 @@ impl AdamW {
 
     /// Returns the model after a step. On libtorch the parameters of `model` change in place too.
     ///
-    /// Reference: `torch.optim.AdamW`. Loshchilov & Hutter, "Decoupled Weight Decay Regularization",
-    /// arXiv:1711.05101.
+    /// Reference: `torch.optim.AdamW`. Loshchilov & Hutter, "Decoupled Weight Decay
+    /// Regularization", arXiv:1711.05101.
     pub fn step<M: Module>(
         &mut self,
         model: M,
@@ -214,7 +214,8 @@ impl OptimizerSettings {
     }
 
     /// Returns whether a parameter decays: all but biases and layer norms. The bias that stands
-    /// alone in a masked head, in no layer, decays too, or the results of pre-training would change.
+    /// alone in a masked head, in no layer, decays too, or the results of pre-training would
+    /// change.
     fn decays(&self, path: &ParameterPath) -> bool {
         !path.is_bias_or_norm() || path.names().len() == 1
     }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use spanwise_ops::Precision;
 
-/// The factor on the loss before the backward pass. It doubles after many steps without overflow and
-/// halves with each one that overflows, which is then not taken.
+/// The factor on the loss before the backward pass. It doubles after many steps without overflow
+/// and halves with each one that overflows, which is then not taken.
 ///
 /// Micikevicius et al., "Mixed Precision Training", arXiv:1710.03740. Reference, and source of the
 /// constants: `torch.amp.GradScaler`.

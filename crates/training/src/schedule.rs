@@ -16,8 +16,9 @@ pub fn position(max_minutes: Option<f64>, step: usize, seconds: f64, total: usiz
 
 /// Returns the factor on the peak learning rate at `position` of `total` steps, counted from 0.
 ///
-/// It rises from 0 over the first `warmup_ratio` of the steps, then stays or falls to 0. The same as
-/// transformers' `get_{constant,linear,cosine}_schedule_with_warmup`, whose first step is at zero too.
+/// It rises from 0 over the first `warmup_ratio` of the steps, then stays or falls to 0. The same
+/// as transformers' `get_{constant,linear,cosine}_schedule_with_warmup`, whose first step is at
+/// zero too.
 pub fn factor(schedule: Schedule, warmup_ratio: f64, position: f64, total: usize) -> f64 {
     let warmup_steps = (warmup_ratio * total as f64).floor();
     if position < warmup_steps {

@@ -20,8 +20,8 @@ pub struct Trained<M> {
     state: SavedState,
 }
 
-/// Trains `model`, the job's checkpoint on `device`, from its beginning or from where an earlier start
-/// of the same job was interrupted.
+/// Trains `model`, the job's checkpoint on `device`, from its beginning or from where an earlier
+/// start of the same job was interrupted.
 pub fn train<T: Task>(
     job: &Job,
     draft: &mut Draft,

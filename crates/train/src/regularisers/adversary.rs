@@ -25,8 +25,8 @@ pub fn backward(
 }
 
 /// Returns the model with its word embeddings moved along their gradient by a distance of `length`;
-/// `None` where there is no gradient. Parameters keep their identity, so that both models' gradients
-/// add up.
+/// `None` where there is no gradient. Parameters keep their identity, so that both models'
+/// gradients add up.
 fn attack(model: &SpanModel, gradients: &GradientsParams, length: f64) -> Option<SpanModel> {
     let words = &model.encoder.embeddings.word;
     let gradient = gradients.get::<2>(words.weight.id)?;

@@ -13,15 +13,16 @@ use spanwise_spans::{covering, softmax::softmax};
 pub struct SoftTargets {
     /// Input position of the paragraph's first token.
     pub first: usize,
-    /// Probability that the answer starts at a token, for every token of the paragraph; they sum to 1.
+    /// Probability that the answer starts at a token, for every token of the paragraph; they sum to
+    /// 1.
     pub start: Vec<f32>,
     /// The same of the answer's last token.
     pub end: Vec<f32>,
 }
 
-/// Returns the teacher's probabilities for the tokens of a window, from its scores of the paragraph's
-/// characters. A token that the teacher cannot express has the scores of the tightest span around it.
-/// `first`: input position of the window's first token.
+/// Returns the teacher's probabilities for the tokens of a window, from its scores of the
+/// paragraph's characters. A token that the teacher cannot express has the scores of the tightest
+/// span around it. `first`: input position of the window's first token.
 pub fn soft_targets(
     file: &WindowFile,
     window: &Window,
@@ -100,8 +101,8 @@ impl Distillation {
     }
 
     /// Returns the cross-entropy of the teacher's distributions and the model's at the same
-    /// temperature, `[examples]`: the mean of start and end, times the square of the temperature, so
-    /// that gradients keep their size.
+    /// temperature, `[examples]`: the mean of start and end, times the square of the temperature,
+    /// so that gradients keep their size.
     fn loss(&self, logits: &SpanLogits, rows: &Tensor<1, Int>) -> Tensor<1> {
         let temperature = self.settings.temperature;
         let loss = |logits: &Tensor<2>, target: &Tensor<2>| {

@@ -1,6 +1,7 @@
 //! `train.soft_labels`: a share of a boundary's label goes to the tokens beside it.
 
-/// Puts a label into `row` at `position`, with half of `share` on either side where there is a token.
+/// Puts a label into `row` at `position`, with half of `share` on either side where there is a
+/// token.
 pub fn label(row: &mut [f32], position: usize, share: f64) {
     row[position] = 1.0;
     let beside = [position.checked_sub(1), Some(position + 1)];

@@ -1,4 +1,5 @@
-//! The gradients of a batch, however it is cut and whatever is minimised, and the steps they lead to.
+//! The gradients of a batch, however it is cut and whatever is minimised, and the steps they lead
+//! to.
 
 use anyhow::Result;
 use burn::module::Module;
@@ -54,7 +55,8 @@ fn gradients(
     Ok((found.loss, gradients.collect()))
 }
 
-/// Compares loss and gradients of a batch in micro-batches of `sizes` with those of the whole batch.
+/// Compares loss and gradients of a batch in micro-batches of `sizes` with those of the whole
+/// batch.
 fn assert_micro_batches_add_up(settings: &TrainTable, sizes: &[usize]) -> Result<()> {
     let files = Files::new()?;
     for (name, device) in devices() {

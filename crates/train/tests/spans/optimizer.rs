@@ -103,8 +103,8 @@ fn optimizer_steps_equal_pytorch() -> Result<()> {
         }
         let plain = device.without_autodiff();
         let difference = expected.after.difference(&model.valid(), &plain)?;
-        // PyTorch's own f32 and f64 runs of these steps differ by 1e-3; decay that does not spare biases and
-        // layer norms changes the logits by 0.5.
+        // PyTorch's own f32 and f64 runs of these steps differ by 1e-3; decay that does not spare
+        // biases and layer norms changes the logits by 0.5.
         assert!(
             difference < 1e-2,
             "{name}: after training, logits differ by {difference}"

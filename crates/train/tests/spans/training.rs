@@ -107,8 +107,8 @@ fn a_run_ends_in_time_and_its_schedule_with_it() -> Result<()> {
         assert_eq!(numbers(&records, "learning_rate"), [0.0], "{name}");
         assert_eq!(numbers(&records, "dev_loss").len(), 1, "{name}");
 
-        // Half of the time is over, and steps take next to nothing of the rest: they are as in the middle of the run
-        // until it is there.
+        // Half of the time is over, and steps take next to nothing of the rest: they are as in the
+        // middle of the run until it is there.
         let rates = numbers(&within(Some(1e9), 3e10)?, "learning_rate");
         let peak = settings().learning_rate;
         assert_eq!(rates.len(), 80, "{name}");
