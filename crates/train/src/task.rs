@@ -174,7 +174,7 @@ impl<'a> SpanTask<'a> {
         targets.with_teacher(&soft_targets.collect::<Vec<_>>(), settings)
     }
 
-    /// Returns loss and exact match on some dev questions; `None` without any.
+    /// Returns loss and task exact match on some dev questions; `None` without any.
     fn dev_metrics(&self, model: &SpanModel, questions: usize) -> Result<Option<DevMetrics>> {
         let Some((windows, references)) = self.data.dev else {
             return Ok(None);

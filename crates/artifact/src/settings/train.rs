@@ -76,7 +76,7 @@ pub struct TrainTable {
     /// Keep the activations of one layer at a time and compute the others again in the backward
     /// pass. It saves memory, takes a third more time, and the result is the same.
     pub gradient_checkpointing: bool,
-    /// Steps between measurements of loss and exact match on dev, which are made at the end of
+    /// Steps between measurements of loss and task exact match on dev, which are made at the end of
     /// every epoch in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
