@@ -115,7 +115,7 @@ fn a_closed_pipe_is_success() {
     }
 }
 
-/// Nobody reads messages: what they are about goes on.
+/// Nobody reads messages, and the task still succeeds.
 #[test]
 fn a_closed_standard_error_is_no_failure() {
     let output = tempfile::tempdir().unwrap();

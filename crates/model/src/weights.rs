@@ -68,8 +68,8 @@ impl CheckpointNames {
         let layer = self.family.names.layer;
         [("{layer}", index), ("{group}", group), ("{inner}", inner)]
             .iter()
-            .fold(layer.to_owned(), |layer, (place, number)| {
-                layer.replace(place, &number.to_string())
+            .fold(layer.to_owned(), |layer, (placeholder, number)| {
+                layer.replace(placeholder, &number.to_string())
             })
     }
 }

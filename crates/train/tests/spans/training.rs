@@ -86,7 +86,7 @@ fn training_learns_and_repeats_itself() -> Result<()> {
         );
 
         let again = numbers(&train(&files, &device, &settings, Precision::Fp32)?, "loss");
-        assert_eq!(losses, again, "{name}: the same seed gives the same run");
+        assert_eq!(losses, again, "{name}: the same seed repeats the run");
     }
     Ok(())
 }
