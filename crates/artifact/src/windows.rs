@@ -378,7 +378,7 @@ impl WindowFile {
     pub fn answer(&self, question: usize) -> Option<Range<usize>> {
         let start = self.array("answer_starts")[question];
         let end = self.array("answer_ends")[question];
-        (start != NO_ANSWER).then(|| start as usize..end as usize)
+        (start != NO_ANSWER).then_some(start as usize..end as usize)
     }
 
     fn paragraph(&self, question: usize) -> usize {

@@ -55,6 +55,7 @@ impl Batch {
     }
 
     /// Returns every row twice: all of them, then all of them again.
+    #[must_use]
     pub fn twice(&self) -> Self {
         let integers = |x: &Tensor<2, Int>| Tensor::cat(vec![x.clone(), x.clone()], 0);
         Self {

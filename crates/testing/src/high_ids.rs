@@ -82,14 +82,13 @@ fn task(count: usize) -> (WindowArrays, Questions) {
         let answer_length = 1 + sample(3, 2);
         let start = sample(length - answer_length, 3);
         let ids: Vec<u32> = (0..length)
-            .map(
-                |position| match start <= position && position < start + answer_length {
-                    true => {
-                        ANSWER_IDS.start + sample(ANSWER_IDS.len(), 100 + position as u64) as u32
-                    }
-                    false => 10 + sample(50, 200 + position as u64) as u32,
-                },
-            )
+            .map(|position| {
+                if (start..start + answer_length).contains(&position) {
+                    ANSWER_IDS.start + sample(ANSWER_IDS.len(), 100 + position as u64) as u32
+                } else {
+                    10 + sample(50, 200 + position as u64) as u32
+                }
+            })
             .collect();
         let text: String = ids
             .iter()

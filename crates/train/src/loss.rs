@@ -84,6 +84,7 @@ impl Targets {
     }
 
     /// Adds a teacher's targets, one an example, for the example's first row.
+    #[must_use]
     pub fn with_teacher(mut self, targets: &[SoftTargets], settings: DistillTable) -> Self {
         let [_, tokens] = self.row_mask.dims();
         let device = self.row_mask.device();

@@ -17,7 +17,7 @@ use spanwise_model::pair_template::{
     Row, answer_range, input_length, input_row, question_and_paragraph_ranges,
 };
 use spanwise_training::log::DevMetrics;
-use spanwise_training::{Hyperparameters, MicroBatch, Task, derive_seed};
+use spanwise_training::{BackwardPass, Hyperparameters, MicroBatch, Task, derive_seed};
 
 use crate::evaluation::{self, Dev};
 use crate::loss::{Boundaries, Targets};
@@ -234,7 +234,7 @@ impl Task for SpanTask<'_> {
 
     fn backward(
         &self,
-        pass: &dyn Fn(&SpanModel, &mut GradientsAccumulator<SpanModel>) -> Tensor<1>,
+        pass: &BackwardPass<SpanModel>,
         model: &SpanModel,
         gradients: &mut GradientsAccumulator<SpanModel>,
     ) -> Tensor<1> {

@@ -18,7 +18,7 @@ pub struct Batches<'a, T: Task> {
     batch_size: usize,
     seed: u64,
     epoch: Option<usize>,
-    batches: Vec<Vec<T::Item>>,
+    in_epoch: Vec<Vec<T::Item>>,
 }
 
 impl<'a, T: Task> Batches<'a, T> {
@@ -29,7 +29,7 @@ impl<'a, T: Task> Batches<'a, T> {
             batch_size: hyperparameters.batch_size,
             seed: hyperparameters.seed,
             epoch: None,
-            batches: Vec::new(),
+            in_epoch: Vec::new(),
         }
     }
 
@@ -42,10 +42,10 @@ impl<'a, T: Task> Batches<'a, T> {
     pub fn at(&mut self, step: usize) -> &[T::Item] {
         let epoch = step / self.per_epoch();
         if self.epoch != Some(epoch) {
-            self.batches = self.sample(epoch);
+            self.in_epoch = self.sample(epoch);
             self.epoch = Some(epoch);
         }
-        &self.batches[step % self.per_epoch()]
+        &self.in_epoch[step % self.per_epoch()]
     }
 
     /// Returns the batches of an epoch, counted from 0: every item once.

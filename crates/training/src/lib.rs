@@ -37,7 +37,7 @@ pub use crate::hyperparameters::Hyperparameters;
 pub use crate::log::TrainingLog;
 pub use crate::seed::derive_seed;
 pub use crate::state::RunState;
-pub use crate::task::{MicroBatch, Task};
+pub use crate::task::{BackwardPass, MicroBatch, Task};
 
 use crate::log::Step;
 
@@ -67,10 +67,11 @@ pub fn train<T: Task>(
 
         save(run)?;
         let evaluates = hyperparameters.evaluates_after(run.step, steps_per_epoch);
-        if run.step > 0 && (evaluates || is_over) {
-            if let Some(metrics) = task.evaluate(run.result())? {
-                log.evaluation(run.step, run.step.div_ceil(steps_per_epoch), metrics)?;
-            }
+        if run.step > 0
+            && (evaluates || is_over)
+            && let Some(metrics) = task.evaluate(run.result())?
+        {
+            log.evaluation(run.step, run.step.div_ceil(steps_per_epoch), metrics)?;
         }
         if is_over {
             break;

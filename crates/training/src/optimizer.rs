@@ -156,7 +156,7 @@ impl AdamW {
         // One call for all parameters that take the same step.
         let mut groups: BTreeMap<(usize, bool), Vec<(String, Slot)>> = BTreeMap::new();
         for (path, parameter, gradient) in gradients.parameters {
-            let group = (self.settings.depth(&path), self.settings.decays(&path));
+            let group = (self.settings.depth(&path), decays(&path));
             let path = path.to_string();
             let moments = self.moments.remove(&path);
             let [first, second] =
@@ -212,11 +212,10 @@ impl OptimizerSettings {
         let layer = path.layer();
         layer.map_or(self.layers + 1, |layer| self.layers - layer)
     }
+}
 
-    /// Returns whether a parameter decays: all but biases and layer norms. The bias that stands
-    /// alone in a masked head, in no layer, decays too, or the results of pre-training would
-    /// change.
-    fn decays(&self, path: &ParameterPath) -> bool {
-        !path.is_bias_or_norm() || path.names().len() == 1
-    }
+/// Returns whether a parameter decays: all but biases and layer norms. The bias that stands alone in a
+/// masked head, in no layer, decays too, or the results of pre-training would change.
+fn decays(path: &ParameterPath) -> bool {
+    !path.is_bias_or_norm() || path.names().len() == 1
 }

@@ -98,7 +98,7 @@ pub struct SavedState {
 }
 
 /// Time between saves, so what is lost at most when a run is interrupted.
-const SAVE_INTERVAL: Duration = Duration::from_secs(300);
+const SAVE_INTERVAL: Duration = Duration::from_mins(5);
 
 /// What is saved besides arrays and log.
 #[derive(Serialize, Deserialize)]

@@ -9,6 +9,10 @@ use spanwise_model::batch::Batch;
 
 use crate::log::DevMetrics;
 
+/// Runs a model forward and backward on a micro-batch: adds the gradients to those given and returns
+/// the loss, one element.
+pub type BackwardPass<'a, M> = dyn Fn(&M, &mut GradientsAccumulator<M>) -> Tensor<1> + 'a;
+
 /// Something to learn: a model with a head, the items of an epoch, and the loss of a micro-batch.
 ///
 /// Everything random is a pure function of the seed that is passed in, so that any step can be
@@ -52,7 +56,7 @@ pub trait Task {
     /// changed models too.
     fn backward(
         &self,
-        pass: &dyn Fn(&Self::Model, &mut GradientsAccumulator<Self::Model>) -> Tensor<1>,
+        pass: &BackwardPass<Self::Model>,
         model: &Self::Model,
         gradients: &mut GradientsAccumulator<Self::Model>,
     ) -> Tensor<1> {

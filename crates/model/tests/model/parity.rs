@@ -105,14 +105,14 @@ fn logits_of_masked_tokens_equal_transformers() -> Result<()> {
     for kind in kinds() {
         let directory = saved(&format!("{kind}-masked"));
         let expected: MaskedLogits = jsonl::read_document(&directory.join("expected.json"))?;
-        let rows = pairs(&expected.rows);
+        let inputs = pairs(&expected.rows);
         for (name, device) in devices() {
             let (model, missing) = weights::load::<MaskedModel>(&directory, &device)?;
             assert!(missing.is_empty(), "{kind}: {missing:?}");
             let hidden = model
                 .encoder
-                .forward(&batch(&rows, &device), Precision::Fp32);
-            let real = rows.iter().enumerate().map(|(row, (ids, _))| {
+                .forward(&batch(&inputs, &device), Precision::Fp32);
+            let real = inputs.iter().enumerate().map(|(row, (ids, _))| {
                 let hidden = hidden.clone().narrow(0, row, 1).narrow(1, 0, ids.len());
                 hidden.squeeze_dim::<2>(0)
             });
@@ -201,10 +201,10 @@ fn saves_what_transformers_saved() -> Result<()> {
         let (model, _) = weights::load::<SpanModel>(&saved(kind), &device)?;
         let config = EncoderConfig::read(&saved(kind).join("config.json"))?;
         let directory = tempfile::tempdir()?;
-        let saved = directory.path().join("model.safetensors");
-        weights::save(&model, &config, &saved)?;
+        let written = directory.path().join("model.safetensors");
+        weights::save(&model, &config, &written)?;
         assert!(
-            read(&saved)? == read(&saved(kind).join("model.safetensors"))?,
+            read(&written)? == read(&saved(kind).join("model.safetensors"))?,
             "{kind}: names, shapes or values differ"
         );
     }

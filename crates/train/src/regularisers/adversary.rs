@@ -5,11 +5,12 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use spanwise_model::SpanModel;
 use spanwise_model::parameters;
+use spanwise_training::BackwardPass;
 
 /// Adds the gradients of `pass` with the model and with the attacked model; returns the loss of the
 /// former.
 pub fn backward(
-    pass: &dyn Fn(&SpanModel, &mut GradientsAccumulator<SpanModel>) -> Tensor<1>,
+    pass: &BackwardPass<SpanModel>,
     model: &SpanModel,
     length: f64,
     gradients: &mut GradientsAccumulator<SpanModel>,

@@ -7,10 +7,10 @@ use spanwise_testing::high_ids::Files;
 use spanwise_train::{SpanTask, TrainingData};
 
 /// Seed of every run.
-pub const SEED: u64 = 7;
+pub(crate) const SEED: u64 = 7;
 
 /// Returns what the task is learned with.
-pub fn settings() -> TrainTable {
+pub(crate) fn settings() -> TrainTable {
     TrainTable {
         epochs: 10,
         batch_size: 8,
@@ -20,7 +20,7 @@ pub fn settings() -> TrainTable {
 }
 
 /// Returns the task of learning from `files`.
-pub fn task<'a>(
+pub(crate) fn task<'a>(
     files: &'a Files,
     settings: &'a TrainTable,
     device: &'a Device,
