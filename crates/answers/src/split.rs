@@ -195,7 +195,7 @@ impl AnsweredSplit<'_> {
             (name, fitted.effect)
         });
         let rules = metrics.rules.iter();
-        let rules = rules.map(|(rule, effect)| (format!("rule {rule:?}"), *effect));
+        let rules = rules.map(|(rule, effect)| (format!("rule {}", rule.name()), *effect));
         for (name, effect) in length.chain(rules).filter(|(_, effect)| effect.applied) {
             tracing::info!(
                 "{split}: {name} changes {} answers, fixes {}, breaks {}",

@@ -63,14 +63,16 @@ pub fn cargo() -> Command {
     command
 }
 
-/// The cargo features that go with what is set up. Always the same ones, since a change rebuilds
-/// Burn.
+/// The cargo features that libtorch takes.
+pub const LIBTORCH_FEATURES: &[&str] = &[
+    "--features",
+    "spanwise-model-tools/tch,spanwise-predict/tch,spanwise-pretrain/tch,spanwise-train/tch",
+];
+
+/// The cargo features that go with what is set up. Always the same ones, since a change rebuilds Burn.
 pub fn features() -> &'static [&'static str] {
     if has_libtorch() {
-        &[
-            "--features",
-            "spanwise-model-tools/tch,spanwise-predict/tch,spanwise-pretrain/tch,spanwise-train/tch",
-        ]
+        LIBTORCH_FEATURES
     } else {
         &[]
     }

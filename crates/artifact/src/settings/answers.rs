@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Checks, Problem, Settings};
+use crate::named::named;
 
 /// From scores to answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -69,23 +70,19 @@ pub struct RulesTable {
     pub units: RuleSwitch,
 }
 
-/// A repair of an answer's ends. Rules are applied in the order of the variants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rule {
-    /// See [`RulesTable::punctuation`].
-    Punctuation,
-    /// See [`RulesTable::brackets`].
-    Brackets,
-    /// See [`RulesTable::titles`].
-    Titles,
-    /// See [`RulesTable::units`].
-    Units,
-}
-
-impl Rule {
-    /// All rules, in the order in which they are applied.
-    pub const ALL: [Rule; 4] = [Rule::Punctuation, Rule::Brackets, Rule::Titles, Rule::Units];
+named! {
+    /// A repair of an answer's ends. Rules are applied in the order of the variants.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    pub enum Rule {
+        /// See [`RulesTable::punctuation`].
+        Punctuation = "punctuation",
+        /// See [`RulesTable::brackets`].
+        Brackets = "brackets",
+        /// See [`RulesTable::titles`].
+        Titles = "titles",
+        /// See [`RulesTable::units`].
+        Units = "units",
+    }
 }
 
 impl RulesTable {
