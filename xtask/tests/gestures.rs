@@ -257,7 +257,12 @@ fn folds_and_pre_training_are_stages_like_any_other() {
     );
     assert_eq!(pipeline.result("submission.csv").lines().count(), 2);
     let report: Value = serde_json::from_str(&pipeline.result("ensemble/report.json")).unwrap();
-    assert_eq!(report["members"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        report["task_exact_match"]["members"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
     assert!(pipeline.reruns(&folds).is_empty());
 }
 
