@@ -55,13 +55,9 @@ pub fn run(
     };
     let session = Session::new(output, pipeline, paragraph.trim())?;
     // Before the first question is waited for.
-    stages.prepare(&[
-        Stage::Data,
-        Stage::Windows,
-        Stage::Predict,
-        Stage::Ensemble,
-        Stage::Answers,
-    ])?;
+    let trained = [Stage::Checkpoint, Stage::Pretrain, Stage::Train];
+    let answering = Stage::ALL.iter().filter(|stage| !trained.contains(stage));
+    stages.prepare(&answering.copied().collect::<Vec<_>>())?;
     if !ask.questions.is_empty() {
         return session.answer(&ask.questions, stages, results);
     }

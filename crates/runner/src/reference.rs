@@ -267,7 +267,7 @@ fn described_choices(schema: &Value) -> Vec<Choice> {
 mod tests {
     use std::path::Path;
 
-    use spanwise_artifact::settings::LengthLimit;
+    use spanwise_artifact::settings::{LengthLimit, Rule};
 
     use super::*;
 
@@ -321,11 +321,13 @@ mod tests {
             "| `precision` | `\"fp32\"`, `\"bf16\"`, `\"fp16\"` |  | Number format of matrix products; without \
              it that of `[train]`. |",
             "| `train` | list of string | required | Files with labelled questions to train on. |",
-            "`punctuation`, `brackets`, `titles`, `units`:",
             "- `\"cosine\"`: The learning rate falls to zero along half a cosine.",
         ] {
             assert!(page.lines().any(|line| line == row), "{row}\n{page}");
         }
+        let rules = Rule::ALL.map(|rule| format!("`{}`", rule.name()));
+        let rules = format!("{}:", rules.join(", "));
+        assert!(page.lines().any(|line| line == rules), "{rules}");
         let fitted = format!("length up to {}", LengthLimit::LONGEST_FITTED);
         assert!(page.contains(&fitted), "{fitted}");
     }

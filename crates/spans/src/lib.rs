@@ -1,7 +1,7 @@
 //! The arithmetic of spans. Opens no file and knows no stage.
 //!
 //! - [`search`]: the best spans of start and end scores
-//! - [`covering`]: scores for spans that no token begins or ends with
+//! - [`mod@covering`]: scores for spans that no token begins or ends with
 //! - [`softmax`]: probabilities, their logarithms, temperature
 //! - [`exact_match`]: the task's exact match, which everything fitted is fitted to
 //! - [`holdout`]: parts of a split that share no group, to be held out in turn

@@ -14,7 +14,7 @@ pub fn softmax(scores: &[f32], temperature: f32) -> Vec<f32> {
     weights.into_iter().map(|weight| weight / sum).collect()
 }
 
-/// Returns −ln softmax(logits)[target], the cross-entropy of one label.
+/// Returns `−ln softmax(logits)[target]`, the cross-entropy of one label.
 pub fn cross_entropy(logits: &[f32], target: usize) -> f64 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits

@@ -87,6 +87,10 @@ fn run<K: Kernel<N>, const N: usize>(kernel: &K, inputs: [TchTensor; N]) -> TchT
 }
 
 /// Runs a kernel and records its backward pass.
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the methods' type has no short name"
+)]
 fn run_recorded<K: Kernel<N>, C: CheckpointStrategy, const N: usize>(
     kernel: K,
     inputs: [FloatTensor<Autodiff<LibTorch, C>>; N],

@@ -53,6 +53,10 @@ pub(crate) fn best() -> Option<OpenDevice> {
 }
 
 /// The CPU.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a build without libtorch has no such device"
+)]
 pub(crate) fn cpu() -> Result<OpenDevice, UserError> {
     allocator::keep_freed_memory();
     Ok(OpenDevice {
