@@ -55,9 +55,9 @@ pub fn run(
     };
     let session = Session::new(output, pipeline, paragraph.trim())?;
     // Before the first question is waited for.
-    let trained = [Stage::Checkpoint, Stage::Pretrain, Stage::Train];
-    let answering = Stage::ALL.iter().filter(|stage| !trained.contains(stage));
-    stages.prepare(&answering.copied().collect::<Vec<_>>())?;
+    let answering = Stage::ALL.into_iter();
+    let answering = answering.filter(|&stage| !run::makes_a_model(stage));
+    stages.prepare(&answering.collect::<Vec<_>>())?;
     if !ask.questions.is_empty() {
         return session.answer(&ask.questions, stages, results);
     }

@@ -123,6 +123,11 @@ pub fn wall_seconds<'a>(artifacts: impl Iterator<Item = &'a Path>) -> Result<f64
     Ok(seconds)
 }
 
+/// Whether a stage is one of those that a model comes from: answering a question runs none of them.
+pub(crate) fn makes_a_model(stage: Stage) -> bool {
+    matches!(stage, Stage::Checkpoint | Stage::Pretrain | Stage::Train)
+}
+
 /// What a walk does with a stale node.
 enum Mode<'e> {
     /// Says so.
@@ -292,11 +297,7 @@ impl<'a, 'w> Walk<'a, 'w> {
             let hint = "run the whole pipeline, or add --keep for a stage to use as it is";
             bail!(UserError::new(message).hint(hint));
         }
-        let makes_a_model = matches!(
-            node.stage,
-            Stage::Checkpoint | Stage::Pretrain | Stage::Train
-        );
-        if matches!(self.mode, Mode::Answer(_)) && makes_a_model {
+        if matches!(self.mode, Mode::Answer(_)) && makes_a_model(node.stage) {
             let message = format!("{} is stale, and there is no model to ask", node.label);
             let hint = format!("run cargo xtask pipeline {}", self.run.pipeline.file);
             bail!(UserError::new(message).hint(hint));
