@@ -17,15 +17,18 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     // Arguments are those of `cargo test`.
     if !arguments.is_empty() || !is_installed("nextest") {
-        return workspace::check(cargo("test").arg("--workspace").args(arguments));
+        return workspace::check(cargo_test().args(arguments));
     }
-    workspace::check(cargo("nextest").args(["run", "--workspace"]))?;
+    let mut nextest = workspace::cargo();
+    nextest.args(["nextest", "run", "--workspace"]);
+    workspace::check(nextest.args(workspace::features()))?;
     // The one kind of test that nextest leaves out.
-    workspace::check(cargo("test").args(["--workspace", "--doc"]))
+    workspace::check(cargo_test().arg("--doc"))
 }
 
-fn cargo(subcommand: &str) -> Command {
-    let mut cargo = workspace::cargo();
-    cargo.arg(subcommand).args(workspace::features());
-    cargo
+fn cargo_test() -> Command {
+    let mut test = workspace::cargo();
+    test.args(["test", "--workspace"])
+        .args(workspace::features());
+    test
 }

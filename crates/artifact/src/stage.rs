@@ -40,6 +40,11 @@ impl Stage {
             _ => 1,
         }
     }
+
+    /// Whether it computes with a model, on a device.
+    pub fn takes_device(self) -> bool {
+        matches!(self, Stage::Pretrain | Stage::Train | Stage::Predict)
+    }
 }
 
 impl fmt::Display for Stage {

@@ -57,7 +57,7 @@ pub fn run(
     // Before the first question is waited for.
     let answering = Stage::ALL.into_iter();
     let answering = answering.filter(|&stage| !run::makes_a_model(stage));
-    stages.prepare(&answering.collect::<Vec<_>>())?;
+    stages.prepare(&answering.collect::<Vec<_>>(), session.pipeline.device)?;
     if !ask.questions.is_empty() {
         return session.answer(&ask.questions, stages, results);
     }

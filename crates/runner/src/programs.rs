@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use spanwise_artifact::settings::Device;
 use spanwise_artifact::{Job, Stage, UserError, jsonl};
 use spanwise_program::EXIT_USER_ERROR;
 use spanwise_program::output::message;
@@ -23,8 +24,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// None is built yet. `bring_libtorch` is called before anything is built where a job computes
-    /// on a device that takes libtorch and the checkout has none.
+    /// None is built yet. `bring_libtorch` is called before a program is built that computes on a
+    /// device that takes libtorch where the checkout has none.
     pub fn new(bring_libtorch: fn() -> Result<()>) -> Self {
         Self {
             bring_libtorch,
@@ -69,6 +70,17 @@ impl Programs {
         Ok(self.directory.insert(directory))
     }
 
+    /// Sets libtorch up where `device` takes it and the checkout has none.
+    fn provide(&self, device: Device) -> Result<()> {
+        if device.needs_libtorch() && !workspace::has_libtorch() {
+            message(format_args!(
+                "device = \"{device}\" computes with libtorch, which is not set up yet"
+            ));
+            (self.bring_libtorch)()?;
+        }
+        Ok(())
+    }
+
     /// A program that computes with a model, built if it is not yet.
     pub fn path(&mut self, name: &str) -> Result<PathBuf> {
         let file = format!("spanwise-{name}");
@@ -86,28 +98,22 @@ enum Kind {
 }
 
 impl Execute for Programs {
-    fn prepare(&mut self, stages: &[Stage]) -> Result<()> {
+    fn prepare(&mut self, stages: &[Stage], device: Device) -> Result<()> {
+        let kind = if stages.iter().any(|stage| stage.takes_device()) {
+            self.provide(device)?;
+            Kind::Model
+        } else {
+            Kind::Plain
+        };
         let names: Vec<&str> = stages.iter().map(|stage| stage.name()).collect();
-        self.build(&names, Kind::Model)?;
+        self.build(&names, kind)?;
         Ok(())
     }
 
     fn run(&mut self, job: &Job) -> Result<()> {
         let stage = job.stage;
-        if let Some(device) = job.device.filter(|device| device.needs_libtorch())
-            && !workspace::has_libtorch()
-        {
-            message(format_args!(
-                "device = \"{device}\" computes with libtorch, which is not set up yet"
-            ));
-            (self.bring_libtorch)()?;
-        }
-        let kind = if job.device.is_some() {
-            Kind::Model
-        } else {
-            Kind::Plain
-        };
-        let directory = self.build(&[stage.name()], kind)?;
+        let directory = self.directory.as_deref();
+        let directory = directory.context("no program has been made ready")?;
         let program = directory.join(format!("spanwise-{stage}"));
         let file = tempfile::Builder::new()
             .prefix("job-")

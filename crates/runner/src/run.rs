@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use spanwise_artifact::answers::{ANSWERS_FILE, METRICS_FILE, REPORT_FILE, SUBMISSION_FILE};
+use spanwise_artifact::settings::Device;
 use spanwise_artifact::{Job, Manifest, Stage, UserError};
 
 use crate::code::Code;
@@ -32,10 +33,10 @@ pub struct Scope {
 
 /// What runs the stages.
 pub trait Execute {
-    /// Makes ready what [`run`](Self::run) needs for these stages.
-    fn prepare(&mut self, stages: &[Stage]) -> Result<()>;
+    /// Makes ready what [`run`](Self::run) needs for these stages, with models on `device`.
+    fn prepare(&mut self, stages: &[Stage], device: Device) -> Result<()>;
 
-    /// Runs a stage: its artifact is there afterwards.
+    /// Runs a stage that has been made ready: its artifact is there afterwards.
     fn run(&mut self, job: &Job) -> Result<()>;
 }
 
@@ -273,8 +274,10 @@ impl<'a, 'w> Walk<'a, 'w> {
                 return Ok(None);
             }
             self.check_scope(index)?;
+            let needed = self.needed_from(stage);
             let began = Instant::now();
             if let Mode::Run(stages) | Mode::Answer(stages) = &mut self.mode {
+                stages.prepare(&needed, self.run.pipeline.device)?;
                 stages.run(&job)?;
             }
             self.say(&label, &format!("done in {}", minutes(began.elapsed())))?;
@@ -303,6 +306,30 @@ impl<'a, 'w> Walk<'a, 'w> {
             bail!(UserError::new(message).hint(hint));
         }
         Ok(())
+    }
+
+    /// What to make ready before a stage runs: it and all that may run after it, since the compiler
+    /// then always has work for every core. The data stage takes seconds to build, and is made ready
+    /// alone: what is wrong with someone's files is said before Burn is compiled.
+    fn needed_from(&self, stage: Stage) -> Vec<Stage> {
+        if stage == Stage::Data {
+            return vec![stage];
+        }
+        let Pipeline {
+            members, student, ..
+        } = self.run.pipeline;
+        let mut models = members.iter().chain(student);
+        let pretrains = models.any(|model| model.pretrain.is_some());
+        let mut needed = Stage::ALL.to_vec();
+        needed.retain(|&other| {
+            other >= stage
+                && other != Stage::Data
+                && (pretrains || other != Stage::Pretrain)
+                && self.scope.only.is_none_or(|only| only == other)
+                && !self.scope.keep.contains(&other)
+                && !(matches!(self.mode, Mode::Answer(_)) && makes_a_model(other))
+        });
+        needed
     }
 
     fn is_forced(&self, stage: Stage) -> bool {

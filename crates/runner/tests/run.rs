@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use spanwise_artifact::answers::{self, AnswerRecord, Candidate, QuestionMetrics, SplitMetrics};
 use spanwise_artifact::ensemble::{EnsembleReport, EnsembleScores};
+use spanwise_artifact::settings::Device;
 use spanwise_artifact::{Draft, Job, Manifest, Split, Stage, UserError};
 use spanwise_runner::ask::{self, Ask, Terminal};
 use spanwise_runner::experiment::{self, Repetition};
@@ -17,7 +18,8 @@ use spanwise_runner::{gc, summary};
 /// Stages whose artifacts follow from their jobs, with the files that other stages choose among.
 #[derive(Default)]
 struct Recorder {
-    prepared: Vec<Stage>,
+    /// What each call made ready.
+    prepared: Vec<Vec<Stage>>,
     ran: Vec<Stage>,
 }
 
@@ -25,12 +27,13 @@ struct Recorder {
 const SECONDS: f64 = 60.0;
 
 impl Execute for Recorder {
-    fn prepare(&mut self, stages: &[Stage]) -> Result<()> {
-        self.prepared.extend(stages);
+    fn prepare(&mut self, stages: &[Stage], _: Device) -> Result<()> {
+        self.prepared.push(stages.to_vec());
         Ok(())
     }
 
     fn run(&mut self, job: &Job) -> Result<()> {
+        assert!(self.prepared.concat().contains(&job.stage));
         self.ran.push(job.stage);
         let draft = Draft::create(&job.output)?;
         let write = |file: &str, content: &str| fs_err::write(draft.file(file), content);
@@ -181,10 +184,15 @@ impl Folder {
     /// Runs the pipeline; returns the stages that ran and the messages.
     fn run(&self, overrides: &[&str], scope: &Scope) -> Result<(Vec<Stage>, String)> {
         let mut stages = Recorder::default();
+        let log = self.run_with(&mut stages, overrides, scope)?;
+        Ok((stages.ran, log))
+    }
+
+    fn run_with(&self, stages: &mut Recorder, overrides: &[&str], scope: &Scope) -> Result<String> {
         let mut log = Vec::new();
         let pipeline = self.pipeline(overrides)?;
-        run::run(self.0.path(), &pipeline, scope, &mut stages, &mut log)?;
-        Ok((stages.ran, String::from_utf8(log)?))
+        run::run(self.0.path(), &pipeline, scope, stages, &mut log)?;
+        Ok(String::from_utf8(log)?)
     }
 
     fn ran(&self, overrides: &[&str]) -> Result<Vec<Stage>> {
@@ -249,6 +257,37 @@ fn only_what_changed_and_what_depends_on_it_runs_again() -> Result<()> {
     check(&[], &[Data, Windows, Predict, Ensemble, Answers])?;
     // Only the second member has not seen the new test file: its model is there from seed 2.
     check(&[TWO], &[Predict, Ensemble, Answers])?;
+    Ok(())
+}
+
+#[test]
+fn all_stages_behind_the_data_are_made_ready_at_once() -> Result<()> {
+    use Stage::{Answers, Checkpoint, Data, Ensemble, Predict, Pretrain, Train, Windows};
+    let folder = Folder::new()?;
+    let ready = |overrides: &[&str], scope: &Scope| -> Result<Vec<Vec<Stage>>> {
+        let mut stages = Recorder::default();
+        folder.run_with(&mut stages, overrides, scope)?;
+        stages.prepared.dedup();
+        Ok(stages.prepared)
+    };
+    let everything = Scope::default();
+    let first = ready(&[], &everything)?;
+    assert_eq!(
+        first[0],
+        [Data],
+        "what is wrong with the files is said soon"
+    );
+    let rest = [Checkpoint, Windows, Train, Predict, Ensemble, Answers];
+    assert_eq!(first[1], rest);
+    assert!(ready(&["pretrain.epochs=1"], &everything)?[0].contains(&Pretrain));
+    let first = ready(&["answers.max_answer_length=1"], &everything)?;
+    assert_eq!(first, [[Answers]], "nothing that is fresh");
+    let forced = Scope {
+        only: Some(Windows),
+        force: true,
+        ..Scope::default()
+    };
+    assert_eq!(ready(&[], &forced)?, [[Windows]]);
     Ok(())
 }
 
@@ -448,7 +487,7 @@ fn a_trained_pipeline_can_be_asked() -> Result<()> {
         prompts,
         "paragraph, and an empty line behind it:\nquestions, one a line:\n"
     );
-    assert!(!stages.prepared.contains(&Stage::Train));
+    assert!(!stages.prepared.concat().contains(&Stage::Train));
     assert_eq!(folder.ran(&[])?, [], "asking leaves no trace");
     let error = session(&["哪裡?"], b"\n").err().context("no paragraph")?;
     assert_eq!(error.to_string(), "there is no paragraph to ask about");

@@ -233,14 +233,13 @@ impl<'a> Graph<'a> {
                 label = format!("{label} {}", split.name());
                 link.set_file_name(format!("{stage}-{}", split.name()));
             }
-            let computes = seed.is_some() || stage == Stage::Predict;
             self.add(Node {
                 stage,
                 label,
                 link,
                 settings,
                 seed,
-                device: computes.then_some(pipeline.device),
+                device: stage.takes_device().then_some(pipeline.device),
                 reads,
             });
         }
