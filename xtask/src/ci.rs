@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use spanwise_program::output::{message, messages};
 use spanwise_runner::run::{self, Scope};
 use spanwise_runner::{pipeline_file, workspace};
@@ -61,13 +61,20 @@ fn document() -> Result<()> {
 /// Licences, sources and versions by `deny.toml`.
 fn dependencies() -> Result<()> {
     if !is_installed("deny") {
-        message("skipped: cargo-deny is not installed (`cargo install --locked cargo-deny`)");
+        let missing = "cargo-deny is not installed (`cargo install --locked cargo-deny`)";
+        ensure!(!must_run_all(), "{missing}");
+        message(format_args!("skipped: {missing}"));
         return Ok(());
     }
     let mut deny = workspace::cargo();
     // Its database of advisories cannot be fetched from everywhere.
     deny.args(["deny", "check", "bans", "licenses", "sources"]);
     workspace::check(&mut deny)
+}
+
+/// Whether what cannot run is a failure, as in continuous integration.
+fn must_run_all() -> bool {
+    std::env::var_os("SPANWISE_REQUIRE_ALL").is_some_and(|value| value == "1")
 }
 
 /// Whether cargo has a subcommand.

@@ -13,10 +13,11 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::time::SystemTime;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Parser;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
@@ -75,7 +76,7 @@ fn run_job(
         code: job.code.clone(),
         files: draft.files()?,
         device: job.device.map(|device| device.to_string()),
-        created: jiff::Timestamp::now().to_string(),
+        created: humantime::format_rfc3339(SystemTime::now()).to_string(),
         wall_seconds: draft.seconds(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
@@ -110,14 +111,20 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 /// Sends messages to standard error, above any progress bar, and to a log file. `RUST_LOG` sets the
 /// level.
 pub fn listen(log: Option<PathBuf>) -> Result<()> {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env_lossy();
+    let levels = std::env::var("RUST_LOG").ok();
+    let levels = levels.filter(|levels| !levels.is_empty());
+    let filter: Targets = match levels.map(|levels| levels.parse()) {
+        Some(Ok(filter)) => filter,
+        Some(Err(error)) => bail!(
+            UserError::new(format!("RUST_LOG: {error}"))
+                .hint("such as RUST_LOG=warn, or info,spanwise_train=debug")
+        ),
+        None => Targets::new().with_default(LevelFilter::INFO),
+    };
     let console = tracing_subscriber::fmt::layer()
         .without_time()
         .with_target(false)
         .with_level(false)
-        .with_ansi(false)
         .with_writer(StandardError);
     let file = match log {
         Some(path) => {
@@ -126,12 +133,7 @@ pub fn listen(log: Option<PathBuf>) -> Result<()> {
             }
             let file = fs_err::File::create(&path)?;
             let layer = tracing_subscriber::fmt::layer();
-            Some(
-                layer
-                    .with_target(false)
-                    .with_ansi(false)
-                    .with_writer(Mutex::new(file)),
-            )
+            Some(layer.with_target(false).with_writer(Mutex::new(file)))
         }
         None => None,
     };
