@@ -18,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use spanwise_artifact::Stage;
 use spanwise_program as program;
 use spanwise_program::output;
+use spanwise_program::signals;
 use spanwise_runner::ask::{self, Ask, Terminal};
 use spanwise_runner::experiment::{self, Repetition};
 use spanwise_runner::pipeline_file::{self, Pipeline};
@@ -82,6 +83,9 @@ enum Task {
     Status {
         #[command(flatten)]
         file: FileArguments,
+        /// Compare every byte of the artifacts with what was written
+        #[arg(long)]
+        verify: bool,
     },
     /// Set up libtorch in the checkout: faster on CPU, and the way to a GPU
     Setup {
@@ -118,8 +122,11 @@ enum Task {
     },
     /// Time training and evaluation against a program that does the same work
     Bench(bench::Bench),
-    /// Remove artifacts that no run links to any more, and what interrupted runs have left behind
+    /// Remove artifacts that no run links to any more, and drafts of interrupted runs
     Gc {
+        /// Remove what interrupted trainings go on from, too
+        #[arg(long)]
+        states: bool,
         /// Only list what would be removed
         #[arg(long)]
         dry_run: bool,
@@ -188,6 +195,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     let out = &mut output::results();
     let folder = &workspace::output();
+    let mut programs = programs();
     match task {
         Task::Pipeline {
             file,
@@ -196,7 +204,7 @@ fn run(task: Task) -> Result<()> {
         } => {
             let pipeline = file.read()?;
             writeln!(out, "{}", pipeline.resolved)?;
-            run::status(folder, &pipeline, &scope.into(), out)
+            run::status(folder, &pipeline, &scope.into(), false, out)
         }
         Task::Pipeline { file, scope, .. } => pipeline(&file, &scope.into()),
         Task::Stage { name, file, force } => {
@@ -227,39 +235,31 @@ fn run(task: Task) -> Result<()> {
                 prompts: &mut prompts,
                 results: out,
             };
-            ask::run(
-                folder,
-                file.read()?,
-                &ask,
-                &mut programs().quiet(),
-                terminal,
-            )
+            ask::run(folder, file.read()?, &ask, &mut programs.quiet(), terminal)
         }
         Task::Report { file } => summary::print(folder, &file.read()?, out),
-        Task::Status { file } => run::status(folder, &file.read()?, &Scope::default(), out),
+        Task::Status { file, verify } => {
+            run::status(folder, &file.read()?, &Scope::default(), verify, out)
+        }
         Task::Setup { cuda } => setup::run(cuda),
         Task::Test { arguments } => test::run(&arguments),
         Task::Doctor => doctor::run(out),
-        Task::Ladder { files, repetition } => experiment::ladder(
-            &files,
-            &repetition.into(),
-            session(folder, &mut programs(), out),
-        ),
+        Task::Ladder { files, repetition } => {
+            signals::keep()?;
+            let session = session(folder, &mut programs, out);
+            experiment::ladder(&files, &repetition.into(), session)
+        }
         Task::Compare {
             file,
             changes,
             repetition,
         } => {
-            let repetition = repetition.into();
-            experiment::compare(
-                &file,
-                &changes,
-                &repetition,
-                session(folder, &mut programs(), out),
-            )
+            signals::keep()?;
+            let session = session(folder, &mut programs, out);
+            experiment::compare(&file, &changes, &repetition.into(), session)
         }
         Task::Bench(bench) => bench::run(&bench, out),
-        Task::Gc { dry_run } => gc::run(folder, dry_run, out),
+        Task::Gc { dry_run, states } => gc::run(folder, gc::Scope { dry_run, states }, out),
         Task::Docs => reference::write(),
         Task::Ci => ci::run(),
     }
@@ -267,6 +267,7 @@ fn run(task: Task) -> Result<()> {
 
 /// Brings a pipeline up to date; prints the summary of a whole run.
 fn pipeline(file: &FileArguments, scope: &Scope) -> Result<()> {
+    signals::keep()?;
     let pipeline = file.read()?;
     let folder = &workspace::output();
     let log = &mut output::messages();

@@ -1,8 +1,9 @@
 //! The runner end to end on a pipeline of seconds: what runs, what stays fresh, what is refused.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use fs_err as fs;
 use serde_json::{Value, json};
@@ -438,4 +439,71 @@ fn mistakes_end_with_code_2_and_say_what_to_do() {
         &[],
         "dev.json ends in the middle of its JSON, at line 1: it is truncated",
     );
+}
+
+/// Training that is interrupted in every way ends with the model that it would have had.
+#[test]
+fn interrupted_training_goes_on() {
+    const LONG: &str = "train.epochs=1000";
+    let whole = Pipeline::new("whole-");
+    assert!(whole.start(&["--set", LONG]).status.success());
+
+    let pipeline = Pipeline::new("interrupted-");
+    let saved = || {
+        let artifacts = pipeline.directory.path().join("artifacts/train");
+        let entries = fs::read_dir(artifacts).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        // A runner that is killed leaves its lock, which the next one takes over.
+        let names = names.filter(|name| !name.starts_with(".lock-"));
+        names.collect::<Vec<_>>()
+    };
+    let is_draft = |name: &String| name.starts_with(".draft-");
+    for (index, (signal, code)) in [
+        ("INT", Some(130)),
+        ("TERM", Some(143)),
+        ("HUP", Some(129)),
+        ("KILL", None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut runner = pipeline.xtask("pipeline");
+        let runner = runner.args(["--set", LONG]);
+        let mut runner = runner.stderr(Stdio::piped()).spawn().unwrap();
+        let mut messages = BufReader::new(runner.stderr.take().unwrap()).lines();
+        let mut until = |text: &str| {
+            let mut line = messages.by_ref().map_while(Result::ok);
+            assert!(line.any(|line| line.contains(text)), "{signal}: {text}");
+        };
+        until(if index == 0 {
+            "to learn from"
+        } else {
+            "resuming after step"
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        let id = runner.id().to_string();
+        let sent = Command::new("kill")
+            .args(["-s", signal, &id])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        until("interrupted after step");
+        assert_eq!(runner.wait().unwrap().code(), code, "{signal}");
+        // The stage of a runner that was killed ends by itself.
+        while saved().iter().any(is_draft) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(
+            saved().len(),
+            1,
+            "{signal}: what is saved, and nothing else"
+        );
+    }
+    assert!(pipeline.start(&["--set", LONG]).status.success());
+    let model = |pipeline: &Pipeline| {
+        let runs = pipeline.directory.path().join("runs/tiny");
+        fs::read(runs.join("train/model.safetensors")).unwrap()
+    };
+    assert_eq!(model(&whole), model(&pipeline));
+    assert_eq!(saved().len(), 1, "the artifact, and nothing else");
 }

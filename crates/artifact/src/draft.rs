@@ -6,11 +6,22 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
+use crate::durable;
+use crate::error::UserError;
 use crate::fingerprint;
-use crate::jsonl;
 use crate::manifest::{FileRecord, Manifest};
+use crate::stage::Stage;
+
+/// What the names of folders begin with that interrupted trainings go on from, beside their
+/// artifacts.
+pub const STATE_PREFIX: &str = ".state-";
+
+/// What the names of drafts begin with that a process writes.
+pub fn prefix(process: u32) -> String {
+    format!(".draft-{process}-")
+}
 
 /// A directory that becomes an artifact on [`Draft::commit`] and disappears otherwise.
 pub struct Draft {
@@ -22,17 +33,26 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Starts an artifact for `destination`.
+    /// Starts an artifact of a stage for `destination`.
     ///
     /// # Errors
-    /// Fails if no directory can be created beside the destination.
-    pub fn create(destination: &Path) -> Result<Self> {
+    /// Fails if no directory can be created beside the destination, or something lies there that is
+    /// no artifact of the stage.
+    pub fn create(stage: Stage, destination: &Path) -> Result<Self> {
+        ensure!(
+            is_replaceable(destination, stage)?,
+            UserError::new(format!(
+                "{} is no artifact of the {stage} stage",
+                destination.display()
+            ))
+            .hint("the output must not be there, or be what the stage wrote before")
+        );
         let parent = destination
             .parent()
             .context("the output directory has no parent")?;
         fs_err::create_dir_all(parent)?;
         let directory = tempfile::Builder::new()
-            .prefix(".draft-")
+            .prefix(&prefix(std::process::id()))
             .tempdir_in(parent)
             .with_context(|| format!("create a directory in {}", parent.display()))?;
         Ok(Self {
@@ -93,33 +113,48 @@ impl Draft {
         Ok(files)
     }
 
-    /// Writes the manifest and renames the directory to the destination, replacing what is there.
+    /// Writes the manifest and renames the directory to the destination, replacing the artifact
+    /// there. Files are on the disk before they have the name.
     ///
     /// # Errors
     /// Fails if a file cannot be written or the directory cannot be renamed; the destination is then
     /// as it was, or gone.
     pub fn commit(self, manifest: &Manifest) -> Result<()> {
-        jsonl::write_document(&self.file(Manifest::FILE), manifest)?;
+        manifest.write(self.path())?;
+        set_permissions(self.path())?;
         if self.destination.exists() {
-            // A rename cannot replace a directory with content; move the old one away first so that
-            // the destination is never half of anything.
-            let old = tempfile::tempdir_in(self.destination.parent().expect("checked in create"))?;
-            fs_err::rename(&self.destination, old.path().join("replaced"))?;
+            durable::remove(&self.destination)?;
         }
-        let written = self.directory.keep();
-        set_readable(&written)?;
-        fs_err::rename(&written, &self.destination)?;
+        durable::rename(self.path(), &self.destination)?;
+        // It has another name now, and nothing is to be removed.
+        let _ = self.directory.keep();
         Ok(())
     }
 }
 
-/// Makes an artifact readable for everyone: temporary directories, and files that libraries write
-/// through one, are private to their owner.
-fn set_readable(directory: &Path) -> Result<()> {
+/// Whether a stage may replace what lies at `path`: nothing, an empty directory, or its own
+/// artifact.
+fn is_replaceable(path: &Path, stage: Stage) -> Result<bool> {
+    if !path.exists() {
+        return Ok(true);
+    }
+    if !path.is_dir() {
+        return Ok(false);
+    }
+    if let Ok(Some(manifest)) = Manifest::read(path) {
+        return Ok(manifest.stage == stage);
+    }
+    Ok(fs_err::read_dir(path)?.next().is_none())
+}
+
+/// Makes an artifact readable for everyone, since temporary directories, and files that libraries
+/// write through one, are private to their owner; and its files writable for nobody, since what
+/// was derived from them would be wrong.
+fn set_permissions(directory: &Path) -> Result<()> {
     let set = |path: &Path, mode| fs_err::set_permissions(path, Permissions::from_mode(mode));
     set(directory, 0o755)?;
     for entry in fs_err::read_dir(directory)? {
-        set(&entry?.path(), 0o644)?;
+        set(&entry?.path(), 0o444)?;
     }
     Ok(())
 }
@@ -131,8 +166,21 @@ mod tests {
     #[test]
     fn counts_the_time_of_interrupted_runs() {
         let parent = tempfile::tempdir().unwrap();
-        let mut draft = Draft::create(&parent.path().join("artifact")).unwrap();
+        let mut draft = Draft::create(Stage::Data, &parent.path().join("artifact")).unwrap();
         draft.add_seconds(1000.0);
         assert!(draft.seconds() >= 1000.0);
+    }
+
+    #[test]
+    fn nothing_of_the_users_is_replaced() {
+        let parent = tempfile::tempdir().unwrap();
+        let thesis = parent.path().join("thesis");
+        fs_err::create_dir(&thesis).unwrap();
+        assert!(Draft::create(Stage::Data, &thesis).is_ok(), "it is empty");
+        fs_err::write(thesis.join("thesis.txt"), "mine").unwrap();
+        for path in [&thesis, &thesis.join("thesis.txt")] {
+            let error = Draft::create(Stage::Data, path).err().unwrap();
+            assert!(error.is::<UserError>(), "{error:#}");
+        }
     }
 }

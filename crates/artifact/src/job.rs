@@ -24,6 +24,10 @@ pub struct Job {
     pub settings: Value,
     /// What it reads, by role.
     pub inputs: BTreeMap<String, Input>,
+    /// Digests of what it reads, by role, where the runner knows them: a stage stops where it has
+    /// read something else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contents: BTreeMap<String, String>,
     /// The artifact's final directory.
     pub output: PathBuf,
     /// The seed, for stages that use random numbers.
@@ -93,6 +97,20 @@ impl Job {
         let job = serde_json::from_str(&text)
             .map_err(|error| UserError::new(format!("{}: not a job: {error}", path.display())))?;
         Ok(job)
+    }
+
+    /// Name of the artifact's directory.
+    ///
+    /// # Errors
+    /// Fails if the output has no name, such as `/`.
+    pub fn name(&self) -> Result<String> {
+        let Some(name) = self.output.file_name() else {
+            bail!(UserError::new(format!(
+                "the output {} has no name",
+                self.output.display()
+            )));
+        };
+        Ok(name.to_string_lossy().into_owned())
     }
 
     /// The settings as the stage's own type.

@@ -8,6 +8,8 @@ use fs_err::File;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::fingerprint;
+
 /// Writes `records` to `path`, one on each line.
 ///
 /// # Errors
@@ -47,6 +49,41 @@ pub fn write_document(path: &Path, document: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
+/// What a sealed document begins with: the digest of everything behind it.
+const SEAL: &str = "{\n  \"digest\": \"";
+
+/// Hexadecimal digits of a digest.
+const DIGITS: usize = 64;
+
+/// Writes one JSON document, an object, with the digest of its own text as its first key.
+///
+/// # Errors
+/// Fails if the file cannot be written.
+pub fn write_sealed(path: &Path, document: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(document)? + "\n";
+    let body = text.strip_prefix("{\n").context("an object is sealed")?;
+    let digest = fingerprint::of_bytes(body.as_bytes());
+    fs_err::write(path, format!("{SEAL}{digest}\",\n{body}"))?;
+    Ok(())
+}
+
+/// Reads one document that [`write_sealed`] wrote.
+///
+/// # Errors
+/// Fails if the file cannot be read, or a byte of it is not what was written.
+pub fn read_sealed<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs_err::read(path)?;
+    let document = || {
+        let sealed = std::str::from_utf8(&text).ok()?.strip_prefix(SEAL)?;
+        let (digest, body) = sealed.split_at_checked(DIGITS)?;
+        let body = body.strip_prefix("\",\n")?;
+        let whole = fingerprint::of_bytes(body.as_bytes()) == digest;
+        whole.then(|| serde_json::from_str(&format!("{{{body}")))
+    };
+    let document = document().with_context(|| format!("{} is damaged", path.display()))?;
+    document.with_context(|| format!("read {}", path.display()))
+}
+
 /// Reads one JSON document.
 ///
 /// # Errors
@@ -54,4 +91,31 @@ pub fn write_document(path: &Path, document: &impl Serialize) -> Result<()> {
 pub fn read_document<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs_err::read_to_string(path)?;
     serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn every_bit_of_a_sealed_document_counts() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("file.json");
+        let document = BTreeMap::from([("epochs".to_owned(), 2.5), ("seed".to_owned(), 1.0)]);
+        write_sealed(&path, &document)?;
+        let read = || read_sealed::<BTreeMap<String, f64>>(&path);
+        assert_eq!(read()?, document);
+        let bytes = fs_err::read(&path)?;
+        for index in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[index] ^= 1;
+            fs_err::write(&path, &damaged)?;
+            assert!(read().is_err(), "bit 0 of byte {index}");
+            fs_err::write(&path, &bytes[..index])?;
+            assert!(read().is_err(), "cut to {index} bytes");
+        }
+        Ok(())
+    }
 }

@@ -8,6 +8,7 @@
 //! - [`questions`], [`windows`], [`scores`], [`ensemble`]: what passes between stages
 //! - [`answers`]: what a run ends with
 //! - [`manifest`], [`fingerprint`], [`draft`]: identity, staleness and atomic commit
+//! - [`durable`]: what has a name is on the disk
 //! - [`job`]: what a stage program is started with
 
 #![warn(missing_docs)]
@@ -15,6 +16,7 @@
 pub mod answers;
 pub mod columns;
 pub mod draft;
+pub mod durable;
 pub mod ensemble;
 pub mod error;
 pub mod fingerprint;
@@ -32,7 +34,7 @@ pub mod windows;
 pub use draft::Draft;
 pub use error::UserError;
 pub use job::{Input, Job};
-pub use manifest::Manifest;
+pub use manifest::{Found, Manifest};
 pub use questions::{Answer, Paragraph, Question, Split};
 pub use stage::Stage;
 pub use text::Characters;

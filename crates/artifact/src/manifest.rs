@@ -14,6 +14,8 @@ use crate::stage::Stage;
 /// `manifest.json`: written last, so a directory without one does not count as an artifact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
+    /// Name of the artifact's directory.
+    pub name: String,
     /// The stage that wrote it.
     pub stage: Stage,
     /// Version of the stage's file layout.
@@ -38,6 +40,17 @@ pub struct Manifest {
     pub tool_version: String,
 }
 
+/// What lies where an artifact should be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// No finished artifact.
+    Nothing,
+    /// Something that is not what was written: what is wrong with it.
+    Damaged(String),
+    /// An artifact whose files have their sizes.
+    Whole(Box<Manifest>),
+}
+
 /// One file of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
@@ -55,6 +68,14 @@ impl Manifest {
     /// File name of the manifest.
     pub const FILE: &str = "manifest.json";
 
+    /// Writes it into the directory of its artifact.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written.
+    pub fn write(&self, directory: &Path) -> Result<()> {
+        jsonl::write_sealed(&directory.join(Self::FILE), self)
+    }
+
     /// Reads an artifact's manifest; `None` if the directory is not a finished artifact.
     ///
     /// # Errors
@@ -62,10 +83,48 @@ impl Manifest {
     pub fn read(directory: &Path) -> Result<Option<Self>> {
         let path = directory.join(Self::FILE);
         if path.exists() {
-            jsonl::read_document(&path).map(Some)
+            jsonl::read_sealed(&path).map(Some)
         } else {
             Ok(None)
         }
+    }
+
+    /// What lies where an artifact should be: whether the manifest can be read and every file has
+    /// its size. That costs no reading of the files.
+    pub fn find(directory: &Path) -> Found {
+        match Self::read(directory) {
+            Ok(None) => Found::Nothing,
+            Err(error) => Found::Damaged(format!("{error:#}")),
+            Ok(Some(manifest)) => match manifest.wrong_size(directory) {
+                Some(damage) => Found::Damaged(damage),
+                None => Found::Whole(Box::new(manifest)),
+            },
+        }
+    }
+
+    fn wrong_size(&self, directory: &Path) -> Option<String> {
+        self.files.iter().find_map(|(name, file)| {
+            let Ok(metadata) = fs_err::metadata(directory.join(name)) else {
+                return Some(format!("{name} is missing"));
+            };
+            let (bytes, expected) = (metadata.len(), file.bytes);
+            (bytes != expected || !metadata.is_file())
+                .then(|| format!("{name} has {bytes} bytes, and {expected} were written"))
+        })
+    }
+
+    /// What is wrong with the bytes of an artifact's files, or, with `only`, of the named ones;
+    /// `None` where they are what was written.
+    pub fn wrong_bytes(&self, directory: &Path, only: Option<&[String]>) -> Option<String> {
+        let counts = |name: &String| only.is_none_or(|only| only.contains(name));
+        let mut files = self.files.iter().filter(|(name, _)| counts(name));
+        files.find_map(
+            |(name, file)| match fingerprint::of_file(&directory.join(name)) {
+                Ok(digest) if digest == file.digest => None,
+                Ok(_) => Some(format!("{name} is not what was written")),
+                Err(error) => Some(format!("{name}: {error:#}")),
+            },
+        )
     }
 
     /// Content digest of the artifact, or, with `only`, of those of the named files that exist.
@@ -78,5 +137,62 @@ impl Manifest {
             .map(|(name, file)| (name.clone(), file.digest.clone()))
             .collect();
         fingerprint::of_named(&digests)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_found() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path();
+        let file = path.join("content");
+        fs_err::write(&file, "content")?;
+        assert_eq!(Manifest::find(path), Found::Nothing);
+        let record = FileRecord {
+            digest: fingerprint::of_file(&file)?,
+            bytes: 7,
+            log: false,
+        };
+        let manifest = Manifest {
+            name: String::new(),
+            stage: Stage::Data,
+            format: 1,
+            settings: Value::Null,
+            seed: None,
+            inputs: BTreeMap::new(),
+            code: BTreeMap::new(),
+            files: BTreeMap::from([("content".to_owned(), record)]),
+            device: None,
+            created: String::new(),
+            wall_seconds: 0.1,
+            tool_version: String::new(),
+        };
+        manifest.write(path)?;
+        assert_eq!(
+            Manifest::find(path),
+            Found::Whole(Box::new(manifest.clone()))
+        );
+        assert_eq!(manifest.wrong_bytes(path, None), None);
+
+        fs_err::write(&file, "contend")?;
+        let flipped = Some("content is not what was written".to_owned());
+        assert_eq!(manifest.wrong_bytes(path, None), flipped);
+        assert_eq!(manifest.wrong_bytes(path, Some(&[])), None);
+        for (content, expected) in [
+            (Some("conten"), "content has 6 bytes, and 7 were written"),
+            (None, "content is missing"),
+        ] {
+            match content {
+                Some(content) => fs_err::write(&file, content)?,
+                None => fs_err::remove_file(&file)?,
+            }
+            assert_eq!(Manifest::find(path), Found::Damaged(expected.to_owned()));
+        }
+        fs_err::write(path.join(Manifest::FILE), "")?;
+        assert!(matches!(Manifest::find(path), Found::Damaged(_)));
+        Ok(())
     }
 }

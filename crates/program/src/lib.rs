@@ -8,7 +8,9 @@ pub mod measure;
 pub mod output;
 pub mod pip;
 pub mod progress;
+pub mod signals;
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ use spanwise_artifact::error::UserError;
 use spanwise_artifact::job::Job;
 use spanwise_artifact::manifest::Manifest;
 use spanwise_artifact::stage::Stage;
+
+use crate::signals::Interrupted;
 
 /// Exit code of a mistake that the user can fix; any other failure ends with 1.
 pub const EXIT_USER_ERROR: u8 = 2;
@@ -45,6 +49,7 @@ struct Arguments {
 /// Runs a stage program: reads the job, lets `run` fill the draft, commits it as an artifact.
 pub fn main(stage: Stage, run: impl FnOnce(&Job, &mut Draft) -> Result<()>) -> ExitCode {
     let arguments = Arguments::parse();
+    signals::end_with_parent();
     match run_job(stage, &arguments, run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
@@ -65,14 +70,17 @@ fn run_job(
         ))
     );
     listen(job.log.clone())?;
-    let mut draft = Draft::create(&job.output)?;
+    let mut draft = Draft::create(stage, &job.output)?;
     run(&job, &mut draft)?;
+    let inputs = job.input_contents()?;
+    check_unchanged(&job, &inputs)?;
     let manifest = Manifest {
+        name: job.name()?,
         stage,
         format: stage.format_version(),
         settings: job.settings.clone(),
         seed: job.seed,
-        inputs: job.input_contents()?,
+        inputs,
         code: job.code.clone(),
         files: draft.files()?,
         device: job.device.map(|device| device.to_string()),
@@ -81,6 +89,25 @@ fn run_job(
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     draft.commit(&manifest)
+}
+
+/// Refuses inputs that are not what the job was written for: what was made from them would stand
+/// under a wrong name.
+fn check_unchanged(job: &Job, inputs: &BTreeMap<String, String>) -> Result<()> {
+    let changed = |role: &&String| job.contents.get(*role) != inputs.get(*role);
+    if job.contents.is_empty() {
+        return Ok(()); // written by hand
+    }
+    let Some(role) = inputs.keys().find(changed) else {
+        return Ok(());
+    };
+    let path = job.input(role)?.display();
+    Err(UserError::new(format!(
+        "{path} was changed while the {} stage read it",
+        job.stage
+    ))
+    .hint("run the same command again, and leave the file alone meanwhile")
+    .into())
 }
 
 /// Prints an error, its causes and its remedy on standard error, and returns the exit code that
@@ -98,7 +125,14 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     };
     let mut out = io::stderr().lock();
     // A closed standard error leaves nobody to tell.
-    let _ = writeln!(out, "{bold}error{reset}: {error:#}");
+    let _ = if error.is::<Interrupted>() {
+        writeln!(out, "{error:#}")
+    } else {
+        writeln!(out, "{bold}error{reset}: {error:#}")
+    };
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        return ExitCode::from(interrupted.exit_code());
+    }
     let Some(user) = error.downcast_ref::<UserError>() else {
         return ExitCode::FAILURE;
     };
@@ -163,5 +197,32 @@ impl<'a> MakeWriter<'a> for StandardError {
 
     fn make_writer(&'a self) -> Self::Writer {
         StandardError
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_changed_input_stops_the_stage() -> Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        fs_err::write(file.path(), "old")?;
+        let inputs = json!({"train.0": {"path": file.path()}});
+        let job = json!({"stage": "data", "settings": {}, "inputs": inputs, "output": "data/0"});
+        let mut job: Job = serde_json::from_value(job)?;
+        let contents = job.input_contents()?;
+        check_unchanged(&job, &BTreeMap::new())?; // by hand, nothing is expected
+        job.contents.clone_from(&contents);
+        check_unchanged(&job, &contents)?;
+        fs_err::write(file.path(), "new")?;
+        let error = check_unchanged(&job, &job.input_contents()?).unwrap_err();
+        assert!(
+            error.is::<UserError>() && error.to_string().contains("was changed"),
+            "{error:#}"
+        );
+        Ok(())
     }
 }

@@ -1,5 +1,4 @@
-//! Making room: artifacts that no run links to any more, and what interrupted runs have left
-//! behind.
+//! Making room: artifacts that no run links to any more, and drafts of interrupted runs.
 
 use std::collections::BTreeSet;
 use std::fs::TryLockError;
@@ -9,18 +8,29 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use fs_err::{self as fs, File};
 use spanwise_artifact::UserError;
+use spanwise_artifact::draft::STATE_PREFIX;
 
 use crate::workspace;
 
-/// Removes them below `output`, or with `dry_run` only lists them.
-pub fn run(output: &Path, dry_run: bool, out: &mut dyn Write) -> Result<()> {
+/// What is removed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Scope {
+    /// Nothing: what would be is listed.
+    pub dry_run: bool,
+    /// What interrupted trainings go on from, too.
+    pub states: bool,
+}
+
+/// Removes them below `output`.
+pub fn run(output: &Path, scope: Scope, out: &mut dyn Write) -> Result<()> {
+    let Scope { dry_run, states } = scope;
     let artifacts = output.join("artifacts");
     if !artifacts.is_dir() {
         writeln!(out, "there are no artifacts yet")?;
         return Ok(());
     }
     let _lock = if dry_run { None } else { Some(alone(output)?) };
-    let unused = unused(&artifacts, &output.join("runs"))?;
+    let unused = unused(&artifacts, &output.join("runs"), states)?;
     let mut bytes = 0;
     for directory in &unused {
         let size = size(directory)?;
@@ -66,15 +76,17 @@ fn lock_file(output: &Path) -> Result<File> {
     Ok(File::create(artifacts.join(".lock"))?)
 }
 
-/// The directories of every stage that nothing below `runs` links to: artifacts, drafts, states of
-/// interrupted training.
-fn unused(artifacts: &Path, runs: &Path) -> Result<Vec<PathBuf>> {
+/// The directories of every stage that nothing below `runs` links to: artifacts, drafts and, with
+/// `states`, what interrupted trainings go on from.
+fn unused(artifacts: &Path, runs: &Path, states: bool) -> Result<Vec<PathBuf>> {
     let mut used = BTreeSet::new();
     linked(runs, &mut used)?;
     let mut unused = Vec::new();
     for stage in directories(artifacts)? {
         for directory in directories(&stage)? {
-            if !used.contains(&fs::canonicalize(&directory)?) {
+            let name = directory.file_name().unwrap_or_default();
+            let is_kept = !states && name.to_string_lossy().starts_with(STATE_PREFIX);
+            if !is_kept && !used.contains(&fs::canonicalize(&directory)?) {
                 unused.push(directory);
             }
         }
@@ -83,7 +95,8 @@ fn unused(artifacts: &Path, runs: &Path) -> Result<Vec<PathBuf>> {
     Ok(unused)
 }
 
-/// Adds what the links below `folder` point to.
+/// Adds what the links below `folder` point to. Refuses links to what is not there: where the
+/// output was moved without its artifacts or damaged, nothing can be told to be unused.
 fn linked(folder: &Path, used: &mut BTreeSet<PathBuf>) -> Result<()> {
     if !folder.exists() {
         return Ok(());
@@ -94,8 +107,11 @@ fn linked(folder: &Path, used: &mut BTreeSet<PathBuf>) -> Result<()> {
         if kind.is_dir() {
             linked(&entry.path(), used)?;
         } else if kind.is_symlink() {
-            // A link to what is gone keeps nothing.
-            used.extend(fs::canonicalize(entry.path()).ok());
+            used.insert(fs::canonicalize(entry.path()).map_err(|_| {
+                let link = workspace::display(&entry.path());
+                UserError::new(format!("{link} links to what is not there"))
+                    .hint("run its pipeline again, or remove the link if that run is not needed")
+            })?);
         }
     }
     Ok(())
@@ -153,9 +169,17 @@ mod tests {
         fs::create_dir_all(runs.join("demo/members/1"))?;
         std::os::unix::fs::symlink(&data, runs.join("demo/data"))?;
         std::os::unix::fs::symlink(&train, runs.join("demo/members/1/train"))?;
+        let state = artifact("train/.state-x")?;
+        let all = [draft, state, old];
+        assert_eq!(unused(&artifacts, &runs, true)?, all);
+        assert_eq!(
+            unused(&artifacts, &runs, false)?,
+            [all[0].clone(), all[2].clone()]
+        );
+        assert_eq!(size(&all[2])?, 4);
         std::os::unix::fs::symlink(directory.path().join("gone"), runs.join("demo/answers"))?;
-        assert_eq!(unused(&artifacts, &runs)?, [draft, old.clone()]);
-        assert_eq!(size(&old)?, 4);
+        let error = unused(&artifacts, &runs, true).expect_err("a link dangles");
+        assert!(error.is::<UserError>(), "{error:#}");
         Ok(())
     }
 }

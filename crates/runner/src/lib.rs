@@ -20,6 +20,8 @@ mod ensemble_table;
 pub mod experiment;
 pub mod gc;
 pub mod links;
+mod lock;
+mod owner;
 pub mod pipeline_file;
 pub mod plan;
 pub mod programs;

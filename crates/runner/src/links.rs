@@ -1,5 +1,6 @@
 //! Symbolic links: what a run's folder holds, and where libtorch lies.
 
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -9,7 +10,6 @@ use fs_err::os::unix::fs::symlink;
 /// linked relatively, so that the tree can be moved.
 pub fn replace(target: &Path, link: &Path) -> Result<()> {
     let parent = link.parent().context("a link lies in a folder")?;
-    let name = link.file_name().context("a link has a name")?;
     fs_err::create_dir_all(parent)?;
     let target = if target.is_absolute() {
         relative(
@@ -20,14 +20,18 @@ pub fn replace(target: &Path, link: &Path) -> Result<()> {
         target.to_owned()
     };
     // Renamed into place: there is no moment without a link.
-    let new = parent.join(format!(
-        ".{}-{}",
-        name.to_string_lossy(),
-        std::process::id()
-    ));
-    symlink(target, &new)?;
-    fs_err::rename(new, link)?;
+    let new = tempfile::Builder::new()
+        .prefix(NEW)
+        .make_in(parent, |path| symlink(&target, path))?;
+    new.into_temp_path().persist(link)?;
     Ok(())
+}
+
+/// What a link's name begins with until it is renamed into place.
+const NEW: &str = ".link-";
+
+fn is_new(name: &OsStr) -> bool {
+    name.to_string_lossy().starts_with(NEW)
 }
 
 /// The way from `folder` to `target`, both absolute; `target` itself where they have nothing but
@@ -55,7 +59,7 @@ pub fn remove_others(folder: &Path, own: &[PathBuf], keep: &[PathBuf]) -> Result
         let (path, kind) = (entry.path(), entry.file_type()?);
         if kind.is_dir() && own.iter().any(|own| path.starts_with(own)) {
             remove_others(&path, own, keep)?;
-        } else if kind.is_symlink() && !keep.contains(&path) {
+        } else if kind.is_symlink() && !keep.contains(&path) && !is_new(&entry.file_name()) {
             fs_err::remove_file(path)?;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -140,9 +140,11 @@ pub fn read(path: &Path, overrides: &[String]) -> Result<Pipeline> {
         UserError::new(format!("cannot read the pipeline file {shown}: {error}"))
             .hint("the ones that come with the project are in pipelines/")
     })?;
-    let name = path.file_stem().map_or_else(
-        || "pipeline".to_owned(),
-        |stem| stem.to_string_lossy().into_owned(),
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    ensure!(
+        is_folder_name(&name),
+        UserError::new(format!("{shown}: no folder of a run can have its name"))
+            .hint("name it like mine.toml")
     );
     parse(
         &name,
@@ -152,6 +154,12 @@ pub fn read(path: &Path, overrides: &[String]) -> Result<Pipeline> {
             overrides,
         },
     )
+}
+
+/// Whether a folder below another can have this name, on every file system.
+pub fn is_folder_name(name: &str) -> bool {
+    let is_allowed = |c: char| !c.is_control() && !matches!(c, '/' | '\\');
+    !name.is_empty() && !name.starts_with('.') && name.len() <= 200 && name.chars().all(is_allowed)
 }
 
 /// The text of a pipeline file and where it comes from, for messages.

@@ -7,9 +7,10 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use spanwise_artifact::settings::Device;
-use spanwise_artifact::{Job, Stage, UserError, jsonl};
+use spanwise_artifact::{Job, Stage, UserError, draft, jsonl};
 use spanwise_program::EXIT_USER_ERROR;
 use spanwise_program::output::message;
+use spanwise_program::signals;
 
 use crate::run::Execute;
 use crate::workspace;
@@ -125,8 +126,11 @@ impl Execute for Programs {
         if self.quiet {
             command.env("RUST_LOG", "warn");
         }
-        let status = command.status();
-        let status = status.with_context(|| format!("start {}", program.display()))?;
+        let (process, status) =
+            signals::run(&mut command).with_context(|| format!("start {}", program.display()))?;
+        remove_drafts(&job.output, process);
+        signals::check(": the same command goes on from there")?;
+        let status = status.with_context(|| format!("wait for {}", program.display()))?;
         match status.code() {
             Some(0) => Ok(()),
             // The stage has said what and why.
@@ -134,6 +138,18 @@ impl Execute for Programs {
                 bail!(UserError::new(format!("the {stage} stage stopped")))
             }
             _ => bail!("the {stage} stage failed: {status}"),
+        }
+    }
+}
+
+/// Removes what a process has left beside an artifact that it could not finish.
+fn remove_drafts(output: &Path, process: u32) {
+    let prefix = draft::prefix(process);
+    let entries = output.parent().map(fs_err::read_dir);
+    for entry in entries.into_iter().flatten().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            // What stays is removed by `gc`.
+            let _ = fs_err::remove_dir_all(entry.path());
         }
     }
 }

@@ -1,19 +1,21 @@
 //! Brings a pipeline up to date: node after node, only what is stale.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use spanwise_artifact::answers::{ANSWERS_FILE, METRICS_FILE, REPORT_FILE, SUBMISSION_FILE};
 use spanwise_artifact::settings::Device;
-use spanwise_artifact::{Job, Manifest, Stage, UserError};
+use spanwise_artifact::{Found, Job, Manifest, Stage, UserError, durable};
 
 use crate::code::Code;
+use crate::lock::Lock;
 use crate::pipeline_file::Pipeline;
 use crate::plan::freshness::Store;
-use crate::plan::graph::{Graph, Node};
-use crate::{gc, links, workspace};
+use crate::plan::graph::{Graph, Node, Source};
+use crate::{gc, links, owner, workspace};
 
 /// Files of the answers stage that stand at the top of a run.
 const RESULTS: [&str; 4] = [SUBMISSION_FILE, REPORT_FILE, METRICS_FILE, ANSWERS_FILE];
@@ -58,21 +60,23 @@ pub fn run<'a>(
     stages: &mut dyn Execute,
     log: &mut dyn Write,
 ) -> Result<Run<'a>> {
-    let run = Walk::new(output, pipeline, scope, Mode::Run(stages), log)?.finish()?;
+    let run = walk(output, pipeline, scope, Mode::Run(stages), log)?;
     if scope.only.is_none() {
         run.publish()?;
     }
     Ok(run)
 }
 
-/// Writes to `log` whether every node is fresh, and if not, why. Runs nothing.
+/// Writes to `log` whether every node is fresh, and if not, why. Runs nothing. With `verify`, every
+/// byte of the artifacts is compared with what was written.
 pub fn status(
     output: &Path,
     pipeline: &Pipeline,
     scope: &Scope,
+    verify: bool,
     log: &mut dyn Write,
 ) -> Result<()> {
-    Walk::new(output, pipeline, scope, Mode::Look, log)?.finish()?;
+    walk(output, pipeline, scope, Mode::Look { verify }, log)?;
     Ok(())
 }
 
@@ -81,9 +85,43 @@ pub fn status(
 pub fn answer(output: &Path, pipeline: &Pipeline, stages: &mut dyn Execute) -> Result<PathBuf> {
     let scope = Scope::default();
     let log = &mut io::sink();
-    let run = Walk::new(output, pipeline, &scope, Mode::Answer(stages), log)?.finish()?;
+    let run = walk(output, pipeline, &scope, Mode::Answer(stages), log)?;
     run.answers()
 }
+
+/// Walks through a pipeline. Where a stage is about to read an artifact that is damaged, the
+/// artifact is removed and the walk begins anew: it is stale then.
+fn walk<'a>(
+    output: &Path,
+    pipeline: &'a Pipeline,
+    scope: &Scope,
+    mut mode: Mode,
+    log: &mut dyn Write,
+) -> Result<Run<'a>> {
+    let mut removed = BTreeSet::new();
+    loop {
+        let walk = Walk::new(output, pipeline, scope, mode.again(), log)?;
+        match walk.finish() {
+            Err(error) => match error.downcast::<Removed>() {
+                Ok(Removed(artifact)) => ensure!(
+                    removed.insert(artifact.clone()),
+                    UserError::new(format!(
+                        "{} is damaged again",
+                        workspace::display(&artifact)
+                    ))
+                    .hint("what is written does not stay as it was: look after the disk")
+                ),
+                Err(error) => return Err(error),
+            },
+            result => return result,
+        }
+    }
+}
+
+/// An artifact was damaged, and is removed.
+#[derive(Debug, thiserror::Error)]
+#[error("{} was damaged", .0.display())]
+struct Removed(PathBuf);
 
 impl Run<'_> {
     /// The artifacts of its stages that are there.
@@ -132,11 +170,25 @@ pub(crate) fn makes_a_model(stage: Stage) -> bool {
 /// What a walk does with a stale node.
 enum Mode<'e> {
     /// Says so.
-    Look,
+    Look {
+        /// Every byte of fresh artifacts is looked at.
+        verify: bool,
+    },
     /// Runs it.
     Run(&'e mut dyn Execute),
     /// Runs it unless it makes a model.
     Answer(&'e mut dyn Execute),
+}
+
+impl Mode<'_> {
+    /// The same for another walk.
+    fn again(&mut self) -> Mode<'_> {
+        match self {
+            Mode::Look { verify } => Mode::Look { verify: *verify },
+            Mode::Run(stages) => Mode::Run(*stages),
+            Mode::Answer(stages) => Mode::Answer(*stages),
+        }
+    }
 }
 
 /// The way through a pipeline's nodes.
@@ -165,9 +217,13 @@ impl<'a, 'w> Walk<'a, 'w> {
             artifacts: Vec::new(),
         };
         let lock = match mode {
-            Mode::Look => None,
+            Mode::Look { .. } => None,
             Mode::Run(_) | Mode::Answer(_) => Some(gc::keep_off(output)?),
         };
+        match mode {
+            Mode::Run(_) => owner::claim(run.store.run(), pipeline)?,
+            Mode::Look { .. } | Mode::Answer(_) => owner::check(run.store.run(), pipeline)?,
+        }
         Ok(Self {
             run,
             scope,
@@ -184,6 +240,10 @@ impl<'a, 'w> Walk<'a, 'w> {
         }
         self.run.graph.finish()?;
         self.bring_up_to_date()?;
+        if matches!(self.mode, Mode::Run(_)) && self.scope.only.is_none() {
+            // No stage reads the last artifact, but people do.
+            self.check_bytes(self.run.artifacts.len() - 1, None)?;
+        }
         Ok(self.run)
     }
 
@@ -233,7 +293,7 @@ impl<'a, 'w> Walk<'a, 'w> {
         let node = &graph.nodes()[index];
         let (stage, label) = (node.stage, node.label.clone());
         if self.scope.keep.contains(&stage) {
-            let Some(current) = store.current(node) else {
+            let Some((current, _)) = store.current(node) else {
                 bail!(UserError::new(format!(
                     "--keep {stage}: the {stage} stage of this pipeline has not run yet"
                 )));
@@ -241,7 +301,10 @@ impl<'a, 'w> Walk<'a, 'w> {
             self.say(&label, "kept as it is")?;
             return Ok(Some(current));
         }
-        if self.scope.only.is_some_and(|only| stage > only) {
+        // Checkpoint and data read nothing of other stages.
+        let is_first = |stage| matches!(stage, Stage::Checkpoint | Stage::Data);
+        let is_needless = |only| stage > only || (stage != only && is_first(only));
+        if self.scope.only.is_some_and(is_needless) {
             return Ok(None);
         }
         let Some(ready) = store.ready(graph, index, artifacts)? else {
@@ -250,19 +313,26 @@ impl<'a, 'w> Walk<'a, 'w> {
             return Ok(None);
         };
         let forced = self.is_forced(stage);
-        if Manifest::read(&ready.output)?.is_some() && !forced {
+        let mut found = Store::find(&ready.output);
+        if let (Found::Whole(manifest), Mode::Look { verify: true }) = (&found, &self.mode)
+            && let Some(damage) = manifest.wrong_bytes(&ready.output, None)
+        {
+            found = Found::Damaged(damage);
+        }
+        if matches!(found, Found::Whole(_)) && !forced {
             self.say(&label, "fresh")?;
         } else {
-            let reasons = if forced {
-                "forced".to_owned()
-            } else {
-                store.reasons(node, &ready)?.join(", ")
+            let reasons = match &found {
+                Found::Damaged(damage) => format!("damaged: {damage}"),
+                _ if forced => "forced".to_owned(),
+                _ => store.reasons(node, &ready).join(", "),
             };
             let logs = store.run().join("logs");
             let job = Job {
                 stage,
                 settings: ready.recipe.settings,
                 inputs: ready.inputs,
+                contents: ready.recipe.inputs,
                 output: ready.output.clone(),
                 seed: ready.recipe.seed,
                 device: node.device,
@@ -270,19 +340,33 @@ impl<'a, 'w> Walk<'a, 'w> {
                 log: Some(logs.join(format!("{}.log", label.replace(' ', "-")))),
             };
             self.say(&label, &format!("stale: {reasons}"))?;
-            if matches!(self.mode, Mode::Look) {
+            if matches!(self.mode, Mode::Look { .. }) {
                 return Ok(None);
             }
             self.check_scope(index)?;
+            self.check_inputs(index)?;
+            let lock = self.lock(&label, &ready.output)?;
+            let is_made = matches!(Store::find(&ready.output), Found::Whole(_));
+            if is_made && !forced && !matches!(found, Found::Whole(_)) {
+                drop(lock);
+                self.say(&label, "made by another run")?;
+                self.run.store.link(self.node(index), &ready.output)?;
+                return Ok(Some(ready.output));
+            }
+            if !is_made && ready.output.exists() {
+                // A stage replaces nothing but its own artifact.
+                durable::remove(&ready.output)?;
+            }
             let needed = self.needed_from(stage);
             let began = Instant::now();
             if let Mode::Run(stages) | Mode::Answer(stages) = &mut self.mode {
                 stages.prepare(&needed, self.run.pipeline.device)?;
                 stages.run(&job)?;
             }
+            drop(lock);
             self.say(&label, &format!("done in {}", minutes(began.elapsed())))?;
         }
-        if !matches!(self.mode, Mode::Look) {
+        if !matches!(self.mode, Mode::Look { .. }) {
             self.run.store.link(self.node(index), &ready.output)?;
         }
         Ok(Some(ready.output))
@@ -330,6 +414,58 @@ impl<'a, 'w> Walk<'a, 'w> {
                 && !(matches!(self.mode, Mode::Answer(_)) && makes_a_model(other))
         });
         needed
+    }
+
+    /// Waits until no other run makes an artifact.
+    fn lock(&mut self, label: &str, artifact: &Path) -> Result<Lock> {
+        Lock::take(artifact, |owner| {
+            self.say(
+                label,
+                &format!("waits for another run that makes it{owner}"),
+            )
+        })
+    }
+
+    /// Looks at every byte that a node is about to read of other artifacts.
+    fn check_inputs(&mut self, index: usize) -> Result<()> {
+        let reads = self.node(index).reads.iter();
+        let artifacts: Vec<_> = reads
+            .filter_map(|read| match read.source {
+                Source::Node(index) => Some((index, read.files.clone())),
+                Source::Path(_) => None,
+            })
+            .collect();
+        for (index, files) in artifacts {
+            self.check_bytes(index, files.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// Removes the artifact of a node, and fails with [`Removed`], where its files, or the named
+    /// ones, are not what was written.
+    fn check_bytes(&mut self, index: usize, files: Option<&[String]>) -> Result<()> {
+        let Some(artifact) = self.run.artifacts[index].clone() else {
+            return Ok(());
+        };
+        let damage = match Store::find(&artifact) {
+            Found::Whole(manifest) => manifest.wrong_bytes(&artifact, files),
+            Found::Damaged(damage) => Some(damage),
+            Found::Nothing => Some("it is gone".to_owned()),
+        };
+        let Some(damage) = damage else {
+            return Ok(());
+        };
+        let Node { stage, label, .. } = self.node(index);
+        let (stage, label) = (*stage, label.clone());
+        ensure!(
+            !self.scope.keep.contains(&stage),
+            UserError::new(format!("--keep {stage}: the artifact is damaged: {damage}"))
+        );
+        self.say(&label, &format!("damaged: {damage}"))?;
+        if artifact.exists() {
+            durable::remove(&artifact)?;
+        }
+        Err(Removed(artifact).into())
     }
 
     fn is_forced(&self, stage: Stage) -> bool {

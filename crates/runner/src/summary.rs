@@ -12,11 +12,12 @@ use spanwise_artifact::{Stage, UserError};
 
 use crate::pipeline_file::Pipeline;
 use crate::plan::graph::Graph;
-use crate::workspace;
+use crate::{owner, workspace};
 
 /// Prints the summary of the last run of a pipeline below `output`.
 pub fn print(output: &Path, pipeline: &Pipeline, out: &mut dyn Write) -> Result<()> {
     let run = output.join("runs").join(&pipeline.name);
+    owner::check(&run, pipeline)?;
     ensure!(
         run.join(METRICS_FILE).exists(),
         UserError::new(format!("{} has not run yet", pipeline.file))

@@ -2,15 +2,31 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
+use spanwise_program::signals;
 
-/// The checkout's root.
+/// The checkout's root: of the package that cargo runs, else around the current directory, else
+/// around this program. Where it was built does not count: a checkout may be copied or moved.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .expect("the runner lies in the workspace's crates")
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let places = [
+            package,
+            std::env::current_dir().ok(),
+            std::env::current_exe().ok(),
+        ];
+        let root = places.iter().flatten().find_map(|place| root_around(place));
+        root.unwrap_or_else(|| PathBuf::from("."))
+    })
+}
+
+/// The checkout that a path lies in.
+fn root_around(path: &Path) -> Option<PathBuf> {
+    let is_root = |path: &&Path| path.join("crates/runner/Cargo.toml").is_file();
+    path.ancestors().find(is_root).map(Path::to_owned)
 }
 
 /// Where `artifacts/` and `runs/` lie: the checkout, or the directory `SPANWISE_OUTPUT` names.
@@ -81,7 +97,9 @@ pub fn features() -> &'static [&'static str] {
 /// Runs a command to its end; fails where it does.
 pub fn check(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().with_context(|| format!("start {name}"))?;
+    let (_, status) = signals::run(command).with_context(|| format!("start {name}"))?;
+    signals::check("")?;
+    let status = status.with_context(|| format!("wait for {name}"))?;
     if !status.success() {
         let arguments: Vec<_> = command
             .get_args()
@@ -90,4 +108,23 @@ pub fn check(command: &mut Command) -> Result<()> {
         bail!("{name} {} failed: {status}", arguments.join(" "));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_a_checkout_of_its_own() -> Result<()> {
+        let copy = tempfile::tempdir()?;
+        let package = copy.path().join("crates/runner");
+        fs_err::create_dir_all(package.join("src"))?;
+        assert_eq!(root_around(&package), None);
+        fs_err::write(package.join("Cargo.toml"), "")?;
+        assert_eq!(
+            root_around(&package.join("src")),
+            Some(copy.path().to_owned())
+        );
+        Ok(())
+    }
 }

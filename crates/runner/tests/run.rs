@@ -2,9 +2,9 @@
 //! printed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use spanwise_artifact::answers::{self, AnswerRecord, Candidate, QuestionMetrics, SplitMetrics};
 use spanwise_artifact::ensemble::{EnsembleReport, EnsembleScores};
 use spanwise_artifact::settings::Device;
@@ -35,7 +35,7 @@ impl Execute for Recorder {
     fn run(&mut self, job: &Job) -> Result<()> {
         assert!(self.prepared.concat().contains(&job.stage));
         self.ran.push(job.stage);
-        let draft = Draft::create(&job.output)?;
+        let draft = Draft::create(job.stage, &job.output)?;
         let write = |file: &str, content: &str| fs_err::write(draft.file(file), content);
         let inputs = job.input_contents()?;
         let everything = format!("{} {inputs:?} {:?}", job.settings, job.seed);
@@ -80,6 +80,7 @@ impl Execute for Recorder {
             _ => write("content", &everything)?,
         }
         let manifest = Manifest {
+            name: job.name()?,
             stage: job.stage,
             format: job.stage.format_version(),
             settings: job.settings.clone(),
@@ -200,10 +201,25 @@ impl Folder {
     }
 
     fn status(&self, overrides: &[&str]) -> Result<String> {
+        self.look(overrides, false)
+    }
+
+    fn look(&self, overrides: &[&str], verify: bool) -> Result<String> {
         let mut log = Vec::new();
         let pipeline = self.pipeline(overrides)?;
-        run::status(self.0.path(), &pipeline, &Scope::default(), &mut log)?;
+        run::status(
+            self.0.path(),
+            &pipeline,
+            &Scope::default(),
+            verify,
+            &mut log,
+        )?;
         self.shown(log)
+    }
+
+    /// A file of the artifact that the last run used for a node.
+    fn artifact_file(&self, node: &str, file: &str) -> Result<PathBuf> {
+        Ok(fs_err::canonicalize(self.path("runs/tiny").join(node))?.join(file))
     }
 
     fn summary(&self) -> Result<String> {
@@ -291,6 +307,200 @@ fn all_stages_behind_the_data_are_made_ready_at_once() -> Result<()> {
     Ok(())
 }
 
+/// Replaces a file of an artifact, which is read-only.
+fn damage(file: &Path, damage: impl Fn(&mut Vec<u8>)) -> Result<()> {
+    let mut bytes = fs_err::read(file)?;
+    damage(&mut bytes);
+    fs_err::remove_file(file)?;
+    Ok(fs_err::write(file, bytes)?)
+}
+
+#[test]
+fn what_has_another_size_is_made_again() -> Result<()> {
+    use Stage::{Answers, Data, Train};
+    let folder = Folder::new()?;
+    folder.ran(&[])?;
+    let whole = fs_err::read(folder.artifact_file("train", "content")?)?;
+    for (node, file, stage) in [
+        ("train", "content", Train),
+        ("data", "dev.questions.jsonl", Data),
+        ("answers", "metrics.json", Answers),
+        ("train", "manifest.json", Train),
+        ("answers", "manifest.json", Answers),
+    ] {
+        let path = folder.artifact_file(node, file)?;
+        for damaging in ["cut", "empty", "delete"] {
+            match damaging {
+                "cut" => damage(&path, |bytes| bytes.truncate(bytes.len() - 1))?,
+                "empty" => damage(&path, Vec::clear)?,
+                _ => fs_err::remove_file(&path)?,
+            }
+            let (ran, log) = folder.run(&[], &Scope::default())?;
+            assert_eq!(ran, [stage], "{log}");
+            assert!(
+                log.contains("stale: damaged: ") || log.contains("its artifact is gone"),
+                "{log}"
+            );
+        }
+    }
+    assert_eq!(
+        fs_err::read(folder.artifact_file("train", "content")?)?,
+        whole
+    );
+    Ok(())
+}
+
+#[test]
+fn damaged_bytes_are_never_read() -> Result<()> {
+    use Stage::{Answers, Data, Ensemble, Predict, Train, Windows};
+    let folder = Folder::new()?;
+    folder.ran(&[])?;
+    let model = folder.artifact_file("train", "content")?;
+    let whole = fs_err::read(&model)?;
+    damage(&model, |bytes| bytes[0] ^= 1)?;
+    insta::assert_snapshot!("status_verify", folder.look(&[], true)?);
+    // Nothing reads the model.
+    assert_eq!(folder.ran(&[])?, []);
+    folder.write("test.json", "more")?;
+    let (ran, log) = folder.run(&[], &Scope::default())?;
+    assert_eq!(ran, [Data, Windows, Train, Predict, Ensemble, Answers]);
+    assert!(
+        log.contains("train        damaged: content is not what was written"),
+        "{log}"
+    );
+    assert_eq!(fs_err::read(&model)?, whole);
+    assert!(!folder.look(&[], true)?.contains("damaged"));
+
+    // Read by people only.
+    let submission = folder.artifact_file("answers", "submission.csv")?;
+    damage(&submission, |bytes| bytes[0] ^= 1)?;
+    assert_eq!(folder.ran(&[])?, [Answers]);
+    // Whole, but another's.
+    let [dev, test] = ["predict-dev", "predict-test"].map(|node| folder.artifact_file(node, ""));
+    fs_err::remove_dir_all(dev.as_ref().map_err(|error| anyhow!("{error}"))?)?;
+    fs_err::rename(test?, dev?)?;
+    let (ran, log) = folder.run(&[], &Scope::default())?;
+    assert_eq!(ran, [Predict, Predict], "{log}");
+    Ok(())
+}
+
+#[test]
+fn an_artifact_that_is_kept_is_not_removed() -> Result<()> {
+    let folder = Folder::new()?;
+    folder.ran(&[])?;
+    damage(&folder.artifact_file("train", "content")?, |bytes| {
+        bytes[0] ^= 1;
+    })?;
+    folder.write("test.json", "more")?;
+    let keep = Scope {
+        keep: vec![Stage::Train],
+        ..Scope::default()
+    };
+    let error = folder.run(&[], &keep).err().context("it is damaged")?;
+    assert_eq!(
+        error.to_string(),
+        "--keep train: the artifact is damaged: content is not what was written"
+    );
+    assert!(folder.artifact_file("train", "content")?.exists());
+    Ok(())
+}
+
+#[test]
+fn a_runs_folder_belongs_to_one_pipeline_file() -> Result<()> {
+    let folder = Folder::new()?;
+    folder.ran(&[])?;
+    let other = folder.path("other/tiny.toml");
+    fs_err::create_dir(folder.path("other"))?;
+    fs_err::copy(folder.path("tiny.toml"), &other)?;
+    let pipeline = pipeline_file::read(&other, &[])?;
+    let (output, scope) = (folder.0.path(), Scope::default());
+    let mut stages = Recorder::default();
+    let results = [
+        run::run(output, &pipeline, &scope, &mut stages, &mut Vec::new()).err(),
+        run::status(output, &pipeline, &scope, false, &mut Vec::new()).err(),
+        summary::print(output, &pipeline, &mut Vec::new()).err(),
+    ];
+    for error in results {
+        let error = error.context("it is another's")?.to_string();
+        assert!(error.contains("is the folder of"), "{error}");
+    }
+    // The file was moved.
+    fs_err::remove_file(folder.path("tiny.toml"))?;
+    run::run(output, &pipeline, &scope, &mut stages, &mut Vec::new())?;
+    assert_eq!(stages.ran, []);
+    Ok(())
+}
+
+#[test]
+fn folders_of_runs_lie_where_runs_do() -> Result<()> {
+    let folder = Folder::new()?;
+    for file in ["..toml", "...toml", ".toml"] {
+        fs_err::copy(folder.path("tiny.toml"), folder.path(file))?;
+        let error = pipeline_file::read(&folder.path(file), &[]).err();
+        assert!(error.context("refused")?.is::<UserError>(), "{file}");
+    }
+    let compare = |name: &str, change: &str| {
+        let repetition = Repetition {
+            seeds: 1,
+            overrides: Vec::new(),
+            name: Some(name.to_owned()),
+        };
+        let session = experiment::Session {
+            output: folder.0.path(),
+            stages: &mut Recorder::default(),
+            results: &mut Vec::new(),
+        };
+        let changes = [change.to_owned()];
+        experiment::compare(&folder.path("tiny.toml"), &changes, &repetition, session)
+    };
+    for name in ["../../escape", "/absolute", "..", ""] {
+        let error = compare(name, "seed=2").err().context("refused")?;
+        assert!(error.is::<UserError>(), "{error:#}");
+    }
+    // Longer than a name of a file may be.
+    compare("long", &["seed=2"; 60].join(" "))?;
+    Ok(())
+}
+
+/// Four runs at once of the same files: each artifact is made once, and all are the same.
+#[test]
+fn runs_at_once_wait_for_each_other() -> Result<()> {
+    let folder = Folder::new()?;
+    let run = || {
+        folder
+            .run(&[], &Scope::default())
+            .map_err(|error| format!("{error:#}"))
+    };
+    let runs: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let mut ran = Vec::new();
+    for result in runs {
+        ran.extend(result.map_err(|error| anyhow!(error))?.0);
+    }
+    ran.sort();
+    let mut once = ALL.to_vec();
+    once.sort();
+    assert_eq!(ran, once);
+    assert!(!folder.look(&[], true)?.contains("stale"));
+    Ok(())
+}
+
+#[test]
+fn artifacts_are_read_only() -> Result<()> {
+    let folder = Folder::new()?;
+    folder.ran(&[])?;
+    for (node, file) in [("train", "content"), ("answers", "submission.csv")] {
+        let metadata = fs_err::metadata(folder.artifact_file(node, file)?)?;
+        assert!(metadata.permissions().readonly());
+    }
+    Ok(())
+}
+
 #[test]
 fn scope_limits_what_runs() -> Result<()> {
     use Stage::{Answers, Ensemble, Predict, Train, Windows};
@@ -315,6 +525,10 @@ fn scope_limits_what_runs() -> Result<()> {
         error(&keep(Stage::Data))?,
         "--keep data: the data stage of this pipeline has not run yet"
     );
+    // Neither reads the other.
+    for stage in [Stage::Checkpoint, Stage::Data] {
+        assert_eq!(folder.run(&[], &only(stage))?.0, [stage]);
+    }
     folder.ran(&[])?;
     let from = Scope {
         from: Some(Predict),
@@ -393,7 +607,11 @@ fn a_run_links_what_is_its_own_and_gc_removes_the_rest() -> Result<()> {
     assert_eq!(links(), [true, false, false, true]);
     let unused = |dry_run| -> Result<String> {
         let mut out = Vec::new();
-        gc::run(folder.0.path(), dry_run, &mut out)?;
+        let scope = gc::Scope {
+            dry_run,
+            states: false,
+        };
+        gc::run(folder.0.path(), scope, &mut out)?;
         Ok(String::from_utf8(out)?)
     };
     // The second model, its two predictions, and ensemble and answers of both.

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use serde_json::{Value, json};
 use spanwise_artifact::jsonl;
@@ -62,6 +62,11 @@ pub fn assert_resumes<T: Task>(
     );
     assert!(interrupted.is_err());
 
+    // A later save of which a power cut has left half, and one that the disk has not kept.
+    for (step, content) in [("99", ""), ("98", "{}")] {
+        fs_err::create_dir(file("state").join(step))?;
+        fs_err::write(file("state").join(step).join("state.json"), content)?;
+    }
     let mut second = start()?;
     assert!(
         !state(2, "second").restore(&mut second, device)?,
@@ -78,6 +83,16 @@ pub fn assert_resumes<T: Task>(
     }
 
     let state = state(1, "second");
+    let model = file("state")
+        .join(steps.start().to_string())
+        .join("model.safetensors");
+    let mut bytes = fs_err::read(&model)?;
+    *bytes.last_mut().context("a model has weights")? ^= 1;
+    fs_err::write(&model, bytes)?;
+    assert!(
+        !state.restore(&mut second, device)?,
+        "{name}: a model that is damaged"
+    );
     state.remove()?;
     assert!(!state.restore(&mut second, device)?);
     Ok(numbers(&records("whole")?, "loss"))

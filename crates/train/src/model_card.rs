@@ -94,6 +94,7 @@ mod tests {
                 .iter()
                 .map(|(role, path)| ((*role).to_owned(), input(path)))
                 .collect(),
+            contents: BTreeMap::new(),
             output: PathBuf::from("artifacts/train/0"),
             seed: Some(7),
             device: None,
@@ -111,11 +112,11 @@ mod tests {
         let origin = json!({"source": "google/bert", "commit": "c0ffee", "licence": "apache-2.0"});
         jsonl::write_document(&checkpoint.join("origin.json"), &origin)?;
         let manifest = json!({
-            "stage": "data", "format": 1, "settings": {"train": ["data/drcd/train.json"]},
+            "name": "0", "stage": "data", "format": 1, "settings": {"train": ["data/drcd/train.json"]},
             "seed": null, "inputs": {"train.0": "abc"}, "code": {}, "files": {}, "device": null,
             "created": "", "wall_seconds": 1.0, "tool_version": "0.1.0",
         });
-        jsonl::write_document(&data.join(Manifest::FILE), &manifest)?;
+        jsonl::write_sealed(&data.join(Manifest::FILE), &manifest)?;
         let evaluation = Evaluation {
             step: 80,
             epoch: 2,

@@ -115,8 +115,9 @@ impl AdamW {
             .with_context(|| format!("write {}", path.display()))
     }
 
-    /// Restores the state that [`AdamW::save`] wrote. `device` does not record gradients.
-    pub fn restore(&mut self, path: &Path, device: &Device) -> Result<()> {
+    /// Returns the same optimizer in the state that [`AdamW::save`] wrote. `device` does not record
+    /// gradients.
+    pub fn restored(&self, path: &Path, device: &Device) -> Result<Self> {
         let bytes = fs_err::read(path)?;
         let read = || -> Result<_> {
             let (_, metadata) = SafeTensors::read_metadata(&bytes)?;
@@ -138,8 +139,12 @@ impl AdamW {
             }
             Ok((steps, moments))
         };
-        (self.steps, self.moments) = read().with_context(|| format!("read {}", path.display()))?;
-        Ok(())
+        let (steps, moments) = read().with_context(|| format!("read {}", path.display()))?;
+        Ok(Self {
+            settings: self.settings,
+            steps,
+            moments,
+        })
     }
 
     /// Returns the model after a step. On libtorch the parameters of `model` change in place too.

@@ -6,6 +6,7 @@ use anyhow::Result;
 use burn::tensor::Device;
 use spanwise_artifact::{Draft, Job, Manifest};
 use spanwise_model::EncoderModel;
+use spanwise_program::signals;
 
 use crate::hyperparameters::Hyperparameters;
 use crate::log::{Evaluation, TrainingLog};
@@ -37,7 +38,14 @@ pub fn train<T: Task>(
     state.restore(&mut run, device)?;
     draft.add_seconds(run.seconds);
     let mut log = TrainingLog::open(&log)?;
-    let save = |run: &RunState<T::Model>| state.save_if_due(run);
+    signals::keep()?;
+    let save = |run: &RunState<T::Model>| {
+        if signals::is_kept() {
+            state.save(run)?;
+            signals::check(&format!(" after step {}, which is saved", run.step))?;
+        }
+        state.save_if_due(run)
+    };
     crate::train(task, hyperparameters, &mut run, &mut log, save)?;
     Ok(Trained { run, log, state })
 }

@@ -1,13 +1,15 @@
 //! What a run changes as it goes, and how it is saved so that an interrupted run resumes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use spanwise_artifact::{Job, UserError, jsonl};
+use spanwise_artifact::draft::STATE_PREFIX;
+use spanwise_artifact::{Job, UserError, durable, fingerprint, jsonl};
 use spanwise_model::EncoderConfig;
 use spanwise_model::EncoderModel;
 use spanwise_model::weights;
@@ -85,7 +87,8 @@ impl<M: EncoderModel> RunState<M> {
     }
 }
 
-/// A directory that keeps the state of an unfinished run.
+/// A directory that keeps the state of an unfinished run, in a folder named after the number of its
+/// steps.
 pub struct SavedState {
     directory: PathBuf,
     /// What the run is made from. The state of a run made from anything else is not used.
@@ -107,6 +110,27 @@ struct Header {
     step: usize,
     seconds: f64,
     scaler: LossScaler,
+    /// Digests of the other files.
+    files: BTreeMap<String, String>,
+}
+
+/// Digests of the files in a folder and the folders in it, but for the header, which has them.
+fn digests(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let mut digests = BTreeMap::new();
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        let (name, path) = (
+            entry.file_name().to_string_lossy().into_owned(),
+            entry.path(),
+        );
+        if entry.file_type()?.is_dir() {
+            let inner = self::digests(&path)?.into_iter();
+            digests.extend(inner.map(|(inner, digest)| (format!("{name}/{inner}"), digest)));
+        } else if name != HEADER {
+            digests.insert(name, fingerprint::of_file(&path)?);
+        }
+    }
+    Ok(digests)
 }
 
 const HEADER: &str = "state.json";
@@ -132,11 +156,7 @@ impl SavedState {
 
     /// The state of a job's run, beside the artifact that it is to become; as [`SavedState::new`].
     pub fn of(job: &Job, config: PathBuf, log: PathBuf) -> Result<Self> {
-        let name = job
-            .output
-            .file_name()
-            .context("the output directory has no name")?;
-        let directory = format!(".state-{}", name.to_string_lossy());
+        let directory = format!("{STATE_PREFIX}{}", job.name()?);
         let identity = serde_json::json!({
             "settings": job.settings,
             "seed": job.seed,
@@ -156,14 +176,13 @@ impl SavedState {
         Ok(())
     }
 
-    /// Replaces what is saved.
-    ///
-    /// An interruption while saving may cost what is saved; it never leaves half of it.
+    /// Saves the run, and removes what was saved of it before. What is saved is whole and on the
+    /// disk before it counts, and what it replaces stands until then.
     pub fn save<M: EncoderModel>(&self, run: &RunState<M>) -> Result<()> {
-        let parent = self.directory.parent().unwrap_or(Path::new("."));
+        fs_err::create_dir_all(&self.directory)?;
         let new = tempfile::Builder::new()
-            .prefix(".state-")
-            .tempdir_in(parent)?;
+            .prefix(".new-")
+            .tempdir_in(&self.directory)?;
         let file = |name: &str| new.path().join(name);
         fs_err::copy(&self.config, file(CONFIG))?;
         fs_err::copy(&self.log, file(LOG))?;
@@ -180,43 +199,94 @@ impl SavedState {
             step: run.step,
             seconds: run.seconds,
             scaler: run.scaler.clone(),
+            files: digests(new.path())?,
         };
-        jsonl::write_document(&file(HEADER), &header)?;
-        self.remove()?;
-        fs_err::rename(new.keep(), &self.directory)?;
+        jsonl::write_sealed(&file(HEADER), &header)?;
+        let earlier = self.folders()?;
+        let folder = self.directory.join(run.step.to_string());
+        if folder.exists() {
+            durable::remove(&folder)?;
+        }
+        durable::rename(new.path(), &folder)?;
+        let _ = new.keep();
+        for earlier in earlier.iter().filter(|&earlier| *earlier != folder) {
+            durable::remove(earlier)?;
+        }
         Ok(())
     }
 
-    /// Restores the run and its records to where they were saved; returns false where nothing is
-    /// saved of this run.
+    /// Restores the run and its records to where they were saved last; returns false where nothing
+    /// is saved of this run. What cannot be used is said and left out.
     pub fn restore<M: EncoderModel>(&self, run: &mut RunState<M>, device: &Device) -> Result<bool> {
-        let file = |name: &str| self.directory.join(name);
-        if !file(HEADER).exists() {
-            return Ok(false);
+        for folder in self.folders()? {
+            match self.restore_from(&folder, run, device) {
+                Ok(true) => {
+                    tracing::info!("resuming after step {}", run.step);
+                    return Ok(true);
+                }
+                Ok(false) => {}
+                Err(error) => tracing::warn!(
+                    "the training saved in {} is not gone on with: {error:#}",
+                    folder.display()
+                ),
+            }
         }
-        let header: Header = jsonl::read_document(&file(HEADER))?;
+        Ok(false)
+    }
+
+    /// The run is as it was where this fails.
+    fn restore_from<M: EncoderModel>(
+        &self,
+        folder: &Path,
+        run: &mut RunState<M>,
+        device: &Device,
+    ) -> Result<bool> {
+        let file = |name: &str| folder.join(name);
+        let header: Header = jsonl::read_sealed(&file(HEADER))?;
         if header.identity != self.identity {
             return Ok(false);
         }
-        (run.model, _) = weights::load(&self.directory, device)?;
-        if let Some(average) = &mut run.average {
-            let (model, _) = weights::load(&file(AVERAGE), device)?;
+        ensure!(digests(folder)? == header.files, "it is damaged");
+        let (model, _) = weights::load(folder, device)?;
+        let average = match &run.average {
+            Some(_) => Some(weights::load(&file(AVERAGE), device)?.0),
+            None => None,
+        };
+        let plain = device.clone().without_autodiff();
+        let optimizer = run.optimizer.restored(&file(OPTIMIZER), &plain)?;
+        fs_err::copy(file(LOG), &self.log)?;
+        run.model = model;
+        if let (Some(average), Some(model)) = (&mut run.average, average) {
             average.restore(model);
         }
-        let plain = device.clone().without_autodiff();
-        run.optimizer.restore(&file(OPTIMIZER), &plain)?;
+        run.optimizer = optimizer;
         run.scaler = header.scaler;
         run.step = header.step;
         run.seconds = header.seconds;
-        fs_err::copy(file(LOG), &self.log)?;
-        tracing::info!("resuming after step {}", run.step);
         Ok(true)
+    }
+
+    /// What is saved, a folder for each number of steps, the most first.
+    fn folders(&self) -> Result<Vec<PathBuf>> {
+        if !self.directory.is_dir() {
+            return Ok(Vec::new());
+        }
+        let mut folders = Vec::new();
+        for entry in fs_err::read_dir(&self.directory)? {
+            let entry = entry?;
+            let step = entry.file_name().to_str().map(str::parse::<usize>);
+            if let Some(Ok(step)) = step {
+                folders.push((step, entry.path()));
+            }
+        }
+        folders.sort_unstable_by(|left, right| right.cmp(left));
+        Ok(folders.into_iter().map(|(_, path)| path).collect())
     }
 
     /// Removes what is saved.
     pub fn remove(&self) -> Result<()> {
         if self.directory.exists() {
-            fs_err::remove_dir_all(&self.directory)?;
+            durable::remove(&self.directory)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use spanwise_artifact::answers::{self, QuestionMetrics};
-use spanwise_artifact::{Split, UserError, jsonl};
+use spanwise_artifact::{Split, UserError, fingerprint, jsonl};
 use spanwise_program::output::{message, messages};
 
 use crate::pipeline_file::{self, Pipeline};
@@ -20,6 +20,9 @@ use table::{Row, markdown};
 /// Added to every seed of a pipeline from one repetition to the next; more than a pipeline has
 /// members.
 const SEED_STEP: u64 = 100;
+
+/// Bytes of a change that name a folder; file systems allow 255, with endings.
+const LONGEST_NAME: usize = 150;
 
 /// How a comparison is repeated and where it is kept.
 #[derive(Debug, Clone)]
@@ -120,6 +123,10 @@ fn compare_all(
         UserError::new("--seeds = 0: must be at least 1")
     );
     let title = repetition.name.as_deref().unwrap_or(default_title);
+    ensure!(
+        pipeline_file::is_folder_name(title),
+        UserError::new(format!("--name {title:?}: no folder can have this name"))
+    );
     // All of them are read first: a mistake in the last should not show after hours.
     let mut pipelines = Vec::new();
     for contender in contenders {
@@ -164,7 +171,13 @@ fn repetitions(
     title: &str,
 ) -> Result<Vec<Pipeline>> {
     let overrides = [&repetition.overrides[..], &contender.overrides[..]].concat();
-    let name = contender.name.replace([' ', '/', '"', '[', ']'], "_");
+    let mut name = contender.name.replace([' ', '/', '"', '[', ']'], "_");
+    if name.len() > LONGEST_NAME {
+        let digest = fingerprint::of_bytes(name.as_bytes());
+        let cut = name.floor_char_boundary(LONGEST_NAME);
+        name.truncate(cut);
+        name.push_str(&digest[..8]);
+    }
     (0..repetition.seeds)
         .map(|index| {
             let mut pipeline = pipeline_file::read(&contender.file, &overrides)?;

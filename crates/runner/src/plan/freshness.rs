@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use spanwise_artifact::fingerprint::Recipe;
-use spanwise_artifact::{Input, Manifest};
+use spanwise_artifact::{Found, Input, Manifest};
 
 use crate::code::Code;
 use crate::links;
 use crate::plan::graph::{FOLDERS, Graph, Node, Source};
-use crate::plan::reasons::reasons;
+use crate::plan::reasons::{GONE, reasons};
 
 /// Where the artifacts and links of a pipeline lie.
 pub struct Store {
@@ -87,19 +87,32 @@ impl Store {
         }))
     }
 
+    /// What lies where an artifact should be.
+    pub fn find(artifact: &Path) -> Found {
+        match Manifest::find(artifact) {
+            Found::Whole(manifest) if !artifact.ends_with(&manifest.name) => {
+                Found::Damaged("its manifest is another artifact's".to_owned())
+            }
+            found => found,
+        }
+    }
+
     /// The artifact that the last run of this pipeline used for a node.
-    pub fn current(&self, node: &Node) -> Option<PathBuf> {
+    pub fn current(&self, node: &Node) -> Option<(PathBuf, Box<Manifest>)> {
         let artifact = fs_err::canonicalize(self.run.join(&node.link)).ok()?;
-        artifact.join(Manifest::FILE).exists().then_some(artifact)
+        match Manifest::find(&artifact) {
+            Found::Whole(manifest) => Some((artifact, manifest)),
+            Found::Nothing | Found::Damaged(_) => None,
+        }
     }
 
     /// Why a node's artifact is not there: what differs from the one its last run used.
-    pub fn reasons(&self, node: &Node, ready: &Ready) -> Result<Vec<String>> {
-        let previous = match self.current(node) {
-            Some(path) => Manifest::read(&path)?,
-            None => None,
-        };
-        Ok(reasons(previous.as_ref(), &ready.recipe))
+    pub fn reasons(&self, node: &Node, ready: &Ready) -> Vec<String> {
+        let previous = self.current(node).map(|(_, manifest)| manifest);
+        if previous.is_none() && self.run.join(&node.link).is_symlink() {
+            return vec![GONE.to_owned()];
+        }
+        reasons(previous.as_deref(), &ready.recipe)
     }
 
     /// Links a node's artifact in the run's folder.

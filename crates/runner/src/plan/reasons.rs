@@ -6,6 +6,9 @@ use serde_json::Value;
 use spanwise_artifact::Manifest;
 use spanwise_artifact::fingerprint::Recipe;
 
+/// The reason where nothing differs.
+pub const GONE: &str = "its artifact is gone";
+
 /// Source files that are named before the rest is counted.
 const NAMED_SOURCES: usize = 3;
 
@@ -40,7 +43,7 @@ pub fn reasons(previous: Option<&Manifest>, recipe: &Recipe) -> Vec<String> {
         reasons.push("its file layout changed".to_owned());
     }
     if reasons.is_empty() {
-        reasons.push("its artifact is gone".to_owned());
+        reasons.push(GONE.to_owned());
     }
     reasons
 }
@@ -90,6 +93,7 @@ mod tests {
 
     fn previous() -> Manifest {
         Manifest {
+            name: String::new(),
             stage: Stage::Train,
             format: Stage::Train.format_version(),
             settings: json!({"epochs": 2, "seed_only": 1}),

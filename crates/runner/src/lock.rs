@@ -1,0 +1,236 @@
+//! One run at a time makes an artifact; others wait for it.
+//!
+//! A lock is a file beside the artifact that says whose it is and is written anew while it is held:
+//! so it also holds where a directory is shared between machines, and is nobody's where its owner
+//! is gone.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Result;
+use fs_err::OpenOptions;
+use serde::{Deserialize, Serialize};
+use spanwise_program::signals;
+
+/// Time between renewals.
+const RENEWAL: Duration = Duration::from_secs(10);
+
+/// A lock of another machine that stays as it is for so long is nobody's.
+const EXPIRY: Duration = Duration::from_mins(2);
+
+/// Time between looks at a lock that is waited for.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Whose a lock is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Owner {
+    /// Name of the machine, and what tells its starts apart.
+    machine: String,
+    process: u32,
+    /// When it was taken, in UTC.
+    since: String,
+    renewals: u64,
+}
+
+/// Held until it is dropped.
+pub(crate) struct Lock {
+    path: PathBuf,
+    stop: Option<Sender<()>>,
+    renewal: Option<JoinHandle<()>>,
+}
+
+impl Lock {
+    /// Takes the lock of an artifact. Where another run has it, `waiting` is told whose it is, once,
+    /// and it is waited for.
+    pub(crate) fn take(
+        artifact: &Path,
+        mut waiting: impl FnMut(&str) -> Result<()>,
+    ) -> Result<Self> {
+        let name = artifact.file_name().unwrap_or_default().to_string_lossy();
+        let path = artifact.with_file_name(format!(".lock-{name}"));
+        if let Some(parent) = path.parent() {
+            fs_err::create_dir_all(parent)?;
+        }
+        let owner = Owner::this();
+        let mut seen: Option<(Vec<u8>, Instant)> = None;
+        let mut said = false;
+        loop {
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(_) => {
+                    owner.write(&path)?;
+                    return Ok(Self::held(path, owner));
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error.into()),
+            }
+            signals::check("")?;
+            // It may be gone by now.
+            let Ok(content) = fs_err::read(&path) else {
+                continue;
+            };
+            let other: Option<Owner> = serde_json::from_slice(&content).ok();
+            let (content, since) = match seen.take() {
+                Some((old, since)) if old == content => (content, since),
+                _ => (content, Instant::now()),
+            };
+            let is_gone = match &other {
+                Some(other) if other.machine == owner.machine => !other.is_alive(),
+                _ => since.elapsed() > EXPIRY,
+            };
+            if is_gone {
+                take_away(&path, &content)?;
+            } else {
+                if !std::mem::replace(&mut said, true) {
+                    let owner = other.map_or_else(String::new, |owner| format!(": {owner}"));
+                    waiting(&owner)?;
+                }
+                thread::sleep(LOOK);
+            }
+            seen = Some((content, since));
+        }
+    }
+
+    /// Renews the lock until it is dropped.
+    fn held(path: PathBuf, mut owner: Owner) -> Self {
+        let (stop, stopped) = mpsc::channel();
+        let file = path.clone();
+        let renewal = thread::spawn(move || {
+            while stopped.recv_timeout(RENEWAL) == Err(RecvTimeoutError::Timeout) {
+                owner.renewals += 1;
+                // Where this fails for long, another machine may do the same work again.
+                let _ = owner.write(&file);
+            }
+        });
+        Self {
+            path,
+            stop: Some(stop),
+            renewal: Some(renewal),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(renewal) = self.renewal.take() {
+            // The thread does nothing that panics.
+            let _ = renewal.join();
+        }
+        // One that stays is taken over, since its owner is gone.
+        let _ = fs_err::remove_file(&self.path);
+    }
+}
+
+/// Removes the lock whose content was `content`; one that another run has taken meanwhile stays.
+fn take_away(path: &Path, content: &[u8]) -> Result<()> {
+    let own = path.with_extension(format!("gone-{}", std::process::id()));
+    match fs_err::rename(path, &own) {
+        Ok(()) if fs_err::read(&own)? == content => fs_err::remove_file(&own)?,
+        Ok(()) => fs_err::rename(&own, path)?,
+        // Another run was faster.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+impl Owner {
+    fn this() -> Self {
+        let name = rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned();
+        let start = fs_err::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let machine = format!("{name} {}", start.trim());
+        Self {
+            machine: machine.trim_end().to_owned(),
+            process: std::process::id(),
+            since: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            renewals: 0,
+        }
+    }
+
+    /// Whether its process is there, on this machine.
+    fn is_alive(&self) -> bool {
+        let process = i32::try_from(self.process).ok();
+        let process = process.and_then(rustix::process::Pid::from_raw);
+        process.is_some_and(|process| {
+            // One of another user may not be asked.
+            rustix::process::test_kill_process(process) != Err(rustix::io::Errno::SRCH)
+        })
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        // Renamed into place: there is no moment with half of it.
+        let new = path.with_extension(format!("new-{}", self.process));
+        fs_err::write(&new, serde_json::to_string(self)?)?;
+        Ok(fs_err::rename(new, path)?)
+    }
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let machine = self.machine.split(' ').next().unwrap_or_default();
+        write!(
+            f,
+            "process {} on {machine}, since {}",
+            self.process, self.since
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_holds_it() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let artifact = directory.path().join("artifact");
+        let (holders, waited) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let hold = || {
+            for _ in 0..3 {
+                let waiting = |_: &str| {
+                    waited.fetch_add(1, Ordering::SeqCst);
+                    Ok(())
+                };
+                let lock = Lock::take(&artifact, waiting).unwrap();
+                assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                thread::sleep(Duration::from_millis(20));
+                holders.fetch_sub(1, Ordering::SeqCst);
+                drop(lock);
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(hold);
+            }
+        });
+        assert!(waited.load(Ordering::SeqCst) > 0);
+        assert_eq!(fs_err::read_dir(directory.path())?.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_process_has_left_is_taken_over() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let artifact = directory.path().join("artifact");
+        let mut process = std::process::Command::new("true").spawn()?;
+        process.wait()?;
+        let gone = Owner {
+            process: process.id(),
+            ..Owner::this()
+        };
+        gone.write(&directory.path().join(".lock-artifact"))?;
+        let waiting = |owner: &str| anyhow::bail!("nobody is waited for{owner}");
+        let lock = Lock::take(&artifact, waiting)?;
+        drop(lock);
+        assert_eq!(fs_err::read_dir(directory.path())?.count(), 0);
+        Ok(())
+    }
+}

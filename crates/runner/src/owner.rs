@@ -1,0 +1,59 @@
+//! Whose folder below `runs` it is: a folder is named after its pipeline file, and two files may
+//! have one name.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use spanwise_artifact::UserError;
+
+use crate::pipeline_file::Pipeline;
+use crate::workspace;
+
+/// Holds the path of the pipeline file, in a run's folder.
+const FILE: &str = ".pipeline-file";
+
+/// Refuses a run's folder that another pipeline file has made, as long as that is there.
+pub(crate) fn check(run: &Path, pipeline: &Pipeline) -> Result<()> {
+    let Ok(owner) = fs_err::read_to_string(run.join(FILE)) else {
+        return Ok(());
+    };
+    let owner = PathBuf::from(owner.trim_end());
+    let is_same = |one: &Path, other: &Path| {
+        let [one, other] = [one, other].map(|path| fs_err::canonicalize(path).ok());
+        one.is_some() && one == other
+    };
+    let path = path(pipeline);
+    if owner == path || !workspace::resolve(&owner).exists() {
+        return Ok(());
+    }
+    if is_same(&workspace::resolve(&owner), &workspace::resolve(&path)) {
+        return Ok(());
+    }
+    let (run, owner) = (workspace::display(run), owner.display());
+    Err(UserError::new(format!(
+        "{run} is the folder of {owner}, which has the same name"
+    ))
+    .hint(format!("rename {}, or remove {run}", pipeline.file))
+    .into())
+}
+
+/// Makes a run's folder that of a pipeline file.
+pub(crate) fn claim(run: &Path, pipeline: &Pipeline) -> Result<()> {
+    check(run, pipeline)?;
+    fs_err::create_dir_all(run)?;
+    let mut new = tempfile::NamedTempFile::new_in(run)?;
+    writeln!(new, "{}", path(pipeline).display())?;
+    new.persist(run.join(FILE))?;
+    Ok(())
+}
+
+/// The pipeline file's path: from the root where it lies below, so that the checkout can be moved.
+fn path(pipeline: &Pipeline) -> PathBuf {
+    let typed = Path::new(&pipeline.file);
+    let path = fs_err::canonicalize(typed)
+        .or_else(|_| fs_err::canonicalize(workspace::resolve(typed)))
+        .unwrap_or_else(|_| typed.to_owned());
+    let root = fs_err::canonicalize(workspace::root()).unwrap_or_default();
+    path.strip_prefix(&root).map(Path::to_owned).unwrap_or(path)
+}
