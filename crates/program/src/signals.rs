@@ -83,13 +83,16 @@ pub fn check(saved: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command to its end. Signals that are kept meanwhile are passed on to it, and it ends when
-/// this program does. The number is its process's.
+/// Lets a stage that this program starts end when this program does, also where it is killed.
+pub fn bind(stage: &mut Command) {
+    stage.env(PARENT, std::process::id().to_string());
+}
+
+/// Runs a command to its end. Signals that are kept meanwhile are passed on to it. The number is
+/// its process's.
 pub fn run(command: &mut Command) -> Result<(u32, io::Result<ExitStatus>)> {
     check("")?;
-    let mut child = command
-        .env(PARENT, std::process::id().to_string())
-        .spawn()?;
+    let mut child = command.spawn()?;
     let id = child.id();
     CHILD.store(id.try_into().unwrap_or(0), Ordering::SeqCst);
     if is_kept() {
@@ -113,8 +116,7 @@ fn pass_on(signal: i32) {
     }
 }
 
-/// Lets a stage end with the runner that started it, also where that is killed. One that was
-/// started by hand goes on.
+/// The stage's part of [`bind`]. One that was started by hand goes on.
 #[expect(clippy::disallowed_methods, reason = "nothing has begun yet")]
 pub(crate) fn end_with_parent() {
     let parent = std::env::var(PARENT).ok().and_then(|id| id.parse().ok());

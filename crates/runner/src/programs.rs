@@ -126,6 +126,7 @@ impl Execute for Programs {
         if self.quiet {
             command.env("RUST_LOG", "warn");
         }
+        signals::bind(&mut command);
         let (process, status) =
             signals::run(&mut command).with_context(|| format!("start {}", program.display()))?;
         remove_drafts(&job.output, process);
