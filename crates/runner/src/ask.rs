@@ -48,7 +48,8 @@ pub fn run(
         results,
     } = terminal;
     let paragraph = if let Some(file) = &ask.paragraph {
-        fs_err::read_to_string(file)?
+        fs_err::read_to_string(file)
+            .map_err(|error| UserError::new(format!("--paragraph: {error}")))?
     } else {
         prompt(prompts, "paragraph, and an empty line behind it:\n")?;
         lines(input).collect::<Result<Vec<_>>>()?.join("\n")
@@ -62,9 +63,16 @@ pub fn run(
         return session.answer(&ask.questions, stages, results);
     }
     prompt(prompts, "questions, one a line:\n")?;
+    let mut asked = 0;
     for question in lines(input) {
         session.answer(&[question?], stages, results)?;
+        asked += 1;
     }
+    ensure!(
+        asked > 0,
+        UserError::new("there is no question")
+            .hint("an empty line ends the paragraph; questions follow it, one a line")
+    );
     Ok(())
 }
 
@@ -128,6 +136,10 @@ impl<'a> Session<'a> {
         stages: &mut dyn Execute,
         results: &mut dyn Write,
     ) -> Result<()> {
+        ensure!(
+            questions.iter().all(|question| !question.trim().is_empty()),
+            UserError::new("a question is empty")
+        );
         let question = |(index, text): (usize, &String)| Question {
             id: index.to_string(),
             paragraph: 0,

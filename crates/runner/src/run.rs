@@ -320,7 +320,15 @@ impl<'a, 'w> Walk<'a, 'w> {
             found = Found::Damaged(damage);
         }
         if matches!(found, Found::Whole(_)) && !forced {
-            self.say(&label, "fresh")?;
+            let is_verified = matches!(self.mode, Mode::Look { verify: true });
+            self.say(
+                &label,
+                if is_verified {
+                    "fresh, byte for byte"
+                } else {
+                    "fresh"
+                },
+            )?;
         } else {
             let reasons = match &found {
                 Found::Damaged(damage) => format!("damaged: {damage}"),

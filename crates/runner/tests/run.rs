@@ -707,6 +707,10 @@ fn a_trained_pipeline_can_be_asked() -> Result<()> {
     );
     assert!(!stages.prepared.concat().contains(&Stage::Train));
     assert_eq!(folder.ran(&[])?, [], "asking leaves no trace");
+    for (questions, input) in [(&[][..], "丣两\n哪裡?\n"), (&[" "], "丣两\n")] {
+        let error = session(questions, input.as_bytes()).err();
+        assert!(error.context("no question")?.is::<UserError>());
+    }
     let error = session(&["哪裡?"], b"\n").err().context("no paragraph")?;
     assert_eq!(error.to_string(), "there is no paragraph to ask about");
     Ok(())
