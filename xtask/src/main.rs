@@ -163,6 +163,9 @@ struct ScopeArguments {
     /// Run every stage even if it is fresh
     #[arg(long)]
     force: bool,
+    /// Compare every byte of the artifacts with what was written, and make damaged ones again
+    #[arg(long)]
+    verify: bool,
 }
 
 /// How a comparison is repeated.
@@ -204,7 +207,7 @@ fn run(task: Task) -> Result<()> {
         } => {
             let pipeline = file.read()?;
             writeln!(out, "{}", pipeline.resolved)?;
-            run::status(folder, &pipeline, &scope.into(), false, out)
+            run::status(folder, &pipeline, &scope.into(), out)
         }
         Task::Pipeline { file, scope, .. } => pipeline(&file, &scope.into()),
         Task::Stage { name, file, force } => {
@@ -239,7 +242,11 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Report { file } => summary::print(folder, &file.read()?, out),
         Task::Status { file, verify } => {
-            run::status(folder, &file.read()?, &Scope::default(), verify, out)
+            let scope = Scope {
+                verify,
+                ..Scope::default()
+            };
+            run::status(folder, &file.read()?, &scope, out)
         }
         Task::Setup { cuda } => setup::run(cuda),
         Task::Test { arguments } => test::run(&arguments),
@@ -310,12 +317,14 @@ impl From<ScopeArguments> for Scope {
             only,
             keep,
             force,
+            verify,
         } = typed;
         Self {
             from,
             only,
             keep,
             force,
+            verify,
         }
     }
 }

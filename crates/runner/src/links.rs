@@ -3,8 +3,9 @@
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use fs_err::os::unix::fs::symlink;
+use spanwise_artifact::UserError;
 
 /// Points `link` at `target`, replacing what it pointed at. An absolute target in the same tree is
 /// linked relatively, so that the tree can be moved.
@@ -19,6 +20,11 @@ pub fn replace(target: &Path, link: &Path) -> Result<()> {
     } else {
         target.to_owned()
     };
+    ensure!(
+        !link.is_dir() || link.is_symlink(),
+        UserError::new(format!("{} is a directory", link.display()))
+            .hint("a link to the run's artifact belongs there: move the directory elsewhere")
+    );
     // Renamed into place: there is no moment without a link.
     let new = tempfile::Builder::new()
         .prefix(NEW)

@@ -157,10 +157,14 @@ impl Owner {
     fn is_alive(&self) -> bool {
         let process = i32::try_from(self.process).ok();
         let process = process.and_then(rustix::process::Pid::from_raw);
-        process.is_some_and(|process| {
-            // One of another user may not be asked.
-            rustix::process::test_kill_process(process) != Err(rustix::io::Errno::SRCH)
-        })
+        // One that has ended stays in the table until its parent looks.
+        let state = fs_err::read_to_string(format!("/proc/{}/stat", self.process));
+        let has_ended = state.is_ok_and(|state| state.contains(") Z "));
+        !has_ended
+            && process.is_some_and(|process| {
+                // One of another user may not be asked.
+                rustix::process::test_kill_process(process) != Err(rustix::io::Errno::SRCH)
+            })
     }
 
     fn write(&self, path: &Path) -> Result<()> {
@@ -221,15 +225,18 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let artifact = directory.path().join("artifact");
         let mut process = std::process::Command::new("true").spawn()?;
-        process.wait()?;
         let gone = Owner {
             process: process.id(),
             ..Owner::this()
         };
-        gone.write(&directory.path().join(".lock-artifact"))?;
-        let waiting = |owner: &str| anyhow::bail!("nobody is waited for{owner}");
-        let lock = Lock::take(&artifact, waiting)?;
-        drop(lock);
+        // First without a parent that has looked.
+        thread::sleep(Duration::from_millis(100));
+        for _ in 0..2 {
+            gone.write(&directory.path().join(".lock-artifact"))?;
+            let waiting = |owner: &str| anyhow::bail!("nobody is waited for{owner}");
+            drop(Lock::take(&artifact, waiting)?);
+            process.wait()?;
+        }
         assert_eq!(fs_err::read_dir(directory.path())?.count(), 0);
         Ok(())
     }

@@ -31,6 +31,8 @@ pub struct Scope {
     pub keep: Vec<Stage>,
     /// Everything in scope runs even if it is fresh.
     pub force: bool,
+    /// Every byte of the artifacts is compared with what was written: one that is damaged is stale.
+    pub verify: bool,
 }
 
 /// What runs the stages.
@@ -67,16 +69,14 @@ pub fn run<'a>(
     Ok(run)
 }
 
-/// Writes to `log` whether every node is fresh, and if not, why. Runs nothing. With `verify`, every
-/// byte of the artifacts is compared with what was written.
+/// Writes to `log` whether every node is fresh, and if not, why. Runs nothing.
 pub fn status(
     output: &Path,
     pipeline: &Pipeline,
     scope: &Scope,
-    verify: bool,
     log: &mut dyn Write,
 ) -> Result<()> {
-    walk(output, pipeline, scope, Mode::Look { verify }, log)?;
+    walk(output, pipeline, scope, Mode::Look, log)?;
     Ok(())
 }
 
@@ -170,10 +170,7 @@ pub(crate) fn makes_a_model(stage: Stage) -> bool {
 /// What a walk does with a stale node.
 enum Mode<'e> {
     /// Says so.
-    Look {
-        /// Every byte of fresh artifacts is looked at.
-        verify: bool,
-    },
+    Look,
     /// Runs it.
     Run(&'e mut dyn Execute),
     /// Runs it unless it makes a model.
@@ -184,7 +181,7 @@ impl Mode<'_> {
     /// The same for another walk.
     fn again(&mut self) -> Mode<'_> {
         match self {
-            Mode::Look { verify } => Mode::Look { verify: *verify },
+            Mode::Look => Mode::Look,
             Mode::Run(stages) => Mode::Run(*stages),
             Mode::Answer(stages) => Mode::Answer(*stages),
         }
@@ -217,12 +214,12 @@ impl<'a, 'w> Walk<'a, 'w> {
             artifacts: Vec::new(),
         };
         let lock = match mode {
-            Mode::Look { .. } => None,
+            Mode::Look => None,
             Mode::Run(_) | Mode::Answer(_) => Some(gc::keep_off(output)?),
         };
         match mode {
             Mode::Run(_) => owner::claim(run.store.run(), pipeline)?,
-            Mode::Look { .. } | Mode::Answer(_) => owner::check(run.store.run(), pipeline)?,
+            Mode::Look | Mode::Answer(_) => owner::check(run.store.run(), pipeline)?,
         }
         Ok(Self {
             run,
@@ -313,22 +310,14 @@ impl<'a, 'w> Walk<'a, 'w> {
             return Ok(None);
         };
         let forced = self.is_forced(stage);
-        let mut found = Store::find(&ready.output);
-        if let (Found::Whole(manifest), Mode::Look { verify: true }) = (&found, &self.mode)
-            && let Some(damage) = manifest.wrong_bytes(&ready.output, None)
-        {
-            found = Found::Damaged(damage);
-        }
+        let found = self.find(&ready.output);
         if matches!(found, Found::Whole(_)) && !forced {
-            let is_verified = matches!(self.mode, Mode::Look { verify: true });
-            self.say(
-                &label,
-                if is_verified {
-                    "fresh, byte for byte"
-                } else {
-                    "fresh"
-                },
-            )?;
+            let state = if self.scope.verify {
+                "fresh, byte for byte"
+            } else {
+                "fresh"
+            };
+            self.say(&label, state)?;
         } else {
             let reasons = match &found {
                 Found::Damaged(damage) => format!("damaged: {damage}"),
@@ -348,13 +337,13 @@ impl<'a, 'w> Walk<'a, 'w> {
                 log: Some(logs.join(format!("{}.log", label.replace(' ', "-")))),
             };
             self.say(&label, &format!("stale: {reasons}"))?;
-            if matches!(self.mode, Mode::Look { .. }) {
+            if matches!(self.mode, Mode::Look) {
                 return Ok(None);
             }
             self.check_scope(index)?;
             self.check_inputs(index)?;
             let lock = self.lock(&label, &ready.output)?;
-            let is_made = matches!(Store::find(&ready.output), Found::Whole(_));
+            let is_made = matches!(self.find(&ready.output), Found::Whole(_));
             if is_made && !forced && !matches!(found, Found::Whole(_)) {
                 drop(lock);
                 self.say(&label, "made by another run")?;
@@ -374,7 +363,7 @@ impl<'a, 'w> Walk<'a, 'w> {
             drop(lock);
             self.say(&label, &format!("done in {}", minutes(began.elapsed())))?;
         }
-        if !matches!(self.mode, Mode::Look { .. }) {
+        if !matches!(self.mode, Mode::Look) {
             self.run.store.link(self.node(index), &ready.output)?;
         }
         Ok(Some(ready.output))
@@ -424,6 +413,19 @@ impl<'a, 'w> Walk<'a, 'w> {
         needed
     }
 
+    /// What lies where an artifact should be, looked at as closely as was asked for.
+    fn find(&self, artifact: &Path) -> Found {
+        match Store::find(artifact) {
+            Found::Whole(manifest) if self.scope.verify => {
+                match manifest.wrong_bytes(artifact, None) {
+                    Some(damage) => Found::Damaged(damage),
+                    None => Found::Whole(manifest),
+                }
+            }
+            found => found,
+        }
+    }
+
     /// Waits until no other run makes an artifact.
     fn lock(&mut self, label: &str, artifact: &Path) -> Result<Lock> {
         Lock::take(artifact, |owner| {
@@ -469,6 +471,12 @@ impl<'a, 'w> Walk<'a, 'w> {
             !self.scope.keep.contains(&stage),
             UserError::new(format!("--keep {stage}: the artifact is damaged: {damage}"))
         );
+        if matches!(self.mode, Mode::Answer(_)) && makes_a_model(stage) {
+            let file = &self.run.pipeline.file;
+            let error = UserError::new(format!("{label} is damaged: {damage}"));
+            let hint = format!("run cargo xtask pipeline {file} --verify");
+            return Err(error.hint(hint).into());
+        }
         self.say(&label, &format!("damaged: {damage}"))?;
         if artifact.exists() {
             durable::remove(&artifact)?;

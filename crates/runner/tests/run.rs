@@ -207,13 +207,11 @@ impl Folder {
     fn look(&self, overrides: &[&str], verify: bool) -> Result<String> {
         let mut log = Vec::new();
         let pipeline = self.pipeline(overrides)?;
-        run::status(
-            self.0.path(),
-            &pipeline,
-            &Scope::default(),
+        let scope = Scope {
             verify,
-            &mut log,
-        )?;
+            ..Scope::default()
+        };
+        run::status(self.0.path(), &pipeline, &scope, &mut log)?;
         self.shown(log)
     }
 
@@ -359,8 +357,14 @@ fn damaged_bytes_are_never_read() -> Result<()> {
     let whole = fs_err::read(&model)?;
     damage(&model, |bytes| bytes[0] ^= 1)?;
     insta::assert_snapshot!("status_verify", folder.look(&[], true)?);
-    // Nothing reads the model.
+    // Nothing reads the model, unless asked to.
     assert_eq!(folder.ran(&[])?, []);
+    let verify = Scope {
+        verify: true,
+        ..Scope::default()
+    };
+    assert_eq!(folder.run(&[], &verify)?.0, [Train]);
+    damage(&model, |bytes| bytes[0] ^= 1)?;
     folder.write("test.json", "more")?;
     let (ran, log) = folder.run(&[], &Scope::default())?;
     assert_eq!(ran, [Data, Windows, Train, Predict, Ensemble, Answers]);
@@ -417,7 +421,7 @@ fn a_runs_folder_belongs_to_one_pipeline_file() -> Result<()> {
     let mut stages = Recorder::default();
     let results = [
         run::run(output, &pipeline, &scope, &mut stages, &mut Vec::new()).err(),
-        run::status(output, &pipeline, &scope, false, &mut Vec::new()).err(),
+        run::status(output, &pipeline, &scope, &mut Vec::new()).err(),
         summary::print(output, &pipeline, &mut Vec::new()).err(),
     ];
     for error in results {
@@ -487,6 +491,22 @@ fn runs_at_once_wait_for_each_other() -> Result<()> {
     once.sort();
     assert_eq!(ran, once);
     assert!(!folder.look(&[], true)?.contains("stale"));
+    Ok(())
+}
+
+#[test]
+fn what_is_the_users_in_a_runs_folder_stays() -> Result<()> {
+    let folder = Folder::new()?;
+    folder.ran(&[])?;
+    let link = folder.path("runs/tiny/ensemble");
+    fs_err::remove_file(&link)?;
+    fs_err::create_dir(&link)?;
+    let error = folder.ran(&["seed=2"]).err().context("it is in the way")?;
+    assert!(
+        error.is::<UserError>() && error.to_string().contains("runs/tiny/ensemble"),
+        "{error:#}"
+    );
+    assert!(link.is_dir());
     Ok(())
 }
 
