@@ -1,4 +1,4 @@
-//! The stage programs: built when one is needed, started as processes.
+//! The stage programs: built when they are needed, started as processes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use spanwise_program::signals;
 use crate::run::Execute;
 use crate::workspace;
 
-/// Programs of the workspace, each built before its first use and not before.
+/// Programs of the workspace, built when [`Execute::prepare`] or [`Programs::path`] asks for them.
 pub struct Programs {
     bring_libtorch: fn() -> Result<()>,
     /// Where cargo puts them, once it has been asked.
