@@ -132,6 +132,16 @@ impl Draft {
     }
 }
 
+/// Copies a file into a draft. The copy can be changed, also where what it is copied from is an
+/// artifact's, which is read-only.
+///
+/// # Errors
+/// Fails if a file cannot be read or written.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs_err::copy(from, to)?;
+    Ok(fs_err::set_permissions(to, Permissions::from_mode(0o644))?)
+}
+
 /// Whether a stage may replace what lies at `path`: nothing, an empty directory, or its own
 /// artifact.
 fn is_replaceable(path: &Path, stage: Stage) -> Result<bool> {
@@ -169,6 +179,17 @@ mod tests {
         let mut draft = Draft::create(Stage::Data, &parent.path().join("artifact")).unwrap();
         draft.add_seconds(1000.0);
         assert!(draft.seconds() >= 1000.0);
+    }
+
+    #[test]
+    fn copies_of_what_is_read_only_can_be_changed() -> Result<()> {
+        let parent = tempfile::tempdir()?;
+        let [from, to] = ["from", "to"].map(|name| parent.path().join(name));
+        fs_err::write(&from, "content")?;
+        fs_err::set_permissions(&from, Permissions::from_mode(0o444))?;
+        copy(&from, &to)?;
+        assert!(!fs_err::metadata(&to)?.permissions().readonly());
+        Ok(())
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use spanwise_artifact::{UserError, fingerprint};
+use spanwise_artifact::{UserError, draft, fingerprint};
 
 use crate::{Origin, tokenizer, weights};
 
@@ -46,10 +46,8 @@ pub fn import(name: &str, source: &Path, output: &Path) -> Result<Origin> {
     let kept = KEPT.iter().map(|file| source.join(file));
     files.extend(kept.filter(|path| path.is_file()));
     for path in &files {
-        fs_err::copy(
-            path,
-            output.join(path.file_name().expect("a file has a name")),
-        )?;
+        let name = path.file_name().expect("a file has a name");
+        draft::copy(path, &output.join(name))?;
     }
     weights::unify(&weights, &output.join(weights::FILE))?;
     tokenizer::complete(name, output)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::Device;
-use spanwise_artifact::{Draft, Job, Manifest};
+use spanwise_artifact::{Draft, Job, Manifest, draft};
 use spanwise_model::EncoderModel;
 use spanwise_program::signals;
 
@@ -73,7 +73,7 @@ pub fn copy_checkpoint(checkpoint: &Path, draft: &Draft, except: &[&str]) -> Res
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name != Manifest::FILE && !except.contains(&name.as_str()) {
-            fs_err::copy(entry.path(), draft.file(&name))?;
+            draft::copy(&entry.path(), &draft.file(&name))?;
         }
     }
     Ok(())

@@ -8,8 +8,7 @@ use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use spanwise_artifact::draft::STATE_PREFIX;
-use spanwise_artifact::{Job, UserError, durable, fingerprint, jsonl};
+use spanwise_artifact::{Job, UserError, draft, durable, fingerprint, jsonl};
 use spanwise_model::EncoderConfig;
 use spanwise_model::EncoderModel;
 use spanwise_model::weights;
@@ -156,7 +155,7 @@ impl SavedState {
 
     /// The state of a job's run, beside the artifact that it is to become; as [`SavedState::new`].
     pub fn of(job: &Job, config: PathBuf, log: PathBuf) -> Result<Self> {
-        let directory = format!("{STATE_PREFIX}{}", job.name()?);
+        let directory = format!("{}{}", draft::STATE_PREFIX, job.name()?);
         let identity = serde_json::json!({
             "settings": job.settings,
             "seed": job.seed,
@@ -184,13 +183,13 @@ impl SavedState {
             .prefix(".new-")
             .tempdir_in(&self.directory)?;
         let file = |name: &str| new.path().join(name);
-        fs_err::copy(&self.config, file(CONFIG))?;
-        fs_err::copy(&self.log, file(LOG))?;
+        draft::copy(&self.config, &file(CONFIG))?;
+        draft::copy(&self.log, &file(LOG))?;
         let config = EncoderConfig::read(&self.config)?;
         weights::save(&run.model, &config, &file(MODEL))?;
         if let Some(average) = &run.average {
             fs_err::create_dir(file(AVERAGE))?;
-            fs_err::copy(&self.config, file(AVERAGE).join(CONFIG))?;
+            draft::copy(&self.config, &file(AVERAGE).join(CONFIG))?;
             weights::save(average.model(), &config, &file(AVERAGE).join(MODEL))?;
         }
         run.optimizer.save(&file(OPTIMIZER))?;
@@ -254,7 +253,7 @@ impl SavedState {
         };
         let plain = device.clone().without_autodiff();
         let optimizer = run.optimizer.restored(&file(OPTIMIZER), &plain)?;
-        fs_err::copy(file(LOG), &self.log)?;
+        draft::copy(&file(LOG), &self.log)?;
         run.model = model;
         if let (Some(average), Some(model)) = (&mut run.average, average) {
             average.restore(model);
