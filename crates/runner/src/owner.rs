@@ -18,17 +18,11 @@ pub(crate) fn check(run: &Path, pipeline: &Pipeline) -> Result<()> {
     let Ok(owner) = fs_err::read_to_string(run.join(FILE)) else {
         return Ok(());
     };
-    let owner = PathBuf::from(owner.trim_end());
-    let is_same = |one: &Path, other: &Path| {
-        let [one, other] = [one, other].map(|path| fs_err::canonicalize(path).ok());
-        one.is_some() && one == other
-    };
-    let path = path(pipeline);
-    if owner == path || !workspace::resolve(&owner).exists() {
-        return Ok(());
-    }
-    if is_same(&workspace::resolve(&owner), &workspace::resolve(&path)) {
-        return Ok(());
+    let owner = Path::new(owner.trim_end());
+    match fs_err::canonicalize(workspace::resolve(owner)) {
+        Ok(there) if there != absolute(pipeline) => {}
+        // It is this file, or was moved.
+        _ => return Ok(()),
     }
     let (run, owner) = (workspace::display(run), owner.display());
     Err(UserError::new(format!(
@@ -42,18 +36,23 @@ pub(crate) fn check(run: &Path, pipeline: &Pipeline) -> Result<()> {
 pub(crate) fn claim(run: &Path, pipeline: &Pipeline) -> Result<()> {
     check(run, pipeline)?;
     fs_err::create_dir_all(run)?;
+    // From the root where it lies below, so that the checkout can be moved.
+    let path = absolute(pipeline);
+    let root = fs_err::canonicalize(workspace::root())?;
     let mut new = tempfile::NamedTempFile::new_in(run)?;
-    writeln!(new, "{}", path(pipeline).display())?;
+    writeln!(
+        new,
+        "{}",
+        path.strip_prefix(&root).unwrap_or(&path).display()
+    )?;
     new.persist(run.join(FILE))?;
     Ok(())
 }
 
-/// The pipeline file's path: from the root where it lies below, so that the checkout can be moved.
-fn path(pipeline: &Pipeline) -> PathBuf {
+/// Where the pipeline file lies, found as it was when it was read.
+fn absolute(pipeline: &Pipeline) -> PathBuf {
     let typed = Path::new(&pipeline.file);
-    let path = fs_err::canonicalize(typed)
+    fs_err::canonicalize(typed)
         .or_else(|_| fs_err::canonicalize(workspace::resolve(typed)))
-        .unwrap_or_else(|_| typed.to_owned());
-    let root = fs_err::canonicalize(workspace::root()).unwrap_or_default();
-    path.strip_prefix(&root).map(Path::to_owned).unwrap_or(path)
+        .unwrap_or_else(|_| typed.to_owned())
 }

@@ -343,25 +343,24 @@ impl<'a, 'w> Walk<'a, 'w> {
             self.check_scope(index)?;
             self.check_inputs(index)?;
             let lock = self.lock(&label, &ready.output)?;
-            let is_made = matches!(self.find(&ready.output), Found::Whole(_));
-            if is_made && !forced && !matches!(found, Found::Whole(_)) {
-                drop(lock);
-                self.say(&label, "made by another run")?;
-                self.run.store.link(self.node(index), &ready.output)?;
-                return Ok(Some(ready.output));
-            }
-            if !is_made && ready.output.exists() {
-                // A stage replaces nothing but its own artifact.
-                durable::remove(&ready.output)?;
-            }
-            let needed = self.needed_from(stage);
-            let began = Instant::now();
-            if let Mode::Run(stages) | Mode::Answer(stages) = &mut self.mode {
-                stages.prepare(&needed, self.run.pipeline.device)?;
-                stages.run(&job)?;
-            }
+            let is_whole = matches!(self.find(&ready.output), Found::Whole(_));
+            let state = if is_whole && !forced {
+                "made by another run".to_owned()
+            } else {
+                if !is_whole && ready.output.exists() {
+                    // A stage replaces nothing but its own artifact.
+                    durable::remove(&ready.output)?;
+                }
+                let needed = self.needed_from(stage);
+                let began = Instant::now();
+                if let Mode::Run(stages) | Mode::Answer(stages) = &mut self.mode {
+                    stages.prepare(&needed, self.run.pipeline.device)?;
+                    stages.run(&job)?;
+                }
+                format!("done in {}", minutes(began.elapsed()))
+            };
             drop(lock);
-            self.say(&label, &format!("done in {}", minutes(began.elapsed())))?;
+            self.say(&label, &state)?;
         }
         if !matches!(self.mode, Mode::Look) {
             self.run.store.link(self.node(index), &ready.output)?;
