@@ -239,7 +239,7 @@ fn run(task: Task) -> Result<()> {
             };
             ask::run(folder, file.read()?, &ask, &mut programs.quiet(), terminal)
         }
-        Task::Report { file } => summary::print(folder, &file.read()?, out),
+        Task::Report { file } => summary::print_last(folder, &file.read()?, out),
         Task::Status { file, verify } => {
             let scope = Scope {
                 verify,
@@ -277,11 +277,11 @@ fn pipeline(file: &FileArguments, scope: &Scope) -> Result<()> {
     let pipeline = file.read()?;
     let folder = &workspace::output();
     let log = &mut output::messages();
-    run::run(folder, &pipeline, scope, &mut programs(), log)?;
+    let run = run::run(folder, &pipeline, scope, &mut programs(), log)?;
     if scope.only.is_none() {
         let out = &mut output::results();
         writeln!(out)?;
-        summary::print(folder, &pipeline, out)?;
+        summary::print(&run, out)?;
     }
     Ok(())
 }

@@ -36,6 +36,9 @@ pub struct Job {
     /// Where to compute, for stages that have a model.
     #[serde(default)]
     pub device: Option<Device>,
+    /// Minutes between the states that a training saves to go on from: changes no result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save_minutes: Option<f64>,
     /// Digests of the stage's code, as the runner computed them.
     #[serde(default)]
     pub code: BTreeMap<String, String>,

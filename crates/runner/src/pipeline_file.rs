@@ -46,6 +46,11 @@ pub(crate) struct PipelineFile {
         regex(pattern = "^(auto|flex|cpu|cuda(:[0-9]+)?|mps)$")
     )]
     device: Device,
+    /// Minutes between the states that a training saves, from which it goes on after a power cut or
+    /// a kill: more often costs time. Changes no result.
+    #[serde(default = "default_save_minutes")]
+    #[schemars(range(min = 0, max = MOST_SAVE_MINUTES))]
+    save_minutes: f64,
     checkpoint: CheckpointTable,
     data: DataTable,
     #[serde(default)]
@@ -68,6 +73,13 @@ fn default_seed() -> u64 {
     42
 }
 
+/// A day.
+const MOST_SAVE_MINUTES: f64 = 1440.0;
+
+fn default_save_minutes() -> f64 {
+    5.0
+}
+
 /// What the runner uses: every value there and possible, members spelled out.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
@@ -79,6 +91,8 @@ pub struct Pipeline {
     pub seed: u64,
     /// Where training and prediction compute.
     pub device: Device,
+    /// Minutes between the states that a training saves.
+    pub save_minutes: f64,
     /// Input files and what to do with wrong records.
     pub data: DataTable,
     /// One for a single model.
@@ -204,6 +218,7 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         resolved: toml::to_string(&file)?,
         seed: file.seed,
         device: file.device,
+        save_minutes: file.save_minutes,
         data: file.data,
         members,
         max_minutes: file.ensemble.max_minutes,
@@ -286,6 +301,13 @@ fn refuse_infinite(value: &Value, path: &mut Vec<String>, source: &Source) -> Re
 /// Refuses values that parse but cannot work, in any table of the file or of a member.
 fn refuse_problems(file: &PipelineFile, members: &[Member], source: &Source) -> Result<()> {
     let mut problems = file.data.problems();
+    if !(0.0..=MOST_SAVE_MINUTES).contains(&file.save_minutes) {
+        problems.push(Problem {
+            key: "save_minutes".to_owned(),
+            found: file.save_minutes.to_string(),
+            reason: format!("must be from 0, every step, to {MOST_SAVE_MINUTES}"),
+        });
+    }
     problems.extend(file.distill.iter().flat_map(DistillTable::problems));
     problems.extend(file.answers.problems());
     problems.extend(file.predict.problems());

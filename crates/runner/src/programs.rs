@@ -116,13 +116,11 @@ impl Execute for Programs {
         let directory = self.directory.as_deref();
         let directory = directory.context("no program has been made ready")?;
         let program = directory.join(format!("spanwise-{stage}"));
-        let file = tempfile::Builder::new()
-            .prefix("job-")
-            .suffix(".json")
-            .tempfile()?;
-        jsonl::write_document(file.path(), job)?;
+        // Beside the artifact, whose lock is held: what a kill leaves is replaced by the next run.
+        let file = job.output.with_file_name(format!(".job-{}", job.name()?));
+        jsonl::write_document(&file, job)?;
         let mut command = Command::new(&program);
-        command.arg("--job").arg(file.path());
+        command.arg("--job").arg(&file);
         if self.quiet {
             command.env("RUST_LOG", "warn");
         }
@@ -130,6 +128,7 @@ impl Execute for Programs {
         let (process, status) =
             signals::run(&mut command).with_context(|| format!("start {}", program.display()))?;
         remove_drafts(&job.output, process);
+        fs_err::remove_file(&file)?;
         signals::check(": the same command goes on from there")?;
         let status = status.with_context(|| format!("wait for {}", program.display()))?;
         match status.code() {

@@ -129,17 +129,41 @@ impl Run<'_> {
         self.artifacts.iter().flatten().map(PathBuf::as_path)
     }
 
+    /// The artifact of the last of its nodes of a stage that is there.
+    pub fn artifact(&self, stage: Stage) -> Option<PathBuf> {
+        let nodes = self.graph.nodes().iter().zip(&self.artifacts).rev();
+        let mut found = nodes.filter(|(node, _)| node.stage == stage);
+        found.find_map(|(_, artifact)| artifact.clone())
+    }
+
+    /// The pipeline that ran.
+    pub fn pipeline(&self) -> &Pipeline {
+        self.pipeline
+    }
+
+    /// Its folder below `runs`.
+    pub fn folder(&self) -> &Path {
+        self.store.run()
+    }
+
     /// The artifact of `answers`.
     pub fn answers(&self) -> Result<PathBuf> {
         let last = self.artifacts.last().cloned().flatten();
         last.context("the pipeline has no answers yet")
     }
 
-    /// Leaves in the run's folder what is this run's, its results at the top.
+    /// Leaves in the run's folder what is this run's, its results at the top. Another run of the
+    /// same pipeline may have linked its artifacts there meanwhile.
     fn publish(&self) -> Result<()> {
         let run = self.store.run();
+        let _lock = Lock::take(run, |_| Ok(()))?;
+        for (node, artifact) in self.graph.nodes().iter().zip(&self.artifacts) {
+            if let Some(artifact) = artifact {
+                self.store.link(node, artifact)?;
+            }
+        }
         self.store.remove_other_links(&self.graph)?;
-        fs_err::write(run.join("pipeline.toml"), &self.pipeline.resolved)?;
+        links::write(&run.join("pipeline.toml"), &self.pipeline.resolved)?;
         for file in RESULTS {
             if run.join("answers").join(file).exists() {
                 links::replace(&Path::new("answers").join(file), &run.join(file))?;
@@ -164,7 +188,11 @@ pub fn wall_seconds<'a>(artifacts: impl Iterator<Item = &'a Path>) -> Result<f64
 
 /// Whether a stage is one of those that a model comes from: answering a question runs none of them.
 pub(crate) fn makes_a_model(stage: Stage) -> bool {
-    matches!(stage, Stage::Checkpoint | Stage::Pretrain | Stage::Train)
+    stage == Stage::Checkpoint || trains(stage)
+}
+
+fn trains(stage: Stage) -> bool {
+    matches!(stage, Stage::Pretrain | Stage::Train)
 }
 
 /// What a walk does with a stale node.
@@ -256,7 +284,7 @@ impl<'a, 'w> Walk<'a, 'w> {
         }
         let nodes = self.run.graph.nodes().iter().zip(&self.run.artifacts);
         let trained = nodes
-            .filter(|(node, _)| matches!(node.stage, Stage::Pretrain | Stage::Train))
+            .filter(|(node, _)| trains(node.stage))
             .filter_map(|(_, artifact)| artifact.as_deref());
         let spent = wall_seconds(trained)? / 60.0;
         if spent < limit {
@@ -333,6 +361,7 @@ impl<'a, 'w> Walk<'a, 'w> {
                 output: ready.output.clone(),
                 seed: ready.recipe.seed,
                 device: node.device,
+                save_minutes: trains(stage).then_some(self.run.pipeline.save_minutes),
                 code: ready.recipe.code,
                 log: Some(logs.join(format!("{}.log", label.replace(' ', "-")))),
             };

@@ -222,7 +222,7 @@ impl Folder {
 
     fn summary(&self) -> Result<String> {
         let mut out = Vec::new();
-        summary::print(self.0.path(), &self.pipeline(&[])?, &mut out)?;
+        summary::print_last(self.0.path(), &self.pipeline(&[])?, &mut out)?;
         self.shown(out)
     }
 
@@ -422,7 +422,7 @@ fn a_runs_folder_belongs_to_one_pipeline_file() -> Result<()> {
     let results = [
         run::run(output, &pipeline, &scope, &mut stages, &mut Vec::new()).err(),
         run::status(output, &pipeline, &scope, &mut Vec::new()).err(),
-        summary::print(output, &pipeline, &mut Vec::new()).err(),
+        summary::print_last(output, &pipeline, &mut Vec::new()).err(),
     ];
     for error in results {
         let error = error.context("it is another's")?.to_string();
