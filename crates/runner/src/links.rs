@@ -121,6 +121,8 @@ fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(path.with_file_name(""))?;
     new.write_all(bytes)?;
+    // A power cut could leave an empty file otherwise.
+    new.as_file().sync_all()?;
     new.persist(path)?;
     Ok(())
 }

@@ -21,6 +21,9 @@ const RENEWAL: Duration = Duration::from_secs(10);
 /// A lock of another machine that stays as it is for so long is nobody's.
 const EXPIRY: Duration = Duration::from_mins(2);
 
+/// A lock that says nothing of its owner for so long is nobody's: a power cut has left it empty.
+const EMPTY_EXPIRY: Duration = Duration::from_secs(2);
+
 /// Time between looks at a lock that is waited for.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -78,7 +81,8 @@ impl Lock {
             };
             let is_gone = match &other {
                 Some(other) if other.machine == owner.machine => !other.is_alive(),
-                _ => since.elapsed() > EXPIRY,
+                Some(_) => since.elapsed() > EXPIRY || age(&path)? > EXPIRY,
+                None => since.elapsed() > EMPTY_EXPIRY,
             };
             if is_gone {
                 take_away(&path, &content)?;
@@ -122,6 +126,18 @@ impl Drop for Lock {
         // One that stays is taken over, since its owner is gone.
         let _ = fs_err::remove_file(&self.path);
     }
+}
+
+/// Time since a lock was renewed, by the clock of the file system that it lies on.
+fn age(path: &Path) -> Result<Duration> {
+    let parent = path.parent().unwrap_or(path);
+    let now = tempfile::NamedTempFile::new_in(parent)?;
+    let now = now.as_file().metadata()?.modified()?;
+    let renewed = fs_err::metadata(path).and_then(|lock| lock.modified());
+    // One that is gone by now is not old.
+    Ok(renewed.map_or(Duration::ZERO, |renewed| {
+        now.duration_since(renewed).unwrap_or_default()
+    }))
 }
 
 /// Removes the lock whose content was `content`; one that another run has taken meanwhile stays.
@@ -237,6 +253,23 @@ mod tests {
             drop(Lock::take(&artifact, waiting)?);
             process.wait()?;
         }
+        // Of another machine that has not renewed it for long.
+        let other = Owner {
+            machine: "other".to_owned(),
+            ..Owner::this()
+        };
+        let path = directory.path().join(".lock-artifact");
+        other.write(&path)?;
+        let long_ago = SystemTime::now() - 2 * EXPIRY;
+        fs_err::OpenOptions::new()
+            .write(true)
+            .open(&path)?
+            .set_modified(long_ago)?;
+        let nobody = |owner: &str| anyhow::bail!("nobody is waited for{owner}");
+        drop(Lock::take(&artifact, nobody)?);
+        // Of which a power cut has left the name.
+        fs_err::write(&path, "")?;
+        drop(Lock::take(&artifact, |_| Ok(()))?);
         assert_eq!(fs_err::read_dir(directory.path())?.count(), 0);
         Ok(())
     }

@@ -19,8 +19,8 @@ pub(crate) fn check(run: &Path, pipeline: &Pipeline) -> Result<()> {
     };
     let owner = Path::new(owner.trim_end());
     match fs_err::canonicalize(workspace::resolve(owner)) {
-        Ok(there) if there != absolute(pipeline) => {}
-        // It is this file, or was moved.
+        Ok(there) if there.is_file() && there != absolute(pipeline) => {}
+        // It is this file, or was moved; or a power cut has left nothing of its name.
         _ => return Ok(()),
     }
     let (run, owner) = (workspace::display(run), owner.display());

@@ -260,10 +260,14 @@ impl<'a, 'w> Walk<'a, 'w> {
 
     fn finish(mut self) -> Result<Run<'a>> {
         self.bring_up_to_date()?;
-        while self.has_time_for_a_member()? && self.run.graph.add_member()? {
+        self.run.graph.add_checkpoints()?;
+        self.bring_up_to_date()?;
+        self.run.graph.add_windows();
+        self.bring_up_to_date()?;
+        while self.has_time_for_a_member()? && self.run.graph.add_member() {
             self.bring_up_to_date()?;
         }
-        self.run.graph.finish()?;
+        self.run.graph.finish();
         self.bring_up_to_date()?;
         if matches!(self.mode, Mode::Run(_)) && self.scope.only.is_none() {
             // No stage reads the last artifact, but people do.

@@ -61,7 +61,7 @@ struct Results<'a> {
 /// The log of a run's first training, below its folder.
 fn training_log(pipeline: &Pipeline) -> Result<Option<PathBuf>> {
     let mut graph = Graph::new(pipeline)?;
-    graph.add_member()?;
+    graph.add_member();
     let train = graph.nodes().iter().find(|node| node.stage == Stage::Train);
     Ok(train.map(|node| node.link.join("training.jsonl")))
 }

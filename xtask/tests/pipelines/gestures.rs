@@ -133,8 +133,14 @@ fn folds_and_pre_training_are_stages_like_any_other() {
         ]
     );
     let folds = ["--set", "ensemble.folds=2"];
-    let fold = ["windows", "train", "predict", "predict"];
-    let expected = [&["data"; 3][..], &fold, &fold, &["ensemble", "answers"]];
+    let fold = ["train", "predict", "predict"];
+    let expected = [
+        &["data"; 3][..],
+        &["windows"; 2],
+        &fold,
+        &fold,
+        &["ensemble", "answers"],
+    ];
     assert_eq!(pipeline.reruns(&folds), expected.concat());
     let metrics: Value = serde_json::from_str(&pipeline.result("metrics.json")).unwrap();
     assert_eq!(
