@@ -11,7 +11,8 @@ use spanwise_artifact::UserError;
 use spanwise_artifact::draft::STATE_PREFIX;
 use spanwise_program::output::message;
 
-use crate::{links, workspace};
+use crate::programs::JOB_PREFIX;
+use crate::{links, lock, workspace};
 
 /// What is removed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,6 +42,9 @@ pub fn run(output: &Path, scope: Scope, out: &mut dyn Write) -> Result<()> {
         if !dry_run {
             fs::remove_dir_all(directory)?;
         }
+    }
+    if !dry_run {
+        remove_files(&artifacts)?;
     }
     let done = if dry_run {
         "would be removed"
@@ -126,6 +130,24 @@ fn linked(folder: &Path, used: &mut BTreeSet<PathBuf>) -> Result<()> {
                 UserError::new(format!("{link} links to what is not there"))
                     .hint("run its pipeline again, or remove the link if that run is not needed")
             })?);
+        }
+    }
+    Ok(())
+}
+
+/// Removes locks and jobs of runs that were killed.
+fn remove_files(artifacts: &Path) -> Result<()> {
+    for stage in directories(artifacts)? {
+        for entry in fs::read_dir(stage)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let is_left = match (name.starts_with(lock::PREFIX), name.starts_with(JOB_PREFIX)) {
+                (true, _) => lock::is_nobodys(&path)?,
+                (_, is_job) => is_job,
+            };
+            if is_left {
+                fs::remove_file(path)?;
+            }
         }
     }
     Ok(())

@@ -27,6 +27,9 @@ const EMPTY_EXPIRY: Duration = Duration::from_secs(2);
 /// Time between looks at a lock that is waited for.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// What the names of locks begin with, beside the artifacts that they are for.
+pub(crate) const PREFIX: &str = ".lock-";
+
 /// Whose a lock is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Owner {
@@ -53,7 +56,7 @@ impl Lock {
         mut waiting: impl FnMut(&str) -> Result<()>,
     ) -> Result<Self> {
         let name = artifact.file_name().unwrap_or_default().to_string_lossy();
-        let path = artifact.with_file_name(format!(".lock-{name}"));
+        let path = artifact.with_file_name(format!("{PREFIX}{name}"));
         if let Some(parent) = path.parent() {
             fs_err::create_dir_all(parent)?;
         }
@@ -79,11 +82,7 @@ impl Lock {
                 Some((old, since)) if old == content => (content, since),
                 _ => (content, Instant::now()),
             };
-            let is_gone = match &other {
-                Some(other) if other.machine == owner.machine => !other.is_alive(),
-                Some(_) => since.elapsed() > EXPIRY || age(&path)? > EXPIRY,
-                None => since.elapsed() > EMPTY_EXPIRY,
-            };
+            let is_gone = is_gone(&path, other.as_ref(), since.elapsed())?;
             if is_gone {
                 take_away(&path, &content)?;
             } else {
@@ -126,6 +125,21 @@ impl Drop for Lock {
         // One that stays is taken over, since its owner is gone.
         let _ = fs_err::remove_file(&self.path);
     }
+}
+
+/// Whether the owner of a lock that has been the same for `unchanged` is gone.
+fn is_gone(path: &Path, owner: Option<&Owner>, unchanged: Duration) -> Result<bool> {
+    Ok(match owner {
+        Some(owner) if owner.machine == Owner::this().machine => !owner.is_alive(),
+        Some(_) => unchanged > EXPIRY || age(path)? > EXPIRY,
+        None => unchanged > EMPTY_EXPIRY || age(path)? > EMPTY_EXPIRY,
+    })
+}
+
+/// Whether a lock was left by a run that was killed.
+pub(crate) fn is_nobodys(path: &Path) -> Result<bool> {
+    let owner = fs_err::read(path).map(|content| serde_json::from_slice(&content).ok());
+    is_gone(path, owner.unwrap_or_default().as_ref(), Duration::ZERO)
 }
 
 /// Time since a lock was renewed, by the clock of the file system that it lies on.

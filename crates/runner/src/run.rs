@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use spanwise_artifact::answers::{ANSWERS_FILE, METRICS_FILE, REPORT_FILE, SUBMISSION_FILE};
 use spanwise_artifact::settings::Device;
-use spanwise_artifact::{Found, Job, Manifest, Stage, UserError, durable};
+use spanwise_artifact::{Found, Job, Manifest, Stage, UserError, draft, durable};
 
 use crate::code::Code;
 use crate::lock::Lock;
@@ -376,6 +376,7 @@ impl<'a, 'w> Walk<'a, 'w> {
             self.check_scope(index)?;
             self.check_inputs(index)?;
             let lock = self.lock(&label, &ready.output)?;
+            remove_drafts(&ready.output);
             let is_whole = matches!(self.find(&ready.output), Found::Whole(_));
             let state = if is_whole && !forced {
                 "made by another run".to_owned()
@@ -388,7 +389,9 @@ impl<'a, 'w> Walk<'a, 'w> {
                 let began = Instant::now();
                 if let Mode::Run(stages) | Mode::Answer(stages) = &mut self.mode {
                     stages.prepare(&needed, self.run.pipeline.device)?;
-                    stages.run(&job)?;
+                    let result = stages.run(&job);
+                    remove_drafts(&ready.output);
+                    result?;
                 }
                 format!("done in {}", minutes(began.elapsed()))
             };
@@ -536,6 +539,20 @@ impl<'a, 'w> Walk<'a, 'w> {
         let width = if several { 20 } else { 12 };
         writeln!(self.log, "{label:<width$} {state}")?;
         Ok(())
+    }
+}
+
+/// Removes what runs that were killed have left beside an artifact, whose lock is held.
+fn remove_drafts(artifact: &Path) {
+    let (Some(parent), Some(name)) = (artifact.parent(), artifact.file_name()) else {
+        return;
+    };
+    let prefix = draft::prefix(&name.to_string_lossy());
+    for entry in fs_err::read_dir(parent).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            // What stays is removed by `gc`.
+            let _ = fs_err::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -33,6 +33,22 @@ fn interruptions_on_libtorch() {
     }
 }
 
+/// Ctrl-Z and back.
+#[test]
+fn a_stopped_run_goes_on() {
+    let expected = expected(&LONG);
+    let pipeline = Pipeline::new("stopped-");
+    let started = pipeline.begin(&LONG);
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(600));
+        started.signal("TSTP", true);
+        std::thread::sleep(Duration::from_millis(300));
+        started.signal("CONT", true);
+    }
+    assert_eq!(started.end().code, 0);
+    assert_same(&pipeline.outcome(), &expected, "stopped and back");
+}
+
 fn interruptions(device: &str) {
     let mut trial = Trial::new("interruptions", 4);
     let device = format!("device={device}");
