@@ -322,6 +322,13 @@ impl WindowFile {
         Ok(())
     }
 
+    /// The largest vocabulary id of the split, 0 without tokens.
+    pub fn largest_id(&self) -> u32 {
+        let arrays = ["paragraph_tokens", "question_tokens"];
+        let ids = arrays.iter().flat_map(|name| self.array(name));
+        ids.max().copied().unwrap_or(0)
+    }
+
     /// An array that [`Self::check`] has found.
     fn array(&self, name: &str) -> &[u32] {
         self.columns

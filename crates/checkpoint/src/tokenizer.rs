@@ -73,16 +73,27 @@ impl Token {
 /// # Errors
 /// Fails with a [`UserError`] if the checkpoint has no tokenizer or it cannot be read.
 pub fn complete(name: &str, directory: &Path) -> Result<()> {
+    let tokenizer = read(name, directory)?;
     let path = directory.join("tokenizer.json");
     if path.is_file() {
-        open(&path)?;
         return Ok(());
     }
+    save(&tokenizer, &path, Layout::Pretty)
+}
+
+/// Reads the tokenizer of the checkpoint in `directory`, or builds it from its vocabulary.
+///
+/// # Errors
+/// Fails with a [`UserError`] if the checkpoint has no tokenizer or it cannot be read.
+pub fn read(name: &str, directory: &Path) -> Result<Tokenizer> {
+    let path = directory.join("tokenizer.json");
     let pieces = directory.join("sentencepiece.bpe.model");
-    let tokenizer = if directory.join("vocab.txt").is_file() {
-        from_vocabulary(directory)?
+    if path.is_file() {
+        open(&path)
+    } else if directory.join("vocab.txt").is_file() {
+        from_vocabulary(directory)
     } else if pieces.is_file() {
-        sentencepiece::read(&pieces)?
+        sentencepiece::read(&pieces)
     } else {
         bail!(
             UserError::new(format!(
@@ -90,11 +101,9 @@ pub fn complete(name: &str, directory: &Path) -> Result<()> {
             ))
             .hint("save it with transformers' AutoTokenizer, which writes tokenizer.json")
         );
-    };
-    save(&tokenizer, &path, Layout::Pretty)
+    }
 }
 
-/// Reads a `tokenizer.json`.
 fn open(path: &Path) -> Result<Tokenizer> {
     let tokenizer = Tokenizer::from_file(path).map_err(|error| unreadable(path, error))?;
     Ok(tokenizer)
@@ -153,7 +162,7 @@ pub fn save(tokenizer: &Tokenizer, path: &Path, layout: Layout) -> Result<()> {
 /// transformers' `BertTokenizerFast` does.
 ///
 /// # Errors
-/// Fails with a [`UserError`] if a file cannot be read or the vocabulary lacks `[SEP]` or `[CLS]`.
+/// Fails with a [`UserError`] if a file cannot be read or the vocabulary lacks a special token.
 pub fn from_vocabulary(directory: &Path) -> Result<Tokenizer> {
     let path = directory.join("tokenizer_config.json");
     let config: TokenizerConfig = if path.exists() {
@@ -172,11 +181,17 @@ pub fn from_vocabulary(directory: &Path) -> Result<Tokenizer> {
         None => {
             let token = token.text();
             Err(
-                UserError::new(format!("{} has no {token}", vocabulary.display()))
-                    .hint("tokenizer_config.json names the special tokens that vocab.txt has"),
+                UserError::new(format!("{} has no {token:?}", vocabulary.display())).hint(
+                    "a line of vocab.txt is a token, and its number the row of the embedding; \
+                     tokenizer_config.json names the special tokens where they are called otherwise",
+                ),
             )
         }
     };
+    for token in [&config.unk_token, &config.pad_token, &config.mask_token] {
+        // One that is added behind the vocabulary has no row in the embedding.
+        id(token)?;
+    }
     let post_processor = BertProcessing::new(id(&config.sep_token)?, id(&config.cls_token)?);
 
     let mut tokenizer = Tokenizer::new(model);
