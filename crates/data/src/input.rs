@@ -157,7 +157,16 @@ impl<R: Read> TextReader<R> {
 }
 
 impl<R: Read> Read for TextReader<R> {
+    #[inline]
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        // A parser of JSON reads byte by byte.
+        if let [to] = to
+            && let Some(byte) = self.buffer[self.text.clone()].first()
+        {
+            *to = *byte;
+            self.text.start += 1;
+            return Ok(1);
+        }
         let text = self.fill_buf()?;
         let count = text.len().min(to.len());
         to[..count].copy_from_slice(&text[..count]);
@@ -192,16 +201,16 @@ pub fn shown(text: &str) -> String {
     if text.chars().all(plain) && text.chars().nth(EXCERPT).is_none() && !text.is_empty() {
         text.to_owned()
     } else {
-        excerpt(text)
+        excerpt(text).to_string()
     }
 }
 
 /// The beginning of a text of the user's in a message, quoted and escaped.
-pub fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(EXCERPT) {
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-        None => format!("{text:?}"),
-    }
+pub fn excerpt(text: &str) -> impl fmt::Display {
+    fmt::from_fn(move |f| match text.char_indices().nth(EXCERPT) {
+        Some((end, _)) => write!(f, "{:?}…", &text[..end]),
+        None => write!(f, "{text:?}"),
+    })
 }
 
 #[cfg(test)]
@@ -267,7 +276,7 @@ mod tests {
         check("a\u{202e}b", "\"a\\u{202e}b\"");
         let long = "長".repeat(61);
         check(&long, &format!("\"{}\"…", "長".repeat(60)));
-        assert_eq!(excerpt("a\u{1b}"), "\"a\\u{1b}\"");
+        assert_eq!(excerpt("a\u{1b}").to_string(), "\"a\\u{1b}\"");
     }
 
     #[test]

@@ -15,13 +15,13 @@ pub(crate) trait Look: Sized {
     /// An object.
     fn object<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Found, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        self.other("an object")
+        self.other(&"an object")
     }
 
     /// A list.
     fn list<'de, A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Found, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        self.other("a list")
+        self.other(&"a list")
     }
 
     /// A string.
@@ -30,7 +30,7 @@ pub(crate) trait Look: Sized {
     }
 
     /// Any other value, as messages show it.
-    fn other<E: de::Error>(self, found: &str) -> Result<Self::Found, E>;
+    fn other<E: de::Error>(self, found: &dyn fmt::Display) -> Result<Self::Found, E>;
 }
 
 /// Looks at the next value.
@@ -64,22 +64,22 @@ impl<'de, L: Look> Visitor<'de> for Looking<L> {
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<L::Found, E> {
-        self.0.other(&value.to_string())
+        self.0.other(&value)
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<L::Found, E> {
-        self.0.other(&value.to_string())
+        self.0.other(&value)
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<L::Found, E> {
-        self.0.other(&value.to_string())
+        self.0.other(&value)
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<L::Found, E> {
-        self.0.other(&value.to_string())
+        self.0.other(&value)
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<L::Found, E> {
-        self.0.other("null")
+        self.0.other(&"null")
     }
 }
