@@ -172,7 +172,10 @@ mod tests {
         let error = Lines::<u32>::open(&path)?.get(1).unwrap_err();
         assert!(error.is::<UserError>(), "{error:#}");
         let message = error.to_string();
-        assert!(message.contains("numbers.jsonl is damaged: line 2"), "{message}");
+        assert!(
+            message.contains("numbers.jsonl is damaged: line 2"),
+            "{message}"
+        );
         Ok(())
     }
 }

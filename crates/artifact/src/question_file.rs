@@ -156,8 +156,14 @@ mod tests {
         assert!(QuestionFile::open(directory.path(), Split::Test)?.is_none());
         for (bad, message) in [
             (split(1, 2), "line 1: there is no such paragraph"),
-            (split(0, 1), "line 1: an answer is not part of its paragraph"),
-            (split(0, 9), "line 1: an answer is not part of its paragraph"),
+            (
+                split(0, 1),
+                "line 1: an answer is not part of its paragraph",
+            ),
+            (
+                split(0, 9),
+                "line 1: an answer is not part of its paragraph",
+            ),
         ] {
             let error = read(bad).unwrap_err();
             assert!(error.is::<UserError>(), "{error:#}");

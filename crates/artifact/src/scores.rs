@@ -432,7 +432,10 @@ mod tests {
                 damaged[index] ^= 1 << bit;
                 fs_err::write(&path, &damaged)?;
                 if let Err(error) = read() {
-                    assert!(error.is::<UserError>(), "byte {index}, bit {bit}: {error:#}");
+                    assert!(
+                        error.is::<UserError>(),
+                        "byte {index}, bit {bit}: {error:#}"
+                    );
                 }
             }
         }
@@ -446,7 +449,11 @@ mod tests {
             let mut writer = ScoreWriter::create(directory.path(), Split::Dev, vec![1])?;
             let (start, end) = (vec![0.0], vec![score]);
             let error = writer.push(Scores { start, end }.view()).unwrap_err();
-            assert!(error.to_string().ends_with("a score of question 1 is not a number"));
+            assert!(
+                error
+                    .to_string()
+                    .ends_with("a score of question 1 is not a number")
+            );
         }
         let path = one_question(directory.path())?;
         let mut bytes = fs_err::read(&path)?;
@@ -455,7 +462,11 @@ mod tests {
         fs_err::write(&path, bytes)?;
         let file = ScoreFile::open(directory.path(), Split::Dev)?.expect("there");
         let error = file.get(0).unwrap_err();
-        assert!(error.to_string().ends_with("a score of question 1 is not a number"));
+        assert!(
+            error
+                .to_string()
+                .ends_with("a score of question 1 is not a number")
+        );
         Ok(())
     }
 

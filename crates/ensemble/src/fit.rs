@@ -51,7 +51,9 @@ pub fn fit(dev: &Dev, selections: &[Questions]) -> Result<Vec<Fitted>> {
     let members = dev.members().count();
     let mut searches = Vec::new();
     for &questions in selections {
-        searches.extend((0..members).map(|member| Search::new(questions, Members::One(member), 0, vec![1.0])));
+        searches.extend(
+            (0..members).map(|member| Search::new(questions, Members::One(member), 0, vec![1.0])),
+        );
     }
     minimise(dev, &mut searches)?;
     let mut fitted: Vec<Fitted> = searches
@@ -74,7 +76,12 @@ pub fn fit(dev: &Dev, selections: &[Questions]) -> Result<Vec<Fitted>> {
             for (index, &questions) in selections.iter().enumerate() {
                 let weights = &fitted[index].weighted;
                 if last[index][member] != *weights {
-                    searches.push(Search::new(questions, Members::All, member, weights.clone()));
+                    searches.push(Search::new(
+                        questions,
+                        Members::All,
+                        member,
+                        weights.clone(),
+                    ));
                     indices.push(index);
                 }
             }
@@ -230,7 +237,9 @@ fn losses(dev: &Dev, points: &[Point]) -> Result<Vec<f64>> {
         }
     })?;
     let means = sums.into_iter();
-    Ok(means.map(|(sum, count)| sum / count.max(1) as f64).collect())
+    Ok(means
+        .map(|(sum, count)| sum / count.max(1) as f64)
+        .collect())
 }
 
 /// The start or end scores of one question.
@@ -255,7 +264,9 @@ impl Choice {
             covered.iter().map(|scores| &scores.end[..]).collect(),
         );
         let side = |columns, side: usize| {
-            let boundaries = references.iter().map(|boundaries| boundaries[side] as usize);
+            let boundaries = references
+                .iter()
+                .map(|boundaries| boundaries[side] as usize);
             Self::new(columns, boundaries)
         };
         [side(starts, 0), side(ends, 1)]
@@ -449,7 +460,10 @@ mod tests {
             .collect();
         with_dev(PARAGRAPH, &questions, |dev| {
             let fitted = &fit(dev, &[Questions::Without(0)]).unwrap()[0];
-            assert_eq!((&fitted.calibrated, &fitted.weighted), (&equal(3), &equal(3)));
+            assert_eq!(
+                (&fitted.calibrated, &fitted.weighted),
+                (&equal(3), &equal(3))
+            );
         });
     }
 }

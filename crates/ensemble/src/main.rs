@@ -49,8 +49,10 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     }
     ensure!(
         written,
-        UserError::new("no prediction to combine: no input with the role member.… has scores of a split")
-            .hint("a role is such as member.000.dev, and its input what the predict stage writes")
+        UserError::new(
+            "no prediction to combine: no input with the role member.… has scores of a split"
+        )
+        .hint("a role is such as member.000.dev, and its input what the predict stage writes")
     );
     match (dev, &questions) {
         (Some(dev), Some(questions)) => {
@@ -115,7 +117,10 @@ fn fit(
     dev: Option<&Dev>,
 ) -> Result<(Vec<Fitted>, Option<Vec<f64>>)> {
     let mut selections: Vec<Questions> = (0..PARTS).map(Questions::Without).collect();
-    let is_fitted = matches!(method, EnsembleMethod::Calibrated | EnsembleMethod::Weighted);
+    let is_fitted = matches!(
+        method,
+        EnsembleMethod::Calibrated | EnsembleMethod::Weighted
+    );
     if is_fitted {
         selections.push(Questions::All);
     }

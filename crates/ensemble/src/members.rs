@@ -57,9 +57,8 @@ impl Members {
         let places = match folds {
             Some(folds) => {
                 let mut all = members.iter();
-                let places = places(folds, &members[0]).filter(|_| {
-                    all.all(|files| complete(folds, files))
-                });
+                let places =
+                    places(folds, &members[0]).filter(|_| all.all(|files| complete(folds, files)));
                 Some(places.ok_or_else(differ)?)
             }
             None => None,
@@ -111,13 +110,17 @@ impl Members {
                         .filter(|place| place.0 as usize == file)
                         .map(|place| place.1 as usize);
                     let first = indices.next();
-                    first.map_or(0..0, |first| first..indices.next_back().unwrap_or(first) + 1)
+                    first.map_or(0..0, |first| {
+                        first..indices.next_back().unwrap_or(first) + 1
+                    })
                 })
                 .collect(),
         };
         let read = |files: &Vec<ScoreFile>| -> Result<Vec<ScoreBlock>> {
             let files = files.iter().zip(&ranges);
-            files.map(|(file, range)| file.read(range.clone())).collect()
+            files
+                .map(|(file, range)| file.read(range.clone()))
+                .collect()
         };
         Ok(MemberBlock {
             blocks: self.members.iter().map(read).collect::<Result<_>>()?,
@@ -161,7 +164,10 @@ impl MemberBlock<'_> {
         };
         debug_assert!(question >= self.first);
         let index = index - self.ranges[file].start;
-        self.blocks.iter().map(|files| files[file].get(index)).collect()
+        self.blocks
+            .iter()
+            .map(|files| files[file].get(index))
+            .collect()
     }
 }
 

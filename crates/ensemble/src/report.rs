@@ -49,7 +49,10 @@ pub fn measure(
                 let references = references.iter().map(|answer| &*answer.text);
                 answer.is_some_and(|answer| task_exact_match(answer, references))
             };
-            spans(question).into_iter().map(is_right).collect::<Vec<_>>()
+            spans(question)
+                .into_iter()
+                .map(is_right)
+                .collect::<Vec<_>>()
         },
         |is_right| {
             for (count, is_right) in right.iter_mut().zip(is_right) {
@@ -57,7 +60,9 @@ pub fn measure(
             }
         },
     )?;
-    let shares = right.iter().map(|&count| count as f64 / dev.labelled() as f64);
+    let shares = right
+        .iter()
+        .map(|&count| count as f64 / dev.labelled() as f64);
     let shares: Vec<f64> = shares.collect();
     let alone = shares[METHODS..].to_vec();
     let mean_member = alone.iter().sum::<f64>() / members as f64;
@@ -125,13 +130,14 @@ mod tests {
             [&wrong, &wrong],
             [&long, &short],
         ];
-        let questions = members.into_iter().enumerate().map(|(paragraph, members)| {
-            TestQuestion {
+        let questions = members
+            .into_iter()
+            .enumerate()
+            .map(|(paragraph, members)| TestQuestion {
                 members: members.map(Scores::clone).to_vec(),
                 paragraph,
                 references: references.to_vec(),
-            }
-        });
+            });
         let unlabelled = TestQuestion {
             members: vec![long.clone(), long.clone()],
             paragraph: 0,
