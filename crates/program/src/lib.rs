@@ -6,6 +6,7 @@
 
 pub mod measure;
 pub mod output;
+pub mod parallel;
 pub mod pip;
 pub mod progress;
 pub mod signals;
