@@ -630,7 +630,8 @@ mod tests {
                 "[ensemble]\nmethod = \"weighted\"\nmembers = [{}, { train = { epochs = 0 } }]\n",
                 &["data.dev=[]"]
             ),
-            "p.toml:8: ensemble.method = \"weighted\": is fitted on dev, and there is neither data.dev \
+            "--set data.dev=[]: data.dev = []: must name a file unless data.test does\n\
+             p.toml:8: ensemble.method = \"weighted\": is fitted on dev, and there is neither data.dev \
              nor ensemble.folds\np.toml:9: member 2: train.epochs = 0: must be at least 1"
         );
         assert!(

@@ -15,7 +15,7 @@ use crate::lock::Lock;
 use crate::pipeline_file::Pipeline;
 use crate::plan::freshness::Store;
 use crate::plan::graph::{Graph, Node, Source};
-use crate::{gc, links, owner, workspace};
+use crate::{checks, gc, links, owner, workspace};
 
 /// Files of the answers stage that stand at the top of a run.
 const RESULTS: [&str; 4] = [SUBMISSION_FILE, REPORT_FILE, METRICS_FILE, ANSWERS_FILE];
@@ -46,11 +46,11 @@ pub trait Execute {
 
 /// A pipeline that has been walked through.
 pub struct Run<'a> {
-    pipeline: &'a Pipeline,
-    graph: Graph<'a>,
-    store: Store,
+    pub(crate) pipeline: &'a Pipeline,
+    pub(crate) graph: Graph<'a>,
+    pub(crate) store: Store,
     /// A node each, as far as they are there.
-    artifacts: Vec<Option<PathBuf>>,
+    pub(crate) artifacts: Vec<Option<PathBuf>>,
 }
 
 /// Runs what is stale and in scope, and leaves the results in the run's folder where no stage was
@@ -134,11 +134,6 @@ impl Run<'_> {
         let nodes = self.graph.nodes().iter().zip(&self.artifacts).rev();
         let mut found = nodes.filter(|(node, _)| node.stage == stage);
         found.find_map(|(_, artifact)| artifact.clone())
-    }
-
-    /// The pipeline that ran.
-    pub fn pipeline(&self) -> &Pipeline {
-        self.pipeline
     }
 
     /// Its folder below `runs`.
@@ -260,8 +255,10 @@ impl<'a, 'w> Walk<'a, 'w> {
 
     fn finish(mut self) -> Result<Run<'a>> {
         self.bring_up_to_date()?;
+        self.check(checks::data)?;
         self.run.graph.add_checkpoints()?;
         self.bring_up_to_date()?;
+        self.check(checks::checkpoints)?;
         self.run.graph.add_windows();
         self.bring_up_to_date()?;
         while self.has_time_for_a_member()? && self.run.graph.add_member() {
@@ -274,6 +271,17 @@ impl<'a, 'w> Walk<'a, 'w> {
             self.check_bytes(self.run.artifacts.len() - 1, None)?;
         }
         Ok(self.run)
+    }
+
+    /// Refuses what cannot work with the artifacts so far, all of it at once, before anything is
+    /// made from them.
+    fn check(&self, problems: fn(&Run) -> Result<Vec<String>>) -> Result<()> {
+        if matches!(self.mode, Mode::Look) || self.scope.only.is_some() {
+            return Ok(());
+        }
+        let problems = problems(&self.run)?;
+        ensure!(problems.is_empty(), UserError::new(problems.join("\n")));
+        Ok(())
     }
 
     /// Whether training has left time for another member. The manifests of those before it decide,
@@ -366,6 +374,7 @@ impl<'a, 'w> Walk<'a, 'w> {
                 seed: ready.recipe.seed,
                 device: node.device,
                 save_minutes: trains(stage).then_some(self.run.pipeline.save_minutes),
+                longest_window: graph.longest_window(index),
                 code: ready.recipe.code,
                 log: Some(logs.join(format!("{}.log", label.replace(' ', "-")))),
             };
@@ -375,6 +384,9 @@ impl<'a, 'w> Walk<'a, 'w> {
             }
             self.check_scope(index)?;
             self.check_inputs(index)?;
+            if trains(stage) {
+                checks::disk(&self.run, self.node(index))?;
+            }
             let lock = self.lock(&label, &ready.output)?;
             remove_drafts(&ready.output);
             let is_whole = matches!(self.find(&ready.output), Found::Whole(_));

@@ -18,7 +18,7 @@ use crate::{links, owner, workspace};
 /// Prints the summary of a run: its own results, whatever other runs of the pipeline have left in
 /// its folder meanwhile.
 pub fn print(run: &Run, out: &mut dyn Write) -> Result<()> {
-    let training_log = training_log(run.pipeline())?;
+    let training_log = training_log(run.pipeline)?;
     let (answers, ensemble) = (run.answers()?, run.artifact(Stage::Ensemble));
     let results = Results {
         answers: &answers,

@@ -99,6 +99,7 @@ mod tests {
             seed: Some(7),
             device: None,
             save_minutes: None,
+            longest_window: None,
             code: BTreeMap::new(),
             log: None,
         }

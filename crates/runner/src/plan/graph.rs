@@ -186,6 +186,13 @@ impl<'a> Graph<'a> {
         models.map(|model| (model.settings, model.checkpoint))
     }
 
+    /// Tokens of the longest window of the model whose checkpoint node `index` is to be.
+    pub fn longest_window(&self, index: usize) -> Option<usize> {
+        let mut models = self.checkpoints();
+        let (settings, _) = models.find(|&(_, checkpoint)| checkpoint == index)?;
+        Some(settings.windows.max_length)
+    }
+
     /// Adds the next member's nodes, whose windows are there; `false` where there is none left.
     pub fn add_member(&mut self) -> bool {
         let index = self.members;
