@@ -166,7 +166,7 @@ fn files_that_do_not_fit_each_other_are_refused_with_both_sides() -> Result<()> 
     )?;
     check_config(
         json!({"vocab_size": 9}),
-        "bert.embeddings.word_embeddings.weight is [7, 4], by config.json it is [9, 4]",
+        "bert.embeddings.word_embeddings.weight has [7, 4], expected [9, 4]",
     )?;
     check_config(
         json!({"num_hidden_layers": 2}),
