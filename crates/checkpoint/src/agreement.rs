@@ -48,7 +48,8 @@ pub fn check_small_files(name: &str, directory: &Path, split_characters: bool) -
     }
     let config = EncoderConfig::read(&path)?;
     check_tokenizer_kind(name, directory, &config, split_characters)?;
-    check_tokens(name, &tokenizer::read(name, directory)?, &config)
+    let tokenizer = tokenizer::read(name, directory)?;
+    tokenizer::guarded(name, || check_tokens(name, &tokenizer, &config))?
 }
 
 /// Checks that the encoder in `directory` takes windows of `length` tokens.

@@ -52,6 +52,12 @@ pub fn import(name: &str, source: &Path, output: &Path) -> Result<Origin> {
     let mut files = vec![config];
     let kept = KEPT.iter().map(|file| source.join(file));
     files.extend(kept.filter(|path| path.is_file()));
+    for path in files.iter().chain(&weights) {
+        fs_err::File::open(path).map_err(|error| {
+            UserError::new(format!("cannot read {name}: {error}"))
+                .hint("check that you may read its files")
+        })?;
+    }
     for path in &files {
         let name = path.file_name().expect("a file has a name");
         draft::copy(path, &output.join(name))?;

@@ -2,10 +2,13 @@
 //! `tokenizer_config.json`, or a SentencePiece model), and rewritten to split characters.
 
 use std::fmt::Display;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::str::FromStr;
 
 use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use spanwise_artifact::UserError;
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::wordpiece::WordPiece;
@@ -86,6 +89,29 @@ pub fn complete(name: &str, directory: &Path) -> Result<()> {
 /// # Errors
 /// Fails with a [`UserError`] if the checkpoint has no tokenizer or it cannot be read.
 pub fn read(name: &str, directory: &Path) -> Result<Tokenizer> {
+    guarded(name, || read_unguarded(name, directory))?
+}
+
+/// Calls the tokenizers library, which panics at some files that are not what it expects. Messages
+/// call the checkpoint `name`.
+///
+/// # Errors
+/// Fails with a [`UserError`] where it does.
+pub(crate) fn guarded<T>(name: &str, call: impl FnOnce() -> T) -> Result<T, UserError> {
+    // Only this thread runs while a checkpoint is read, so the hook is its own.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| ()));
+    let result = panic::catch_unwind(AssertUnwindSafe(call));
+    panic::set_hook(hook);
+    result.map_err(|_| {
+        UserError::new(format!(
+            "the tokenizer of {name} is damaged: the tokenizers library stops at it"
+        ))
+        .hint("fetch the checkpoint again, or save it with transformers' AutoTokenizer")
+    })
+}
+
+fn read_unguarded(name: &str, directory: &Path) -> Result<Tokenizer> {
     let path = directory.join("tokenizer.json");
     let pieces = directory.join("sentencepiece.bpe.model");
     if path.is_file() {
@@ -105,7 +131,10 @@ pub fn read(name: &str, directory: &Path) -> Result<Tokenizer> {
 }
 
 fn open(path: &Path) -> Result<Tokenizer> {
-    let tokenizer = Tokenizer::from_file(path).map_err(|error| unreadable(path, error))?;
+    let text = fs_err::read_to_string(path).map_err(|error| unreadable(path, error))?;
+    // The library panics at some that are not even JSON.
+    let _: IgnoredAny = serde_json::from_str(&text).map_err(|error| unreadable(path, error))?;
+    let tokenizer = Tokenizer::from_str(&text).map_err(|error| unreadable(path, error))?;
     Ok(tokenizer)
 }
 

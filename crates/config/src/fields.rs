@@ -55,6 +55,10 @@ const OPTIONAL: [(&str, Bound); 13] = [
 /// Layers, and groups of them: the deepest published encoders have a tenth of it.
 const LAYERS: Bound = Count(1, 1024);
 
+/// The hint where a configuration is out of bounds.
+pub(crate) const NOT_BUILT: &str =
+    "this version builds no such encoder: choose another checkpoint, or fetch it again";
+
 /// How much of a value a message shows, in characters.
 const SHOWN: usize = 60;
 
@@ -81,12 +85,8 @@ pub(crate) fn check(config: &Value) -> Result<(), UserError> {
         }
         Some(Value::String(name)) if families.contains(&name.as_str()) => (),
         Some(other) => {
-            return Err(refused(
-                "model_type",
-                other,
-                &format!("one of {}", families.join(", ")),
-            )
-            .hint("choose a checkpoint of one of these; others have another architecture"));
+            let expected = format!("one of {}", families.join(", "));
+            return Err(refused("model_type", other, &expected));
         }
     }
     for (key, bound) in REQUIRED {
@@ -147,6 +147,7 @@ fn refused(key: &str, value: &Value, expected: &str) -> UserError {
         "the checkpoint's config.json has {key} = {}: must be {expected}",
         shown(value)
     ))
+    .hint(NOT_BUILT)
 }
 
 /// Returns the beginning of a value, quoted so that a terminal shows it and does nothing else.

@@ -226,7 +226,8 @@ impl EncoderConfig {
             } else {
                 Err(UserError::new(format!(
                     "the checkpoint's config.json has {key} = {found}: must be {expected}"
-                )))
+                ))
+                .hint(fields::NOT_BUILT))
             }
         };
         let heads = self.num_attention_heads;

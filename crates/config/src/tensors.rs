@@ -101,32 +101,33 @@ impl EncoderConfig {
             let unprefixed = tensor.strip_prefix(prefix).unwrap_or(&tensor);
             match shape_of(&tensor).or_else(|| shape_of(unprefixed)) {
                 None => missing.push(tensor),
-                Some(found) if found != shape => misshapen.push(format!(
-                    "{tensor} is {found:?}, by config.json it is {shape:?}"
-                )),
+                Some(found) if found != shape => {
+                    misshapen.push(format!("{tensor} has {found:?}, expected {shape:?}"))
+                }
                 Some(_) => (),
             }
         }
-        if let (Some(_), count) = (missing.first(), missing.len()) {
-            return Err(UserError::new(format!(
-                "the weights of {name} are not those of a {} encoder as its config.json has it: \
-                 {count} tensors are missing: {}",
-                self.family.model_type,
-                some_of(&missing)
-            ))
-            .hint(
-                "fetch config.json and the weights from the same place; weights with other names \
-                 need transformers' save_pretrained",
-            ));
+        let mut problems = Vec::new();
+        if !missing.is_empty() {
+            let (count, some) = (missing.len(), some_of(&missing));
+            problems.push(format!("{count} tensors are missing: {some}"));
         }
-        if misshapen.is_empty() {
+        if !misshapen.is_empty() {
+            let (count, some) = (misshapen.len(), some_of(&misshapen));
+            problems.push(format!("{count} tensors have other shapes: {some}"));
+        }
+        if problems.is_empty() {
             return Ok(());
         }
         Err(UserError::new(format!(
-            "the weights of {name} do not fit its config.json: {}",
-            some_of(&misshapen)
+            "the weights of {name} are not those of the {} encoder in its config.json: {}",
+            self.family.model_type,
+            problems.join("; ")
         ))
-        .hint("fetch config.json and the weights from the same place"))
+        .hint(
+            "fetch config.json and the weights from the same place; weights under other names need \
+             transformers' save_pretrained",
+        ))
     }
 }
 
