@@ -4,7 +4,8 @@ use std::iter;
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
+use spanwise_artifact::UserError;
 use spanwise_artifact::windows::{Special, Template};
 use tokenizers::{ModelWrapper, Tokenizer};
 use unicode_segmentation::UnicodeSegmentation;
@@ -19,9 +20,12 @@ pub struct Tokens {
 }
 
 /// Reads `tokenizer.json` and switches off truncation and padding, which this project does itself.
+///
+/// # Errors
+/// Fails if the file is not there, or is no tokenizer that the tokenizers library knows.
 pub fn open(path: &Path) -> Result<Tokenizer> {
-    let mut tokenizer =
-        Tokenizer::from_file(path).map_err(|error| anyhow!("read {}: {error}", path.display()))?;
+    let mut tokenizer = Tokenizer::from_file(path)
+        .map_err(|error| unusable(format!("{} cannot be used: {error}", path.display())))?;
     tokenizer
         .with_truncation(None)
         .map_err(|error| anyhow!("{error}"))?;
@@ -36,10 +40,13 @@ pub fn open(path: &Path) -> Result<Tokenizer> {
 /// behind it, as does a mark of a word's beginning. A token that touches a grapheme cluster, which
 /// readers see as one character, covers all of it: normalisers drop some of its code points, and
 /// answers are never cut inside it.
+///
+/// # Errors
+/// Fails if the tokenizer names a token that its vocabulary lacks.
 pub fn tokenize(tokenizer: &Tokenizer, text: &str) -> Result<Tokens> {
     let encoding = tokenizer
         .encode_char_offsets(text, false)
-        .map_err(|error| anyhow!("tokenize: {error}"))?;
+        .map_err(|error| unusable(format!("the checkpoint's tokenizer fails: {error}")))?;
     let visible = Visible::new(text);
     let clusters = Clusters::new(text);
     let mut tokens = Tokens::default();
@@ -135,7 +142,7 @@ pub fn unknown_id(tokenizer: &Tokenizer) -> Option<u32> {
 pub fn template(tokenizer: &Tokenizer) -> Result<Template> {
     let encoding = tokenizer
         .encode(("1", "1"), true)
-        .map_err(|error| anyhow!("encode a pair: {error}"))?;
+        .map_err(|error| unusable(format!("the checkpoint's tokenizer fails: {error}")))?;
     let mut template = Template {
         before: Vec::new(),
         between: Vec::new(),
@@ -164,9 +171,10 @@ pub fn template(tokenizer: &Tokenizer) -> Result<Template> {
         }
     }
     if template.between.is_empty() {
-        bail!(
-            "the tokenizer has no pair template: it puts no special token between question and paragraph"
-        );
+        bail!(unusable(
+            "the checkpoint's tokenizer has no pair template: it puts no special token between \
+             question and paragraph"
+        ));
     }
     Ok(template)
 }
@@ -177,8 +185,20 @@ fn padding_id(tokenizer: &Tokenizer) -> Result<u32> {
     if let Some(padding) = tokenizer.get_padding() {
         return Ok(padding.pad_id);
     }
-    ["[PAD]", "<pad>"]
-        .iter()
-        .find_map(|token| tokenizer.token_to_id(token))
-        .context("the tokenizer has no padding token: neither [PAD] nor <pad> is in its vocabulary")
+    let mut names = ["[PAD]", "<pad>"].iter();
+    let found = names.find_map(|token| tokenizer.token_to_id(token));
+    Ok(found.ok_or_else(|| {
+        unusable(
+            "the checkpoint's tokenizer has no padding token: neither [PAD] nor <pad> is in its \
+             vocabulary",
+        )
+    })?)
+}
+
+/// A checkpoint whose tokenizer cannot be used.
+fn unusable(message: impl Into<String>) -> UserError {
+    UserError::new(message).hint(
+        "use a checkpoint whose tokenizer is complete, or save this one again with transformers' \
+         AutoTokenizer",
+    )
 }

@@ -30,7 +30,6 @@ struct Outcome {
 impl Folder {
     /// With a Chinese BERT's tokenizer, whose vocabulary has `characters`.
     fn new(characters: impl IntoIterator<Item = char>) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
         let specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map(str::to_owned);
         let tokens = specials
             .into_iter()
@@ -52,6 +51,12 @@ impl Folder {
                 "max_input_chars_per_word": 100, "vocab": vocabulary,
             },
         });
+        Self::with(&tokenizer)
+    }
+
+    /// With this tokenizer.
+    fn with(tokenizer: &Value) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
         let folder = Self { directory };
         for name in ["checkpoint", "data"] {
             fs_err::create_dir(folder.path(name))?;
@@ -204,6 +209,55 @@ fn questions_about_paragraphs_in_any_order_have_their_tokens() -> Result<()> {
         assert_eq!(file.answer(id), Some(length - 1..length));
     }
     Ok(())
+}
+
+#[test]
+fn a_tokenizer_that_cannot_be_used_is_the_users() -> Result<()> {
+    let template = json!({"type": "BertProcessing", "sep": ["[SEP]", 1], "cls": ["[CLS]", 0]});
+    let check = |tokens: &[&str], template: &Value, expected: &str| -> Result<()> {
+        let vocabulary: Map<String, Value> = tokens
+            .iter()
+            .zip(0..)
+            .map(|(token, id)| ((*token).to_owned(), id.into()))
+            .collect();
+        let folder = Folder::with(&json!({
+            "version": "1.0", "added_tokens": [],
+            "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": template,
+            "model": {
+                "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100, "vocab": vocabulary,
+            },
+        }))?;
+        let all = Questions {
+            paragraphs: vec![paragraph("山")],
+            questions: vec![question(0, 0, "山", "山", 0)],
+        };
+        all.write(&folder.path("data"), Split::Test)?;
+        let outcome = folder.run(&json!({}))?;
+        assert_eq!(outcome.exit_code, Some(2), "{}", outcome.messages);
+        let lines: Vec<&str> = outcome.messages.lines().collect();
+        assert_eq!(
+            lines[0],
+            format!("error: the checkpoint's tokenizer {expected}")
+        );
+        assert!(lines[1].starts_with("hint: "));
+        Ok(())
+    };
+    check(
+        &["[CLS]", "[SEP]", "[PAD]", "1"],
+        &template,
+        "fails: WordPiece error: Missing [UNK] token from the vocabulary",
+    )?;
+    check(
+        &["[CLS]", "[SEP]", "[UNK]"],
+        &template,
+        "has no padding token: neither [PAD] nor <pad> is in its vocabulary",
+    )?;
+    check(
+        &["[CLS]", "[SEP]", "[UNK]", "[PAD]"],
+        &json!(null),
+        "has no pair template: it puts no special token between question and paragraph",
+    )
 }
 
 #[test]
