@@ -36,7 +36,7 @@ impl Stage {
     pub fn format_version(self) -> u32 {
         match self {
             Stage::Windows => 3,
-            Stage::Ensemble => 2,
+            Stage::Ensemble | Stage::Answers => 2,
             _ => 1,
         }
     }
