@@ -244,7 +244,7 @@ impl AnsweredSplit {
         };
         if metrics.unlabelled > 0 {
             tracing::info!(
-                "{split}: {} of {} questions have no reference answer: nothing is measured on them",
+                "{split}: no reference answer for {} of {} questions: nothing is measured on them",
                 metrics.unlabelled,
                 self.answers,
             );

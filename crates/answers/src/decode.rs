@@ -102,8 +102,8 @@ impl Decoder {
             let best = if index > 0 && *pooled == spans[index - 1] {
                 found[index - 1].clone()
             } else {
-                let best = pool(pooled, &characters).into_iter().next();
-                best.map_or(whole.clone(), |span| span.range())
+                let best = pool(&contenders(pooled, &characters), &characters);
+                best.first().map_or(whole.clone(), Span::range)
             };
             found.push(best);
         }
@@ -126,6 +126,32 @@ fn text<'a>(characters: &Characters<'a>, span: &Span) -> &'a str {
     characters
         .get(span.range())
         .expect("a question's spans are within its paragraph")
+}
+
+/// Returns the spans whose text may have the highest score after pooling. The others' texts have
+/// next to no share: even as often as there are spans, their best one would not reach the best of
+/// all.
+fn contenders(spans: &[Span], characters: &Characters) -> Vec<Span> {
+    // For what is lost in rounding.
+    const MARGIN: f32 = 0.01;
+    let Some(best) = spans.first() else {
+        return Vec::new();
+    };
+    let least = best.score - (spans.len() as f32).ln() - MARGIN;
+    let mut texts: Vec<&str> = Vec::new();
+    let mut contenders = Vec::new();
+    // Best first: a text's best span comes before its others.
+    for span in spans {
+        let text = text(characters, span);
+        let is_known = texts.contains(&text);
+        if is_known || span.score >= least {
+            contenders.push(*span);
+        }
+        if !is_known && span.score >= least {
+            texts.push(text);
+        }
+    }
+    contenders
 }
 
 /// Returns one span per text, the best, with the score that has the probability of all of them

@@ -640,7 +640,7 @@ mod tests {
             "at most 17 characters",
             "brackets",
             "Listed are 2 of 2 wrong answers to 3 questions.",
-            "5 of 8 questions have no reference answer",
+            "No reference answer for 5 of 8 questions",
             "1 of 3 answers is longer than <code>max_answer_length</code>, 17 characters",
             "4 answers, 0 of them empty. None of them is listed",
         ] {

@@ -6,9 +6,10 @@
 #![cfg(target_os = "linux")] // a process's memory is read from /proc
 
 mod made;
+mod measured;
 
 use anyhow::Result;
-use made::Run;
+use measured::Run;
 use serde_json::{Value, json};
 use spanwise_artifact::Split;
 use spanwise_artifact::answers::REPORT_FILE;
@@ -21,7 +22,7 @@ fn answer(questions: usize, settings: &Value) -> Result<(Run, u64)> {
     made::prediction(&path.join("scores"), Split::Dev, questions, 1)?;
     let inputs = [("data", "data"), ("ensemble", "scores")];
     let program = env!("CARGO_BIN_EXE_spanwise-answers");
-    let run = made::run(program, path, "answers", settings, &inputs)?;
+    let run = measured::run(program, path, "answers", settings, &inputs)?;
     let report = fs_err::metadata(run.output.join(REPORT_FILE))?.len();
     Ok((run, report))
 }
@@ -53,8 +54,8 @@ fn a_million_questions() -> Result<()> {
         ("answers, all fitted", all_fitted()),
         ("answers, pooled, length fitted", pooled),
     ] {
-        let (run, report) = answer(made::many(), &settings)?;
-        run.print(what, made::many());
+        let (run, report) = answer(measured::many(), &settings)?;
+        run.print(what, measured::many());
         println!("report: {:.1} MB", report as f64 / 1e6);
         assert!(run.peak <= 300_000_000, "{} bytes", run.peak);
         assert!(report < 20_000_000, "{report} bytes");

@@ -38,10 +38,18 @@ impl QuestionFile {
         if !path.exists() {
             return Ok(None);
         }
+        let paragraphs = directory.join(split.paragraphs_file());
+        ensure!(
+            paragraphs.exists(),
+            damaged(
+                &path,
+                &format!("there is no {} beside it", split.paragraphs_file())
+            )
+        );
         Ok(Some(Self {
             questions: Lines::open(&path)?,
             path,
-            paragraphs: Lines::open(&directory.join(split.paragraphs_file()))?,
+            paragraphs: Lines::open(&paragraphs)?,
         }))
     }
 
@@ -169,6 +177,9 @@ mod tests {
             assert!(error.is::<UserError>(), "{error:#}");
             assert!(error.to_string().ends_with(message), "{error}");
         }
+        fs_err::remove_file(directory.path().join(Split::Dev.paragraphs_file()))?;
+        let error = QuestionFile::open(directory.path(), Split::Dev).err();
+        assert!(error.is_some_and(|error| error.is::<UserError>()));
         Ok(())
     }
 }

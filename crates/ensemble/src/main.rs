@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use spanwise_artifact::ensemble::ranked_spans_file;
+use spanwise_artifact::error::damaged;
 use spanwise_artifact::lines::LineWriter;
 use spanwise_artifact::questions::FOLDS_FILE;
 use spanwise_artifact::scores::{ScoreWriter, Scores, Span};
@@ -78,7 +79,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
 fn log_unmeasured(unlabelled: usize, questions: usize) {
     if unlabelled > 0 {
         tracing::info!(
-            "dev: {unlabelled} of {questions} questions have no reference answer: nothing is measured on them"
+            "dev: no reference answer for {unlabelled} of {questions} questions: nothing is measured on them"
         );
     }
 }
@@ -88,9 +89,14 @@ fn read_dev(job: &Job) -> Result<(Option<QuestionFile>, Option<Vec<usize>>)> {
     let Some(data) = job.inputs.get("data").map(|data| &data.path) else {
         return Ok((None, None));
     };
-    let folds = data.join(FOLDS_FILE);
-    let folds = folds.exists().then(|| jsonl::read_document(&folds));
-    Ok((QuestionFile::open(data, Split::Dev)?, folds.transpose()?))
+    let path = data.join(FOLDS_FILE);
+    let folds = if path.exists() {
+        let folds = jsonl::read_document(&path);
+        Some(folds.map_err(|error| damaged(&path, &error.root_cause().to_string()))?)
+    } else {
+        None
+    };
+    Ok((QuestionFile::open(data, Split::Dev)?, folds))
 }
 
 /// Refuses a method that fits weights where there is nothing to fit them to.

@@ -7,9 +7,11 @@
 
 #[path = "../../answers/tests/made/mod.rs"]
 mod made;
+#[path = "../../answers/tests/measured/mod.rs"]
+mod measured;
 
 use anyhow::Result;
-use made::Run;
+use measured::Run;
 use serde_json::json;
 use spanwise_artifact::Split;
 
@@ -27,7 +29,7 @@ fn combine(questions: usize, method: &str, labelled: bool) -> Result<Run> {
         ("member.001.dev", "two"),
     ];
     let program = env!("CARGO_BIN_EXE_spanwise-ensemble");
-    made::run(program, path, "ensemble", &settings, &inputs)
+    measured::run(program, path, "ensemble", &settings, &inputs)
 }
 
 #[test]
@@ -50,13 +52,16 @@ fn ten_times_as_many_questions_take_no_more_memory() -> Result<()> {
 #[ignore = "takes minutes"]
 fn a_million_questions() -> Result<()> {
     for (method, labelled) in [("mean", false), ("vote", false), ("weighted", true)] {
-        let run = combine(made::many(), method, labelled)?;
+        let run = combine(measured::many(), method, labelled)?;
         let report = if labelled {
             ", with its report on dev"
         } else {
             ""
         };
-        run.print(&format!("ensemble of two, {method}{report}"), made::many());
+        run.print(
+            &format!("ensemble of two, {method}{report}"),
+            measured::many(),
+        );
         assert!(run.peak <= 300_000_000, "{} bytes", run.peak);
     }
     Ok(())

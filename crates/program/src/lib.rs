@@ -9,6 +9,7 @@ pub mod output;
 pub mod parallel;
 pub mod pip;
 pub mod progress;
+pub mod safe_csv;
 pub mod signals;
 
 use std::collections::BTreeMap;

@@ -132,6 +132,11 @@ pub struct Member {
 }
 
 impl Pipeline {
+    /// Whether some questions are measured and not only answered.
+    pub fn has_dev(&self) -> bool {
+        !self.data.dev.is_empty() || self.folds.is_some()
+    }
+
     /// Adds `by` to every seed, for a repetition.
     pub fn shift_seeds(&mut self, by: u64) {
         self.seed += by;

@@ -15,6 +15,7 @@ use crate::lock::Lock;
 use crate::pipeline_file::Pipeline;
 use crate::plan::freshness::Store;
 use crate::plan::graph::{Graph, Node, Source};
+use crate::summary::SAFE_SUBMISSION_FILE;
 use crate::{checks, gc, links, owner, workspace};
 
 /// Files of the answers stage that stand at the top of a run.
@@ -159,6 +160,8 @@ impl Run<'_> {
         }
         self.store.remove_other_links(&self.graph)?;
         links::write(&run.join("pipeline.toml"), &self.pipeline.resolved)?;
+        // It is of the last run, which has other answers.
+        let _ = fs_err::remove_file(run.join(SAFE_SUBMISSION_FILE));
         for file in RESULTS {
             if run.join("answers").join(file).exists() {
                 links::replace(&Path::new("answers").join(file), &run.join(file))?;

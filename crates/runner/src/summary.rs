@@ -9,6 +9,7 @@ use spanwise_artifact::answers::{
 };
 use spanwise_artifact::ensemble::EnsembleReport;
 use spanwise_artifact::{Stage, UserError};
+use spanwise_program::safe_csv::safe_csv;
 
 use crate::pipeline_file::Pipeline;
 use crate::plan::graph::Graph;
@@ -30,13 +31,7 @@ pub fn print(run: &Run, out: &mut dyn Write) -> Result<()> {
 
 /// Prints the summary of the last run of a pipeline below `output`.
 pub fn print_last(output: &Path, pipeline: &Pipeline, out: &mut dyn Write) -> Result<()> {
-    let run = output.join("runs").join(&pipeline.name);
-    owner::check(&run, pipeline)?;
-    ensure!(
-        run.join(METRICS_FILE).exists(),
-        UserError::new(format!("{} has not run yet", pipeline.file))
-            .hint(format!("cargo xtask pipeline {}", pipeline.file))
-    );
+    let run = last(output, pipeline)?;
     let artifact = |stage: Stage| links::follow(&run.join(stage.name())).transpose();
     let (answers, ensemble) = (artifact(Stage::Answers)?, artifact(Stage::Ensemble)?);
     let results = Results {
@@ -47,6 +42,33 @@ pub fn print_last(output: &Path, pipeline: &Pipeline, out: &mut dyn Write) -> Re
     };
     write(&results, training_log(pipeline)?.as_deref(), out)
 }
+
+/// Writes the submission of a pipeline's last run once more, for spreadsheets.
+pub fn write_safe_csv(output: &Path, pipeline: &Pipeline) -> Result<()> {
+    let run = last(output, pipeline)?;
+    let submission = run.join(SUBMISSION_FILE);
+    ensure!(
+        submission.exists(),
+        UserError::new(format!("{} has no test questions", pipeline.file))
+    );
+    let text = safe_csv(&fs_err::read_to_string(submission)?)?;
+    links::write(&run.join(SAFE_SUBMISSION_FILE), &text)
+}
+
+/// The folder of a pipeline's last run. Fails where there was none.
+fn last(output: &Path, pipeline: &Pipeline) -> Result<PathBuf> {
+    let run = output.join("runs").join(&pipeline.name);
+    owner::check(&run, pipeline)?;
+    ensure!(
+        run.join(METRICS_FILE).exists(),
+        UserError::new(format!("{} has not run yet", pipeline.file))
+            .hint(format!("cargo xtask pipeline {}", pipeline.file))
+    );
+    Ok(run)
+}
+
+/// The submission for spreadsheets.
+pub(crate) const SAFE_SUBMISSION_FILE: &str = "safe-submission.csv";
 
 /// Where a run's results lie.
 struct Results<'a> {

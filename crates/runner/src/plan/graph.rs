@@ -390,7 +390,7 @@ impl ModelRole {
 fn evaluated(pipeline: &Pipeline) -> Vec<Split> {
     let data = &pipeline.data;
     let mut splits = Vec::new();
-    if !data.dev.is_empty() || pipeline.folds.is_some() {
+    if pipeline.has_dev() {
         splits.push(Split::Dev);
     }
     if !data.test.is_empty() || splits.is_empty() {
