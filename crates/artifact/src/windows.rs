@@ -146,7 +146,7 @@ pub struct Window {
 
 /// The arrays in a split's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Array {
+enum WindowArray {
     /// Token ids of all paragraphs, one after the other.
     ParagraphTokens,
     /// First character of each of these tokens in its paragraph.
@@ -176,20 +176,20 @@ enum Array {
 }
 
 /// Every array with its name in the file, in the order of the variants.
-const ARRAYS: [(Array, &str); 13] = [
-    (Array::ParagraphTokens, "paragraph_tokens"),
-    (Array::TokenStarts, "token_starts"),
-    (Array::TokenEnds, "token_ends"),
-    (Array::ParagraphOffsets, "paragraph_offsets"),
-    (Array::ParagraphCharacters, "paragraph_characters"),
-    (Array::QuestionTokens, "question_tokens"),
-    (Array::QuestionOffsets, "question_offsets"),
-    (Array::QuestionParagraphs, "question_paragraphs"),
-    (Array::AnswerStarts, "answer_starts"),
-    (Array::AnswerEnds, "answer_ends"),
-    (Array::WindowQuestions, "window_questions"),
-    (Array::WindowStarts, "window_starts"),
-    (Array::WindowEnds, "window_ends"),
+const ARRAYS: [(WindowArray, &str); 13] = [
+    (WindowArray::ParagraphTokens, "paragraph_tokens"),
+    (WindowArray::TokenStarts, "token_starts"),
+    (WindowArray::TokenEnds, "token_ends"),
+    (WindowArray::ParagraphOffsets, "paragraph_offsets"),
+    (WindowArray::ParagraphCharacters, "paragraph_characters"),
+    (WindowArray::QuestionTokens, "question_tokens"),
+    (WindowArray::QuestionOffsets, "question_offsets"),
+    (WindowArray::QuestionParagraphs, "question_paragraphs"),
+    (WindowArray::AnswerStarts, "answer_starts"),
+    (WindowArray::AnswerEnds, "answer_ends"),
+    (WindowArray::WindowQuestions, "window_questions"),
+    (WindowArray::WindowStarts, "window_starts"),
+    (WindowArray::WindowEnds, "window_ends"),
 ];
 
 /// The value of `answer_starts` and `answer_ends` for an unlabelled question.
@@ -218,8 +218,8 @@ impl WindowWriter {
             path: directory.join(file_name(split)),
             columns: columns.context("a column for each array")?,
         };
-        writer.push(Array::ParagraphOffsets, 0)?;
-        writer.push(Array::QuestionOffsets, 0)?;
+        writer.push(WindowArray::ParagraphOffsets, 0)?;
+        writer.push(WindowArray::QuestionOffsets, 0)?;
         Ok(writer)
     }
 
@@ -240,19 +240,19 @@ impl WindowWriter {
             ids.len(),
             characters.len()
         );
-        self.column(Array::ParagraphTokens).extend(ids)?;
+        self.column(WindowArray::ParagraphTokens).extend(ids)?;
         for range in characters {
-            self.push(Array::TokenStarts, range.start)?;
-            self.push(Array::TokenEnds, range.end)?;
+            self.push(WindowArray::TokenStarts, range.start)?;
+            self.push(WindowArray::TokenEnds, range.end)?;
         }
-        let end = self.column(Array::ParagraphTokens).len();
-        self.push(Array::ParagraphOffsets, end)?;
-        self.push(Array::ParagraphCharacters, length)
+        let end = self.column(WindowArray::ParagraphTokens).len();
+        self.push(WindowArray::ParagraphOffsets, end)?;
+        self.push(WindowArray::ParagraphCharacters, length)
     }
 
     /// Number of paragraphs so far.
     pub fn paragraphs(&mut self) -> usize {
-        self.column(Array::ParagraphCharacters).len()
+        self.column(WindowArray::ParagraphCharacters).len()
     }
 
     /// Reads the character ranges of a paragraph's tokens back.
@@ -261,11 +261,11 @@ impl WindowWriter {
     /// Fails if there is no such paragraph, or a file cannot be read.
     pub fn token_ranges(&mut self, paragraph: usize) -> Result<Vec<Range<usize>>> {
         self.check_paragraph(paragraph)?;
-        let offsets = self.column(Array::ParagraphOffsets);
+        let offsets = self.column(WindowArray::ParagraphOffsets);
         let offsets = offsets.read(paragraph..paragraph + 2)?;
         let tokens = offsets[0] as usize..offsets[1] as usize;
-        let starts = self.column(Array::TokenStarts).read(tokens.clone())?;
-        let ends = self.column(Array::TokenEnds).read(tokens)?;
+        let starts = self.column(WindowArray::TokenStarts).read(tokens.clone())?;
+        let ends = self.column(WindowArray::TokenEnds).read(tokens)?;
         let ranges = starts.into_iter().zip(ends);
         Ok(ranges
             .map(|(start, end)| start as usize..end as usize)
@@ -292,12 +292,12 @@ impl WindowWriter {
             }
             None => (NO_ANSWER as usize, NO_ANSWER as usize),
         };
-        self.column(Array::QuestionTokens).extend(ids)?;
-        let tokens = self.column(Array::QuestionTokens).len();
-        self.push(Array::QuestionOffsets, tokens)?;
-        self.push(Array::QuestionParagraphs, paragraph)?;
-        self.push(Array::AnswerStarts, start)?;
-        self.push(Array::AnswerEnds, end)
+        self.column(WindowArray::QuestionTokens).extend(ids)?;
+        let tokens = self.column(WindowArray::QuestionTokens).len();
+        self.push(WindowArray::QuestionOffsets, tokens)?;
+        self.push(WindowArray::QuestionParagraphs, paragraph)?;
+        self.push(WindowArray::AnswerStarts, start)?;
+        self.push(WindowArray::AnswerEnds, end)
     }
 
     /// Adds an evaluation window of the question that was added last: a range of its paragraph's
@@ -306,12 +306,12 @@ impl WindowWriter {
     /// # Errors
     /// Fails if there is no question yet, or if a file cannot be written.
     pub fn push_window(&mut self, tokens: Range<usize>) -> Result<()> {
-        let questions = self.column(Array::QuestionParagraphs).len();
+        let questions = self.column(WindowArray::QuestionParagraphs).len();
         let question = questions.checked_sub(1);
         let question = question.context("a window before any question")?;
-        self.push(Array::WindowQuestions, question)?;
-        self.push(Array::WindowStarts, tokens.start)?;
-        self.push(Array::WindowEnds, tokens.end)
+        self.push(WindowArray::WindowQuestions, question)?;
+        self.push(WindowArray::WindowStarts, tokens.start)?;
+        self.push(WindowArray::WindowEnds, tokens.end)
     }
 
     /// Puts the arrays together as `<split>.safetensors`.
@@ -323,11 +323,11 @@ impl WindowWriter {
         columns::write(&self.path, names.zip(self.columns).collect())
     }
 
-    fn column(&mut self, array: Array) -> &mut GrowingColumn {
+    fn column(&mut self, array: WindowArray) -> &mut GrowingColumn {
         &mut self.columns[array as usize]
     }
 
-    fn push(&mut self, array: Array, value: usize) -> Result<()> {
+    fn push(&mut self, array: WindowArray, value: usize) -> Result<()> {
         let value = narrow(value)?;
         self.column(array).extend(&[value])
     }
@@ -569,7 +569,7 @@ mod tests {
 
     #[test]
     fn refuses_files_whose_arrays_do_not_fit() {
-        let check = |array: Array, values: &[u32], expected: &str| {
+        let check = |array: WindowArray, values: &[u32], expected: &str| {
             let directory = tempfile::tempdir().unwrap();
             let mut writer = writer(directory.path());
             let mut column = GrowingColumn::create(directory.path()).unwrap();
@@ -582,27 +582,27 @@ mod tests {
             assert_eq!(error.root_cause().to_string(), expected);
         };
         check(
-            Array::TokenEnds,
+            WindowArray::TokenEnds,
             &[1],
             "array token_starts has 5 numbers, token_ends has 1",
         );
         check(
-            Array::AnswerEnds,
+            WindowArray::AnswerEnds,
             &[3, NO_ANSWER, 0],
             "array answer_starts has 2 numbers, answer_ends has 3",
         );
         check(
-            Array::WindowStarts,
+            WindowArray::WindowStarts,
             &[],
             "array window_questions has 3 numbers, window_starts has 0",
         );
         check(
-            Array::ParagraphOffsets,
+            WindowArray::ParagraphOffsets,
             &[0, 2, 6],
             "array paragraph_offsets does not divide paragraph_tokens among paragraph_characters",
         );
         check(
-            Array::QuestionOffsets,
+            WindowArray::QuestionOffsets,
             &[0, 3],
             "array question_offsets does not divide question_tokens among question_paragraphs",
         );
