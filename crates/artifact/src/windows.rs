@@ -146,7 +146,7 @@ pub struct Window {
 
 /// The arrays in a split's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum WindowArray {
+enum Column {
     /// Token ids of all paragraphs, one after the other.
     ParagraphTokens,
     /// First character of each of these tokens in its paragraph.
@@ -176,20 +176,20 @@ enum WindowArray {
 }
 
 /// Every array with its name in the file, in the order of the variants.
-const ARRAYS: [(WindowArray, &str); 13] = [
-    (WindowArray::ParagraphTokens, "paragraph_tokens"),
-    (WindowArray::TokenStarts, "token_starts"),
-    (WindowArray::TokenEnds, "token_ends"),
-    (WindowArray::ParagraphOffsets, "paragraph_offsets"),
-    (WindowArray::ParagraphCharacters, "paragraph_characters"),
-    (WindowArray::QuestionTokens, "question_tokens"),
-    (WindowArray::QuestionOffsets, "question_offsets"),
-    (WindowArray::QuestionParagraphs, "question_paragraphs"),
-    (WindowArray::AnswerStarts, "answer_starts"),
-    (WindowArray::AnswerEnds, "answer_ends"),
-    (WindowArray::WindowQuestions, "window_questions"),
-    (WindowArray::WindowStarts, "window_starts"),
-    (WindowArray::WindowEnds, "window_ends"),
+const ARRAYS: [(Column, &str); 13] = [
+    (Column::ParagraphTokens, "paragraph_tokens"),
+    (Column::TokenStarts, "token_starts"),
+    (Column::TokenEnds, "token_ends"),
+    (Column::ParagraphOffsets, "paragraph_offsets"),
+    (Column::ParagraphCharacters, "paragraph_characters"),
+    (Column::QuestionTokens, "question_tokens"),
+    (Column::QuestionOffsets, "question_offsets"),
+    (Column::QuestionParagraphs, "question_paragraphs"),
+    (Column::AnswerStarts, "answer_starts"),
+    (Column::AnswerEnds, "answer_ends"),
+    (Column::WindowQuestions, "window_questions"),
+    (Column::WindowStarts, "window_starts"),
+    (Column::WindowEnds, "window_ends"),
 ];
 
 /// The value of `answer_starts` and `answer_ends` for an unlabelled question.
@@ -218,8 +218,8 @@ impl WindowWriter {
             path: directory.join(file_name(split)),
             columns: columns.context("a column for each array")?,
         };
-        writer.push(WindowArray::ParagraphOffsets, 0)?;
-        writer.push(WindowArray::QuestionOffsets, 0)?;
+        writer.push(Column::ParagraphOffsets, 0)?;
+        writer.push(Column::QuestionOffsets, 0)?;
         Ok(writer)
     }
 
@@ -240,19 +240,19 @@ impl WindowWriter {
             ids.len(),
             characters.len()
         );
-        self.column(WindowArray::ParagraphTokens).extend(ids)?;
+        self.column(Column::ParagraphTokens).extend(ids)?;
         for range in characters {
-            self.push(WindowArray::TokenStarts, range.start)?;
-            self.push(WindowArray::TokenEnds, range.end)?;
+            self.push(Column::TokenStarts, range.start)?;
+            self.push(Column::TokenEnds, range.end)?;
         }
-        let end = self.column(WindowArray::ParagraphTokens).len();
-        self.push(WindowArray::ParagraphOffsets, end)?;
-        self.push(WindowArray::ParagraphCharacters, length)
+        let end = self.column(Column::ParagraphTokens).len();
+        self.push(Column::ParagraphOffsets, end)?;
+        self.push(Column::ParagraphCharacters, length)
     }
 
     /// Number of paragraphs so far.
     pub fn paragraphs(&mut self) -> usize {
-        self.column(WindowArray::ParagraphCharacters).len()
+        self.column(Column::ParagraphCharacters).len()
     }
 
     /// Reads the character ranges of a paragraph's tokens back.
@@ -261,11 +261,11 @@ impl WindowWriter {
     /// Fails if there is no such paragraph, or a file cannot be read.
     pub fn token_ranges(&mut self, paragraph: usize) -> Result<Vec<Range<usize>>> {
         self.check_paragraph(paragraph)?;
-        let offsets = self.column(WindowArray::ParagraphOffsets);
+        let offsets = self.column(Column::ParagraphOffsets);
         let offsets = offsets.read(paragraph..paragraph + 2)?;
         let tokens = offsets[0] as usize..offsets[1] as usize;
-        let starts = self.column(WindowArray::TokenStarts).read(tokens.clone())?;
-        let ends = self.column(WindowArray::TokenEnds).read(tokens)?;
+        let starts = self.column(Column::TokenStarts).read(tokens.clone())?;
+        let ends = self.column(Column::TokenEnds).read(tokens)?;
         let ranges = starts.into_iter().zip(ends);
         Ok(ranges
             .map(|(start, end)| start as usize..end as usize)
@@ -292,12 +292,12 @@ impl WindowWriter {
             }
             None => (NO_ANSWER as usize, NO_ANSWER as usize),
         };
-        self.column(WindowArray::QuestionTokens).extend(ids)?;
-        let tokens = self.column(WindowArray::QuestionTokens).len();
-        self.push(WindowArray::QuestionOffsets, tokens)?;
-        self.push(WindowArray::QuestionParagraphs, paragraph)?;
-        self.push(WindowArray::AnswerStarts, start)?;
-        self.push(WindowArray::AnswerEnds, end)
+        self.column(Column::QuestionTokens).extend(ids)?;
+        let tokens = self.column(Column::QuestionTokens).len();
+        self.push(Column::QuestionOffsets, tokens)?;
+        self.push(Column::QuestionParagraphs, paragraph)?;
+        self.push(Column::AnswerStarts, start)?;
+        self.push(Column::AnswerEnds, end)
     }
 
     /// Adds an evaluation window of the question that was added last: a range of its paragraph's
@@ -306,12 +306,12 @@ impl WindowWriter {
     /// # Errors
     /// Fails if there is no question yet, or if a file cannot be written.
     pub fn push_window(&mut self, tokens: Range<usize>) -> Result<()> {
-        let questions = self.column(WindowArray::QuestionParagraphs).len();
+        let questions = self.column(Column::QuestionParagraphs).len();
         let question = questions.checked_sub(1);
         let question = question.context("a window before any question")?;
-        self.push(WindowArray::WindowQuestions, question)?;
-        self.push(WindowArray::WindowStarts, tokens.start)?;
-        self.push(WindowArray::WindowEnds, tokens.end)
+        self.push(Column::WindowQuestions, question)?;
+        self.push(Column::WindowStarts, tokens.start)?;
+        self.push(Column::WindowEnds, tokens.end)
     }
 
     /// Puts the arrays together as `<split>.safetensors`.
@@ -323,11 +323,11 @@ impl WindowWriter {
         columns::write(&self.path, names.zip(self.columns).collect())
     }
 
-    fn column(&mut self, array: WindowArray) -> &mut GrowingColumn {
+    fn column(&mut self, array: Column) -> &mut GrowingColumn {
         &mut self.columns[array as usize]
     }
 
-    fn push(&mut self, array: WindowArray, value: usize) -> Result<()> {
+    fn push(&mut self, array: Column, value: usize) -> Result<()> {
         let value = narrow(value)?;
         self.column(array).extend(&[value])
     }
@@ -450,6 +450,13 @@ impl WindowFile {
             last = question;
         }
         Ok(())
+    }
+
+    /// The largest vocabulary id of the split, 0 without tokens.
+    pub fn largest_id(&self) -> u32 {
+        let arrays = ["paragraph_tokens", "question_tokens"];
+        let ids = arrays.iter().flat_map(|name| self.array(name));
+        ids.max().copied().unwrap_or(0)
     }
 
     /// An array that [`Self::check`] has found.
@@ -604,7 +611,7 @@ mod tests {
 
     #[test]
     fn refuses_files_whose_arrays_do_not_fit() {
-        let check = |array: WindowArray, values: &[u32], expected: &str| {
+        let check = |array: Column, values: &[u32], expected: &str| {
             let directory = tempfile::tempdir().unwrap();
             let mut writer = writer(directory.path());
             let mut column = GrowingColumn::create(directory.path()).unwrap();
@@ -617,52 +624,52 @@ mod tests {
             assert_eq!(error.root_cause().to_string(), expected);
         };
         check(
-            WindowArray::TokenEnds,
+            Column::TokenEnds,
             &[1],
             "array token_starts has 5 numbers, token_ends has 1",
         );
         check(
-            WindowArray::AnswerEnds,
+            Column::AnswerEnds,
             &[3, NO_ANSWER, 0],
             "array answer_starts has 2 numbers, answer_ends has 3",
         );
         check(
-            WindowArray::WindowStarts,
+            Column::WindowStarts,
             &[],
             "array window_questions has 3 numbers, window_starts has 0",
         );
         check(
-            WindowArray::ParagraphOffsets,
+            Column::ParagraphOffsets,
             &[0, 2, 6],
             "array paragraph_offsets does not divide paragraph_tokens among paragraph_characters",
         );
         check(
-            WindowArray::QuestionOffsets,
+            Column::QuestionOffsets,
             &[0, 3],
             "array question_offsets does not divide question_tokens among question_paragraphs",
         );
         check(
-            WindowArray::QuestionParagraphs,
+            Column::QuestionParagraphs,
             &[1, 2],
             "question 1 is about paragraph 2 of 2",
         );
         check(
-            WindowArray::AnswerEnds,
+            Column::AnswerEnds,
             &[4, NO_ANSWER],
             "question 0 has tokens 1..4 of 3 for its answer",
         );
         check(
-            WindowArray::WindowQuestions,
+            Column::WindowQuestions,
             &[1, 0, 0],
             "a window of question 0 of 2, after one of question 1",
         );
         check(
-            WindowArray::WindowQuestions,
+            Column::WindowQuestions,
             &[0, 0, 2],
             "a window of question 2 of 2, after one of question 0",
         );
         check(
-            WindowArray::WindowEnds,
+            Column::WindowEnds,
             &[2, u32::MAX, 2],
             "a window of question 0 has tokens 1..4294967295 of 3",
         );
