@@ -1,6 +1,6 @@
 //! JSON lines, with one record on each line, and single JSON documents.
 
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -8,51 +8,20 @@ use fs_err::File;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::error::damaged;
 use crate::fingerprint;
+use crate::lines::LineWriter;
 
 /// Writes `records` to `path`, one on each line.
 ///
 /// # Errors
 /// Fails if the file cannot be written.
 pub fn write<T: Serialize>(path: &Path, records: impl IntoIterator<Item = T>) -> Result<()> {
-    let mut writer = Writer::create(path)?;
+    let mut writer = LineWriter::create(path)?;
     for record in records {
         writer.push(&record)?;
     }
     writer.finish()
-}
-
-/// Writes a file of one record on each line, record by record.
-pub struct Writer {
-    file: BufWriter<File>,
-}
-
-impl Writer {
-    /// Starts a file, in place of what is there.
-    ///
-    /// # Errors
-    /// Fails if it cannot be created.
-    pub fn create(path: &Path) -> Result<Self> {
-        let file = BufWriter::new(File::create(path)?);
-        Ok(Self { file })
-    }
-
-    /// Adds a record.
-    ///
-    /// # Errors
-    /// Fails if the file cannot be written.
-    pub fn push(&mut self, record: &impl Serialize) -> Result<()> {
-        serde_json::to_writer(&mut self.file, record)?;
-        Ok(self.file.write_all(b"\n")?)
-    }
-
-    /// Ends the file.
-    ///
-    /// # Errors
-    /// Fails if it cannot be written.
-    pub fn finish(mut self) -> Result<()> {
-        Ok(self.file.flush()?)
-    }
 }
 
 /// Reads `path` one record at a time.
@@ -64,8 +33,9 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<impl Iterator<Item = Res
     let lines = BufReader::new(File::open(path)?).lines();
     let path = path.to_owned();
     Ok(lines.enumerate().map(move |(number, line)| {
-        serde_json::from_str(&line?)
-            .with_context(|| format!("read {}:{}", path.display(), number + 1))
+        let record = serde_json::from_str(&line?);
+        let wrong = |error| damaged(&path, &format!("line {}: {error}", number + 1));
+        Ok(record.map_err(wrong)?)
     }))
 }
 

@@ -4,17 +4,16 @@
 //! characters and every stored answer equals its slice of the paragraph.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
-use fs_err::File;
+use anyhow::{Result, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error::damaged;
 use crate::jsonl;
+use crate::lines::Lines;
 use crate::named::named;
 
 named! {
@@ -168,44 +167,26 @@ impl Iterator for QuestionReader {
 /// Reads paragraphs of a data artifact in any order, holding the last one.
 pub struct ParagraphReader {
     path: PathBuf,
-    file: File,
-    /// Where each paragraph's line begins, and the end of the file.
-    lines: Vec<u64>,
+    paragraphs: Lines<Paragraph>,
     last: Option<(usize, Arc<Paragraph>)>,
 }
 
 impl ParagraphReader {
-    /// Opens a file of paragraphs and finds its lines.
+    /// Opens a file of paragraphs.
     ///
     /// # Errors
     /// Fails if it cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut reader = BufReader::with_capacity(1 << 16, File::open(path)?);
-        let mut lines = vec![0];
-        let mut end = 0;
-        while let bytes = reader.fill_buf()?
-            && !bytes.is_empty()
-        {
-            let read = bytes.len();
-            let ends = (1..).zip(bytes).filter(|(_, byte)| **byte == b'\n');
-            lines.extend(ends.map(|(line_end, _)| end + line_end));
-            reader.consume(read);
-            end += read as u64;
-        }
-        if lines.last() != Some(&end) {
-            lines.push(end);
-        }
         Ok(Self {
             path: path.to_owned(),
-            file: reader.into_inner(),
-            lines,
+            paragraphs: Lines::open(path)?,
             last: None,
         })
     }
 
     /// Number of paragraphs.
     pub fn len(&self) -> usize {
-        self.lines.len() - 1
+        self.paragraphs.len()
     }
 
     /// Whether there is no paragraph.
@@ -223,18 +204,10 @@ impl ParagraphReader {
         {
             return Ok(Arc::clone(paragraph));
         }
-        let path = self.path.display();
-        ensure!(
-            index < self.len(),
-            "{path} has no paragraph {index}: it has {}",
-            self.len()
-        );
-        let (start, end) = (self.lines[index], self.lines[index + 1]);
-        let mut line = vec![0; (end - start) as usize];
-        self.file.file().read_exact_at(&mut line, start)?;
-        let paragraph =
-            serde_json::from_slice(&line).with_context(|| format!("read {path}:{}", index + 1))?;
-        let paragraph = Arc::new(paragraph);
+        let paragraphs = self.len();
+        let missing = || format!("it has no paragraph {index}, but {paragraphs}");
+        ensure!(index < paragraphs, damaged(&self.path, &missing()));
+        let paragraph = Arc::new(self.paragraphs.get(index)?);
         self.last = Some((index, Arc::clone(&paragraph)));
         Ok(paragraph)
     }
@@ -283,6 +256,8 @@ impl QuestionCounts {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Context;
+
     use super::*;
 
     fn paragraph(text: &str) -> Paragraph {
@@ -340,21 +315,9 @@ mod tests {
         let error = reader.context("dev")?.next().context("a question")?;
         let error = error.unwrap_err().to_string();
         assert!(
-            error.ends_with("dev.paragraphs.jsonl has no paragraph 1: it has 1"),
+            error.ends_with("dev.paragraphs.jsonl is damaged: it has no paragraph 1, but 1"),
             "{error}"
         );
-        Ok(())
-    }
-
-    #[test]
-    fn a_last_line_may_lack_its_end() -> Result<()> {
-        let file = tempfile::NamedTempFile::new()?;
-        fs_err::write(file.path(), "{\"text\": \"a\"}\n{\"text\": \"b\"}")?;
-        let mut reader = ParagraphReader::open(file.path())?;
-        assert_eq!(reader.len(), 2);
-        assert_eq!(*reader.get(1)?, paragraph("b"));
-        fs_err::write(file.path(), "")?;
-        assert!(ParagraphReader::open(file.path())?.is_empty());
         Ok(())
     }
 }

@@ -13,9 +13,10 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
+use spanwise_artifact::lines::LineWriter;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::settings::OnBadRecord;
-use spanwise_artifact::{Characters, Split, UserError, jsonl};
+use spanwise_artifact::{Characters, Split, UserError};
 use spanwise_data::collect::{self, Collected};
 use spanwise_data::folds;
 use spanwise_data::repeated::Repeated;
@@ -287,7 +288,7 @@ fn collect(case: &Case, directory: &Path) -> Result<Collected> {
         Layout::Course | Layout::Squad => None,
     };
     let source = Source::new(("input", path("input")), beside)?;
-    let mut rejected = jsonl::Writer::create(&path("rejected"))?;
+    let mut rejected = LineWriter::create(&path("rejected"))?;
     Collected::read(
         case.split,
         &[source],
