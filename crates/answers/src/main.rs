@@ -18,7 +18,7 @@ fn main() -> ExitCode {
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: AnswersTable = job.settings()?;
-    let (data, scores) = (job.input("data")?, job.input("ensemble")?);
+    let (data, scores) = (job.artifact("data")?, job.artifact("ensemble")?);
     let dev = ScoredSplit::read(data, scores, Split::Dev)?;
     let test = ScoredSplit::read(data, scores, Split::Test)?;
 

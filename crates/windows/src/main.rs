@@ -56,7 +56,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     );
     let mut counts = BTreeMap::new();
     for split in Split::ALL {
-        if let Some(questions) = Questions::read(job.input("data")?, split)? {
+        if let Some(questions) = Questions::read(job.artifact("data")?, split)? {
             let (arrays, count) = split_windows(&tokenizer, &questions, &settings, &layout)?;
             tracing::info!(
                 "{}: {} windows for {} questions; {} of {} answers do not end where tokens do",
