@@ -1,5 +1,7 @@
 //! Scores of one question → its candidates.
 
+use std::ops::Range;
+
 use spanwise_artifact::Characters;
 use spanwise_artifact::answers::Candidate;
 use spanwise_artifact::scores::Span;
@@ -46,48 +48,31 @@ impl Decoder {
     pub fn candidates(&self, question: &ScoredQuestion) -> Vec<Candidate> {
         let characters = Characters::new(question.paragraph);
         let candidate = |span: Span| Candidate {
-            text: characters
-                .get(span.range())
-                .expect("scores and paragraph have the same length")
-                .to_owned(),
+            text: text(&characters, &span).to_owned(),
             start: span.start,
             end: span.end,
             score: Some(span.score),
         };
-        match self.decoding {
-            Decoding::Joint => {
-                let count = if self.pool_duplicates {
-                    POOL
-                } else {
-                    self.count
-                };
-                let spans = question.best_spans(self.max_answer_length, count);
-                let mut candidates: Vec<Candidate> = spans.into_iter().map(candidate).collect();
-                if self.pool_duplicates {
-                    candidates = pool(candidates);
-                    candidates.truncate(self.count);
-                }
-                if candidates.is_empty() {
-                    candidates.push(Candidate {
-                        text: question.paragraph.to_owned(),
-                        start: 0,
-                        end: characters.len(),
-                        score: None,
-                    });
-                }
-                candidates
+        let spans = match self.decoding {
+            Decoding::Joint if self.pool_duplicates => {
+                let mut spans = question.best_spans(self.max_answer_length, POOL);
+                spans = pool(&spans, &characters);
+                spans.truncate(self.count);
+                spans
             }
-            Decoding::Independent => {
-                let (start, last) = (best(question.scores.start), best(question.scores.end));
-                let span = start.zip(last).filter(|(start, last)| start <= last);
-                let span = span.map(|(start, last)| Span {
-                    start,
-                    end: last + 1,
-                    score: span_score(question.scores, start..last + 1),
-                });
-                span.map(candidate).into_iter().collect()
-            }
+            Decoding::Joint => question.best_spans(self.max_answer_length, self.count),
+            Decoding::Independent => independent(question).into_iter().collect(),
+        };
+        let mut candidates: Vec<Candidate> = spans.into_iter().map(candidate).collect();
+        if candidates.is_empty() && self.decoding == Decoding::Joint {
+            candidates.push(Candidate {
+                text: question.paragraph.to_owned(),
+                start: 0,
+                end: characters.len(),
+                score: None,
+            });
         }
+        candidates
     }
 
     /// Returns a question's answer; `None` where it is left unanswered.
@@ -95,26 +80,93 @@ impl Decoder {
         let one = Self { count: 1, ..*self };
         one.candidates(question).into_iter().next()
     }
+
+    /// Returns the characters of a question's answer under every limit from 1 to `longest`, in that
+    /// order, from one look at its scores; an empty range where it is left unanswered.
+    pub fn best_by_limit(&self, question: &ScoredQuestion, longest: usize) -> Vec<Range<usize>> {
+        if self.decoding == Decoding::Independent {
+            let best = independent(question).map_or(0..0, |span| span.range());
+            return vec![best; longest];
+        }
+        let characters = Characters::new(question.paragraph);
+        let whole = 0..characters.len();
+        if !self.pool_duplicates {
+            let spans = question.best_spans_by_limit(longest, 1);
+            let best = spans.iter().map(|spans| spans.first().map(Span::range));
+            return best.map(|best| best.unwrap_or(whole.clone())).collect();
+        }
+        let spans = question.best_spans_by_limit(longest, POOL);
+        let mut found: Vec<Range<usize>> = Vec::with_capacity(longest);
+        for (index, pooled) in spans.iter().enumerate() {
+            // A limit that adds no span changes nothing.
+            let best = if index > 0 && *pooled == spans[index - 1] {
+                found[index - 1].clone()
+            } else {
+                let best = pool(&contenders(pooled, &characters), &characters);
+                best.first().map_or(whole.clone(), Span::range)
+            };
+            found.push(best);
+        }
+        found
+    }
 }
 
-/// Returns one candidate per text, the best, with the score that has the probability of all of them
-/// under a softmax.
-fn pool(candidates: Vec<Candidate>) -> Vec<Candidate> {
-    let mut pooled: Vec<Candidate> = Vec::new();
-    for candidate in candidates {
-        match pooled.iter_mut().find(|other| other.text == candidate.text) {
-            Some(other) => {
-                let scores = other.score.zip(candidate.score);
-                other.score = scores.map(|(a, b)| log_add_exp(a, b));
-            }
-            None => pooled.push(candidate),
+/// Returns the best start and the best end on their own; `None` where the end is before the start.
+fn independent(question: &ScoredQuestion) -> Option<Span> {
+    let (start, last) = (best(question.scores.start), best(question.scores.end));
+    let (start, last) = start.zip(last).filter(|(start, last)| start <= last)?;
+    Some(Span {
+        start,
+        end: last + 1,
+        score: span_score(question.scores, start..last + 1),
+    })
+}
+
+fn text<'a>(characters: &Characters<'a>, span: &Span) -> &'a str {
+    characters
+        .get(span.range())
+        .expect("a question's spans are within its paragraph")
+}
+
+/// Returns the spans whose text may have the highest score after pooling. The others' texts have
+/// next to no share: even as often as there are spans, their best one would not reach the best of
+/// all.
+fn contenders(spans: &[Span], characters: &Characters) -> Vec<Span> {
+    // For what is lost in rounding.
+    const MARGIN: f32 = 0.01;
+    let Some(best) = spans.first() else {
+        return Vec::new();
+    };
+    let least = best.score - (spans.len() as f32).ln() - MARGIN;
+    let mut texts: Vec<&str> = Vec::new();
+    let mut contenders = Vec::new();
+    // Best first: a text's best span comes before its others.
+    for span in spans {
+        let text = text(characters, span);
+        let is_known = texts.contains(&text);
+        if is_known || span.score >= least {
+            contenders.push(*span);
+        }
+        if !is_known && span.score >= least {
+            texts.push(text);
         }
     }
-    pooled.sort_by(|a, b| {
-        let score = |candidate: &Candidate| candidate.score.unwrap_or(f32::NEG_INFINITY);
-        score(b).total_cmp(&score(a))
-    });
-    pooled
+    contenders
+}
+
+/// Returns one span per text, the best, with the score that has the probability of all of them
+/// under a softmax; best first.
+fn pool(spans: &[Span], characters: &Characters) -> Vec<Span> {
+    let mut pooled: Vec<(Span, &str)> = Vec::new();
+    for span in spans {
+        let text = text(characters, span);
+        match pooled.iter_mut().find(|(_, other)| *other == text) {
+            Some((other, _)) => other.score = log_add_exp(other.score, span.score),
+            None => pooled.push((*span, text)),
+        }
+    }
+    pooled.sort_by(|(a, _), (b, _)| b.score.total_cmp(&a.score));
+    pooled.into_iter().map(|(span, _)| span).collect()
 }
 
 /// Returns the index of the first largest score; `None` where every score is minus infinity.
@@ -127,6 +179,7 @@ fn best(scores: &[f32]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use spanwise_artifact::Question;
     use spanwise_artifact::scores::ScoresView;
 
@@ -235,5 +288,49 @@ mod tests {
             candidates(decoder, "甲乙", &scores, &scores, Some(&ranked)),
             [("乙".to_owned(), 1, 2, Some(2.0))]
         );
+    }
+
+    proptest! {
+        #[test]
+        fn every_limit_has_the_answer_of_its_own_decoding(
+            characters in prop::collection::vec((0..3usize, -3i8..3, -3i8..3, prop::bool::weighted(0.3)), 1..12),
+            ranked in prop::option::of(prop::collection::vec((0..12usize, 1..12usize), 0..4)),
+            decoding in prop::sample::select(vec![Decoding::Joint, Decoding::Independent]),
+            pool_duplicates in any::<bool>(),
+        ) {
+            let paragraph: String = characters.iter().map(|c| ['甲', '乙', '丙'][c.0]).collect();
+            let column = |score: fn(&(usize, i8, i8, bool)) -> i8| -> Vec<f32> {
+                let value = |c: &(usize, i8, i8, bool)| if c.3 { NONE } else { f32::from(score(c)) };
+                characters.iter().map(value).collect()
+            };
+            let (start, end) = (column(|c| c.1), column(|c| c.2));
+            let ranked: Option<Vec<Span>> = ranked.map(|ranked| {
+                let spans = ranked.into_iter().map(|(start, length)| {
+                    let start = start % characters.len();
+                    Span { start, end: characters.len().min(start + length), score: 1.0 }
+                });
+                spans.collect()
+            });
+            let question = Question {
+                id: String::new(),
+                paragraph: 0,
+                text: String::new(),
+                answers: Vec::new(),
+            };
+            let question = ScoredQuestion {
+                question: &question,
+                paragraph: &paragraph,
+                scores: ScoresView { start: &start, end: &end },
+                ranked: ranked.as_deref(),
+            };
+            let decoder = Decoder { decoding, pool_duplicates, ..JOINT };
+            let each: Vec<Range<usize>> = (1..=14)
+                .map(|max_answer_length| {
+                    let best = Decoder { max_answer_length, ..decoder }.best(&question);
+                    best.map_or(0..0, |best| best.start..best.end)
+                })
+                .collect();
+            prop_assert_eq!(decoder.best_by_limit(&question, 14), each);
+        }
     }
 }

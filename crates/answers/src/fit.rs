@@ -1,60 +1,68 @@
 //! What is fitted on dev and then applied to every split: the longest answer and which repairs
 //! help.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-use spanwise_artifact::answers::{Candidate, Effect, FittedLength};
-use spanwise_artifact::settings::{AnswersTable, LengthLimit, Rule, RuleSwitch};
+use anyhow::Result;
+use spanwise_artifact::answers::Candidate;
+use spanwise_artifact::settings::{AnswersTable, Decoding, LengthLimit, Rule, RuleSwitch};
 
 use crate::decode::Decoder;
-use crate::length;
-use crate::rules::{self, Repairable};
+use crate::length::{self, Choice};
+use crate::rules::{self, Effects};
 use crate::split::{ScoredQuestion, ScoredSplit};
 
 /// How questions are answered.
 #[derive(Debug, Clone)]
 pub struct Fitted {
-    decoder: Decoder,
-    /// The longest answer, where the pipeline file leaves it to dev.
-    length: Option<FittedLength>,
-    /// The repairs that are applied, in order.
-    rules: Vec<Rule>,
+    /// How candidates are chosen.
+    pub decoder: Decoder,
+    /// The longest answer, where the pipeline file leaves it to dev and dev has labelled questions.
+    pub length: Option<Choice>,
+    /// Of every rule whether it is applied.
+    applied: [bool; Rule::ALL.len()],
 }
 
 impl Fitted {
     /// Fits what the settings leave to dev, to the task's exact match. Without labelled questions
     /// the longest limit applies, and only the repairs that are always on.
-    pub fn on(dev: Option<&ScoredSplit>, settings: &AnswersTable) -> Self {
-        let dev: Vec<ScoredQuestion> = dev
-            .into_iter()
-            .flat_map(ScoredSplit::questions)
-            .filter(ScoredQuestion::is_labelled)
-            .collect();
-        Self::on_labelled(&dev, settings)
-    }
-
-    fn on_labelled(dev: &[ScoredQuestion], settings: &AnswersTable) -> Self {
+    ///
+    /// # Errors
+    /// Fails if dev cannot be read.
+    pub fn on(dev: Option<&ScoredSplit>, settings: &AnswersTable) -> Result<Self> {
         let mut decoder = Decoder::new(settings);
         let mut length = None;
-        if let LengthLimit::Fitted(_) = settings.max_answer_length {
-            let fitted = length::fit(dev, decoder);
-            decoder.max_answer_length = length::applied(&fitted);
-            length = Some(fitted);
+        if let (LengthLimit::Fitted(_), Some(dev)) = (settings.max_answer_length, dev) {
+            length = length::fit(dev, decoder)?;
         }
-        let effects = rules::effects(repairable(dev, decoder), |rule, effect| {
-            match settings.rules.switch(rule) {
-                RuleSwitch::Off => false,
-                RuleSwitch::On => true,
-                RuleSwitch::Fit => effect.fixed > effect.broken,
-            }
-        });
-        let rules = effects.into_iter().filter(|(_, effect)| effect.applied);
-        Self {
+        if let Some(length) = &length {
+            decoder.max_answer_length = length.applied();
+        }
+        let switches = Rule::ALL.map(|rule| settings.rules.switch(rule));
+        let mut effects = Effects::new(switches);
+        if let Some(dev) = dev.filter(|_| switches.contains(&RuleSwitch::Fit)) {
+            dev.in_order(
+                |_, questions| {
+                    let mut effects = Effects::new(switches);
+                    for question in questions.iter().filter(|question| question.is_labelled()) {
+                        if let Some(best) = decoder.best(question).filter(|b| b.start < b.end) {
+                            effects.count(question, best.start..best.end);
+                        }
+                    }
+                    Ok(effects)
+                },
+                |some| {
+                    effects.add(&some);
+                    Ok(())
+                },
+            )?;
+        }
+        let applied = effects.applied();
+        Ok(Self {
             decoder,
             length,
-            rules: rules.map(|(rule, _)| rule).collect(),
-        }
+            applied: Rule::ALL.map(|rule| applied[&rule].applied),
+        })
     }
 
     /// Returns the answer's characters in the paragraph, empty where the question is left
@@ -66,42 +74,30 @@ impl Fitted {
             return (best, candidates);
         }
         let paragraph: Vec<char> = question.paragraph.chars().collect();
-        let repaired = self.rules.iter().fold(best, |answer, rule| {
-            rules::repair(*rule, &paragraph, answer)
+        let rules = Rule::ALL.into_iter().zip(self.applied);
+        let rules = rules.filter(|(_, applied)| *applied);
+        let repaired = rules.fold(best, |answer, (rule, _)| {
+            rules::repair(rule, &paragraph, answer)
         });
         (repaired, candidates)
     }
 
-    /// Returns the fitted longest answer with its effect on labelled questions; `None` where the
-    /// pipeline file sets it.
-    pub fn length_on(&self, labelled: &[ScoredQuestion]) -> Option<FittedLength> {
-        let fitted = self.length?;
-        let effect = Effect {
-            applied: fitted.effect.applied,
-            ..length::effect(labelled, self.decoder, fitted.characters)
-        };
-        Some(FittedLength { effect, ..fitted })
+    /// The longest answer in characters; `None` where there is no limit.
+    pub fn max_answer_length(&self) -> Option<usize> {
+        let is_limited = self.decoder.decoding == Decoding::Joint;
+        is_limited.then_some(self.decoder.max_answer_length)
     }
 
-    /// Returns the effect of every rule on labelled questions.
-    pub fn rules_on(&self, labelled: &[ScoredQuestion]) -> BTreeMap<Rule, Effect> {
-        rules::effects(repairable(labelled, self.decoder), |rule, _| {
-            self.rules.contains(&rule)
+    /// Returns the switches that apply the same rules again, to count their effects.
+    pub fn switches(&self) -> [RuleSwitch; Rule::ALL.len()] {
+        self.applied.map(|applied| {
+            if applied {
+                RuleSwitch::On
+            } else {
+                RuleSwitch::Off
+            }
         })
     }
-}
-
-/// The answers before repairs, without the empty ones.
-fn repairable<'a>(questions: &'a [ScoredQuestion], decoder: Decoder) -> Vec<Repairable<'a>> {
-    let answers = questions.iter().filter_map(|question| {
-        let best = decoder.best(question)?;
-        (best.start < best.end).then(|| Repairable {
-            question,
-            paragraph: question.paragraph.chars().collect(),
-            answer: best.start..best.end,
-        })
-    });
-    answers.collect()
 }
 
 #[cfg(test)]
@@ -111,6 +107,7 @@ mod tests {
     use spanwise_artifact::{Answer, Question};
 
     use super::*;
+    use crate::testing::TestSplit;
 
     const PARAGRAPH: &str = "讀《史記》，共1998年";
 
@@ -126,20 +123,17 @@ mod tests {
             text: String::new(),
             answers: vec![Answer {
                 text: reference.to_owned(),
-                start: 0,
+                start: PARAGRAPH[..PARAGRAPH.find(reference).unwrap()]
+                    .chars()
+                    .count(),
             }],
         };
         (question, scores)
     }
 
-    fn scored(questions: &[(Question, Scores)]) -> Vec<ScoredQuestion<'_>> {
-        let scored = questions.iter().map(|(question, scores)| ScoredQuestion {
-            question,
-            paragraph: PARAGRAPH,
-            scores: scores.view(),
-            ranked: None,
-        });
-        scored.collect()
+    fn fitted(dev: &[(Question, Scores)], settings: &AnswersTable) -> Fitted {
+        let dev = TestSplit::new(PARAGRAPH, dev);
+        Fitted::on(Some(&dev.open()), settings).unwrap()
     }
 
     fn settings(titles: RuleSwitch, units: RuleSwitch) -> AnswersTable {
@@ -161,40 +155,35 @@ mod tests {
             question(7..11, "1998"),
             question(7..11, "1998"),
         ];
-        let dev = scored(&questions);
-        fn check(dev: &[ScoredQuestion], switches: [RuleSwitch; 2], expected: &[Rule]) {
-            let fitted = Fitted::on_labelled(dev, &settings(switches[0], switches[1]));
-            assert_eq!(fitted.rules, expected, "{switches:?}");
+        fn check(dev: &[(Question, Scores)], switches: [RuleSwitch; 2], expected: &[Rule]) {
+            let fitted = fitted(dev, &settings(switches[0], switches[1]));
+            let applied = Rule::ALL.into_iter().zip(fitted.applied);
+            let applied = applied.filter_map(|(rule, applied)| applied.then_some(rule));
+            assert_eq!(applied.collect::<Vec<_>>(), expected, "{switches:?}");
         }
-        check(&dev, [Fit, Fit], &[Rule::Titles]);
-        check(&dev, [Off, On], &[Rule::Units]);
-        check(&dev, [On, On], &[Rule::Titles, Rule::Units]);
+        check(&questions, [Fit, Fit], &[Rule::Titles]);
+        check(&questions, [Off, On], &[Rule::Units]);
+        check(&questions, [On, On], &[Rule::Titles, Rule::Units]);
         // Without dev nothing helps, and what is on stays on.
         check(&[], [Fit, On], &[Rule::Units]);
     }
 
     #[test]
-    fn nothing_is_fitted_on_another_split() {
-        let dev = [question(2..4, "《史記》"), question(7..11, "1998年")];
+    fn without_labelled_questions_the_longest_limit_applies() {
+        let mut unlabelled = question(7..11, "1998");
+        unlabelled.0.answers.clear();
         let settings = AnswersTable {
             max_answer_length: LengthLimit::Fitted(Fit::Fit),
-            ..settings(RuleSwitch::Fit, RuleSwitch::Off)
+            ..AnswersTable::default()
         };
-        let fitted = Fitted::on_labelled(&scored(&dev), &settings);
-        // On these the rule breaks more than it fixes and a limit of one character would be best.
-        let test = [question(2..4, "史"), question(7..11, "1")];
-        let test = scored(&test);
-        assert_eq!(fitted.answer(&test[0]).0, 1..5);
-        let titles = Effect {
-            applied: true,
-            changed: 1,
-            fixed: 0,
-            broken: 0,
-        };
-        assert_eq!(fitted.rules_on(&test)[&Rule::Titles], titles);
-        let length = fitted.length_on(&test).unwrap();
-        assert_eq!(length.characters, LengthLimit::LONGEST_FITTED);
-        assert_eq!(length.effect.changed, 0);
+        let on_none = Fitted::on(None, &settings).unwrap();
+        for fitted in [on_none, fitted(&[unlabelled], &settings)] {
+            assert_eq!(fitted.length, None);
+            assert_eq!(
+                fitted.max_answer_length(),
+                Some(LengthLimit::LONGEST_FITTED)
+            );
+        }
     }
 
     #[test]
@@ -204,8 +193,15 @@ mod tests {
             max_answer_length: LengthLimit::Characters(2),
             ..AnswersTable::default()
         };
-        let fitted = Fitted::on_labelled(&scored(&dev), &settings);
-        assert_eq!(fitted.length_on(&scored(&dev)), None);
-        assert_eq!(fitted.answer(&scored(&dev)[0]).0, 7..8);
+        let fitted = fitted(&dev, &settings);
+        assert_eq!(fitted.length, None);
+        let (question, scores) = &dev[0];
+        let question = ScoredQuestion {
+            question,
+            paragraph: PARAGRAPH,
+            scores: scores.view(),
+            ranked: None,
+        };
+        assert_eq!(fitted.answer(&question).0, 7..8);
     }
 }

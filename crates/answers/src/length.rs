@@ -1,99 +1,140 @@
 //! Fitting the longest answer: weak models predict spans that are too long, and a limit cuts them
 //! off.
 
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-use spanwise_artifact::answers::{Effect, FittedLength};
+use anyhow::Result;
+use spanwise_artifact::Characters;
+use spanwise_artifact::answers::Effect;
 use spanwise_artifact::settings::LengthLimit;
 use spanwise_spans::holdout;
 
 use crate::decode::Decoder;
-use crate::split::ScoredQuestion;
+use crate::split::{ScoredQuestion, ScoredSplit};
 
 /// Parts of dev that are held out in turn.
 const PARTS: usize = 5;
 
-/// Tries every limit up to [`LengthLimit::LONGEST_FITTED`] on labelled questions and returns the
-/// one under which most answers are exact; of several the longest.
-///
-/// It is applied unless limits that are fitted on parts of the questions lose on the others.
-pub fn fit(dev: &[ScoredQuestion], decoder: Decoder) -> FittedLength {
-    let exact = |limit| {
-        let exact = dev
-            .par_iter()
-            .map(|question| answer(question, decoder, limit).1);
-        exact.collect()
-    };
-    let exact: Vec<Vec<bool>> = (1..=LengthLimit::LONGEST_FITTED).map(exact).collect();
-    let parts = holdout::parts(dev.iter().map(|scored| scored.question.paragraph), PARTS);
-    let characters = best(&exact, |_| true);
-    let held_out_gain = held_out_gain(&exact, &parts);
-    FittedLength {
-        characters,
-        held_out_gain,
-        effect: Effect {
-            applied: held_out_gain >= 0.0,
-            ..effect(dev, decoder, characters)
-        },
-    }
+/// The longest limit that is tried.
+const LONGEST: usize = LengthLimit::LONGEST_FITTED;
+
+/// A limit that is fitted on dev.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    /// The limit under which most answers are exact, in characters.
+    pub characters: usize,
+    /// Task exact match gained on held-out parts of dev by limits that are fitted on the others.
+    pub held_out_gain: f64,
 }
 
-/// Returns the limit to apply, in characters: the fitted one, or the longest where fitting loses on
-/// held-out parts.
-pub fn applied(fitted: &FittedLength) -> usize {
-    if fitted.effect.applied {
-        fitted.characters
-    } else {
-        LengthLimit::LONGEST_FITTED
+impl Choice {
+    /// Whether the limit is applied: unless limits that are fitted on parts of dev lose on the
+    /// others.
+    pub fn is_applied(&self) -> bool {
+        self.held_out_gain >= 0.0
     }
-}
 
-/// Returns what a limit does in place of the longest that is tried, as if it were not applied.
-pub fn effect(labelled: &[ScoredQuestion], decoder: Decoder, characters: usize) -> Effect {
-    let mut effect = Effect::default();
-    for question in labelled {
-        let (before, was_exact) = answer(question, decoder, LengthLimit::LONGEST_FITTED);
-        let (after, is_exact) = answer(question, decoder, characters);
+    /// Returns the limit to apply, in characters: the fitted one, or the longest.
+    pub fn applied(&self) -> usize {
+        if self.is_applied() {
+            self.characters
+        } else {
+            LONGEST
+        }
+    }
+
+    /// Returns what the limit does to one answer in place of the longest that is tried, as if it
+    /// were not applied.
+    pub fn effect(&self, question: &ScoredQuestion, decoder: Decoder) -> Effect {
+        let answer = |limit| {
+            let decoder = Decoder {
+                max_answer_length: limit,
+                ..decoder
+            };
+            let best = decoder.best(question);
+            best.map_or_else(String::new, |best| best.text)
+        };
+        let (before, after) = (answer(LONGEST), answer(self.characters));
+        let mut effect = Effect::default();
+        let (was_exact, is_exact) = (question.is_exact(&before), question.is_exact(&after));
         effect.count(before != after, was_exact, is_exact);
+        effect
     }
-    effect
 }
 
-/// Returns the answer under a limit, and whether it is exact.
-fn answer(question: &ScoredQuestion, decoder: Decoder, limit: usize) -> (String, bool) {
-    let decoder = Decoder {
-        max_answer_length: limit,
-        ..decoder
+/// Tries every limit up to [`LengthLimit::LONGEST_FITTED`] on the labelled questions of dev and
+/// returns the one under which most answers are exact; of several the longest. `None` without
+/// labelled questions.
+///
+/// # Errors
+/// Fails if dev cannot be read.
+pub fn fit(dev: &ScoredSplit, decoder: Decoder) -> Result<Option<Choice>> {
+    let (mut exact, mut paragraphs) = (Vec::new(), Vec::new());
+    dev.in_order(
+        |_, questions| {
+            let labelled = questions.iter().filter(|question| question.is_labelled());
+            let labelled = labelled.map(|one| (exact_limits(one, decoder), one.question.paragraph));
+            Ok(labelled.collect::<Vec<_>>())
+        },
+        |labelled| {
+            for (limits, paragraph) in labelled {
+                exact.push(limits);
+                paragraphs.push(paragraph as u32);
+            }
+            Ok(())
+        },
+    )?;
+    if exact.is_empty() {
+        return Ok(None);
+    }
+    // Questions about one paragraph are held out together.
+    let parts = holdout::parts(paragraphs, PARTS);
+    Ok(Some(choose(&exact, &parts)))
+}
+
+/// Returns the limits under which a question's answer is exact: the bit of limit `n` is `n - 1`.
+fn exact_limits(question: &ScoredQuestion, decoder: Decoder) -> u64 {
+    let answers = decoder.best_by_limit(question, LONGEST);
+    let characters = Characters::new(question.paragraph);
+    let mut limits = 0;
+    let mut last = None;
+    for (index, answer) in answers.into_iter().enumerate() {
+        let is_exact = match last {
+            Some((same, is_exact)) if same == answer => is_exact,
+            _ => question.is_exact(characters.get(answer.clone()).unwrap_or_default()),
+        };
+        limits |= u64::from(is_exact) << index;
+        last = Some((answer, is_exact));
+    }
+    limits
+}
+
+const _: () = assert!(LONGEST <= u64::BITS as usize);
+
+/// Returns the limit for questions that are exact under these limits and are in these parts.
+fn choose(exact: &[u64], parts: &[usize]) -> Choice {
+    // `[part][limit - 1]`
+    let mut counts = [[0usize; LONGEST]; PARTS];
+    for (limits, part) in exact.iter().zip(parts) {
+        for (index, count) in counts[*part].iter_mut().enumerate() {
+            *count += usize::from(limits >> index & 1 == 1);
+        }
+    }
+    // Most exact answers outside `held_out`; of several limits the longest.
+    let best = |held_out: Option<usize>| {
+        let exact = |index: usize| {
+            let others = (0..PARTS).filter(|part| held_out != Some(*part));
+            others.map(|part| counts[part][index]).sum::<usize>()
+        };
+        let best = (0..LONGEST).max_by_key(|&index| (exact(index), index));
+        best.unwrap_or(LONGEST - 1) + 1
     };
-    let text = decoder
-        .best(question)
-        .map_or_else(String::new, |best| best.text);
-    let exact = question.is_exact(&text);
-    (text, exact)
-}
-
-/// Returns the limit in characters under which most of the questions that count are answered
-/// exactly; of several the longest. `exact`: `[limit - 1][question]`.
-fn best(exact: &[Vec<bool>], counts: impl Fn(usize) -> bool) -> usize {
-    let exact = (1..).zip(exact).map(|(limit, exact)| {
-        let questions = exact.iter().enumerate();
-        let exact = questions.filter(|&(question, &exact)| exact && counts(question));
-        (exact.count(), limit)
+    let gains = (0..PARTS).map(|part| {
+        let exact = |limit: usize| counts[part][limit - 1] as i64;
+        exact(best(Some(part))) - exact(LONGEST)
     });
-    exact.max().expect("there are limits").1
-}
-
-/// Returns the task exact match gained on held-out parts by limits that are fitted on the others,
-/// over the longest. `exact` as in [`best`]; `parts` holds the part of every question.
-fn held_out_gain(exact: &[Vec<bool>], parts: &[usize]) -> f64 {
-    let longest = &exact[exact.len() - 1];
-    let gain = (0..PARTS).map(|part| {
-        let limit = best(exact, |question| parts[question] != part);
-        let pairs = exact[limit - 1].iter().zip(longest).zip(parts);
-        let held_out = pairs.filter(|(_, other)| **other == part);
-        let gains = held_out.map(|((&new, &old), _)| f64::from(new) - f64::from(old));
-        gains.sum::<f64>()
-    });
-    gain.sum::<f64>() / longest.len().max(1) as f64
+    Choice {
+        characters: best(None),
+        held_out_gain: gains.sum::<i64>() as f64 / exact.len().max(1) as f64,
+    }
 }
 
 #[cfg(test)]
@@ -103,6 +144,7 @@ mod tests {
     use spanwise_artifact::{Answer, Question};
 
     use super::*;
+    use crate::testing::TestSplit;
 
     const PARAGRAPH: &str = "甲乙丙丁戊己庚辛壬癸";
 
@@ -130,18 +172,13 @@ mod tests {
         (question, scores)
     }
 
-    fn scored(questions: &[(Question, Scores)]) -> Vec<ScoredQuestion<'_>> {
-        let scored = questions.iter().map(|(question, scores)| ScoredQuestion {
-            question,
-            paragraph: PARAGRAPH,
-            scores: scores.view(),
-            ranked: None,
-        });
-        scored.collect()
-    }
-
     fn decoder() -> Decoder {
         Decoder::new(&AnswersTable::default())
+    }
+
+    fn fitted(questions: &[(Question, Scores)]) -> Choice {
+        let dev = TestSplit::new(PARAGRAPH, questions);
+        fit(&dev.open(), decoder()).unwrap().unwrap()
     }
 
     #[test]
@@ -150,52 +187,70 @@ mod tests {
             question([0, 8, 2], &["甲乙"], 0),
             question([1, 7, 3], &["乙", "乙丙丁"], 1),
             question([2, 6, 1], &["丙丁戊己庚"], 2),
+            question([2, 6, 1], &[], 2),
         ];
-        let dev = scored(&questions);
         // With 7 the second is too long, with 4 the third is cut.
-        let fitted = fit(&dev, decoder());
-        assert_eq!((fitted.characters, applied(&fitted)), (6, 6));
+        let found = fitted(&questions);
+        assert_eq!((found.characters, found.applied()), (6, 6));
         // Without the first or the third question the others score highest with 6 too; without the
         // second, with 8, under which it is wrong.
-        assert!((fitted.held_out_gain - 1.0 / 3.0).abs() < 1e-12);
-        let expected = Effect {
-            applied: true,
-            changed: 2,
-            fixed: 2,
-            broken: 0,
-        };
-        assert_eq!(fitted.effect, expected);
-        assert_eq!(effect(&dev, decoder(), 4).broken, 1);
-        let longest = LengthLimit::LONGEST_FITTED;
-        let best = |dev: &[ScoredQuestion]| fit(dev, decoder()).characters;
-        assert_eq!(best(&dev[2..]), longest, "of several the longest");
-        assert_eq!(best(&[]), longest, "of no question too");
+        assert!((found.held_out_gain - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!(
+            fitted(&questions[2..]).characters,
+            LONGEST,
+            "of several the longest"
+        );
+        let unlabelled = TestSplit::new(PARAGRAPH, &questions[3..]);
+        assert_eq!(fit(&unlabelled.open(), decoder()).unwrap(), None);
+    }
+
+    #[test]
+    fn effects_are_those_of_the_limit_in_place_of_the_longest() {
+        fn check(characters: usize, [first, last, short]: [usize; 3], expected: [usize; 3]) {
+            let choice = Choice {
+                characters,
+                held_out_gain: 0.0,
+            };
+            let (question, scores) = question([first, last, short], &["丙丁戊己庚"], 0);
+            let effect = choice.effect(
+                &ScoredQuestion {
+                    question: &question,
+                    paragraph: PARAGRAPH,
+                    scores: scores.view(),
+                    ranked: None,
+                },
+                decoder(),
+            );
+            let found = [effect.changed, effect.fixed, effect.broken];
+            assert_eq!(found, expected, "{characters}");
+        }
+        check(6, [2, 6, 1], [0, 0, 0]);
+        check(4, [2, 6, 1], [1, 0, 1]);
+        check(6, [2, 8, 5], [1, 1, 0]);
     }
 
     #[test]
     fn a_limit_that_loses_on_held_out_parts_is_not_applied() {
         // Eight characters are right for the first two and wrong for the last. Without one of the
         // first, that is no better than forty; without the last it is, and the last is lost.
-        let questions = [
+        let found = fitted(&[
             question([0, 8, 3], &["甲乙丙"], 0),
             question([0, 8, 3], &["甲乙丙"], 1),
             question([0, 8, 3], &["甲乙丙丁戊己庚辛壬"], 2),
-        ];
-        let fitted = fit(&scored(&questions), decoder());
-        assert_eq!(applied(&fitted), LengthLimit::LONGEST_FITTED);
-        assert_eq!((fitted.characters, fitted.effect.applied), (8, false));
-        assert!((fitted.held_out_gain + 1.0 / 3.0).abs() < 1e-12);
+        ]);
+        assert_eq!(found.applied(), LONGEST);
+        assert_eq!((found.characters, found.is_applied()), (8, false));
+        assert!((found.held_out_gain + 1.0 / 3.0).abs() < 1e-12);
     }
 
     #[test]
     fn questions_about_one_paragraph_are_held_out_together() {
         // As above, but all about one paragraph: no part is left to lose on.
-        let questions = [
+        let found = fitted(&[
             question([0, 8, 3], &["甲乙丙"], 0),
             question([0, 8, 3], &["甲乙丙"], 0),
             question([0, 8, 3], &["甲乙丙丁戊己庚辛壬"], 0),
-        ];
-        let fitted = fit(&scored(&questions), decoder());
-        assert_eq!(fitted.held_out_gain, 0.0);
+        ]);
+        assert_eq!(found.held_out_gain, 0.0);
     }
 }

@@ -1,7 +1,8 @@
 //! From character scores to answers, and how good they are.
 //!
 //! - [`fit`]: what is fitted on dev: the longest answer and which repairs help
-//! - [`split`]: a split's questions with their scores, and their answers
+//! - [`split`]: a split's questions with their scores
+//! - [`answer`]: their answers
 //! - [`decode`]: the candidates of a question, sliced from its paragraph
 //! - [`length`]: fitting the longest answer
 //! - [`rules`]: repairs of an answer's ends
@@ -10,6 +11,7 @@
 
 #![warn(missing_docs)]
 
+pub mod answer;
 pub mod decode;
 pub mod fit;
 pub mod length;
@@ -17,3 +19,5 @@ pub mod metrics;
 pub mod report;
 pub mod rules;
 pub mod split;
+#[cfg(test)]
+mod testing;

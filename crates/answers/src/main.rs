@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use spanwise_answers::answer::{AnsweredSplit, Answers, answer};
 use spanwise_answers::fit::Fitted;
 use spanwise_answers::report::Report;
-use spanwise_answers::split::{AnsweredSplit, ScoredSplit};
-use spanwise_artifact::answers::{self, AnswerRecord, REPORT_FILE, SUBMISSION_FILE};
-use spanwise_artifact::settings::AnswersTable;
-use spanwise_artifact::{Draft, Job, Split, Stage};
+use spanwise_answers::split::ScoredSplit;
+use spanwise_artifact::answers::{self, ANSWERS_FILE, REPORT_FILE, SUBMISSION_FILE};
+use spanwise_artifact::lines::LineWriter;
+use spanwise_artifact::settings::{AnswersTable, LengthLimit};
+use spanwise_artifact::{Draft, Job, Split, Stage, UserError};
 use spanwise_program as program;
 
 fn main() -> ExitCode {
@@ -18,40 +20,76 @@ fn main() -> ExitCode {
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: AnswersTable = job.settings()?;
-    let (data, scores) = (job.artifact("data")?, job.artifact("ensemble")?);
-    let dev = ScoredSplit::read(data, scores, Split::Dev)?;
-    let test = ScoredSplit::read(data, scores, Split::Test)?;
+    let splits = open(job.input("data")?, job.input("ensemble")?)?;
 
-    let fitted = Fitted::on(dev.as_ref(), &settings);
-    let splits = [&dev, &test].into_iter().flatten();
-    let splits: Vec<AnsweredSplit> = splits.map(|split| split.answer(&fitted)).collect();
+    let dev = splits.iter().find(|split| split.split == Split::Dev);
+    let fitted = Fitted::on(dev, &settings)?;
+    if matches!(settings.max_answer_length, LengthLimit::Fitted(_)) && fitted.length.is_none() {
+        tracing::info!(
+            "max_answer_length is {}: no dev question has a reference answer to fit it on",
+            LengthLimit::LONGEST_FITTED
+        );
+    }
 
-    splits.iter().for_each(AnsweredSplit::log);
-    write(&splits, draft)
-}
+    let mut lines = LineWriter::create(&draft.file(ANSWERS_FILE))?;
+    let mut answered = Vec::new();
+    for split in &splits {
+        let mut submission = match split.split {
+            Split::Test => Some(submission(&draft.file(SUBMISSION_FILE))?),
+            _ => None,
+        };
+        answered.push(answer(split, &fitted, |Answers { lines: some, rows }| {
+            if let Some(submission) = &mut submission {
+                rows.iter()
+                    .try_for_each(|row| submission.write_record(row))?;
+            }
+            lines.push_lines(&some)
+        })?);
+        if let Some(submission) = &mut submission {
+            submission.flush()?;
+        }
+    }
+    lines.finish()?;
 
-fn write(splits: &[AnsweredSplit], draft: &Draft) -> Result<()> {
-    answers::write(draft.path(), splits.iter().flat_map(AnsweredSplit::records))?;
-    let metrics = splits.iter();
+    answered.iter().for_each(AnsweredSplit::log);
+    let metrics = answered.iter();
     let metrics = metrics.filter_map(|split| Some((split.split, split.metrics.clone()?)));
     answers::write_metrics(draft.path(), &metrics.collect())?;
-    fs_err::write(draft.file(REPORT_FILE), Report::of(splits).render()?)?;
-    match splits.iter().find(|split| split.split == Split::Test) {
-        Some(test) => write_submission(&draft.file(SUBMISSION_FILE), test.records()),
-        None => Ok(()),
-    }
+    let report = Report {
+        splits: answered.into_iter().map(|split| split.report).collect(),
+    };
+    fs_err::write(draft.file(REPORT_FILE), report.render()?)?;
+    Ok(())
 }
 
-/// Writes the columns `ID` and `Answer`, a field in quotes where it needs them.
-fn write_submission<'a>(
-    path: &Path,
-    records: impl Iterator<Item = &'a AnswerRecord>,
-) -> Result<()> {
-    let mut writer = csv::Writer::from_path(path)?;
-    writer.write_record(["ID", "Answer"])?;
-    for record in records {
-        writer.write_record([&record.id, &record.answer])?;
+/// Opens the splits that are answered: those with questions and scores.
+fn open(data: &Path, scores: &Path) -> Result<Vec<ScoredSplit>> {
+    let mut splits = Vec::new();
+    for split in [Split::Dev, Split::Test] {
+        match ScoredSplit::open(data, scores, split)? {
+            Some(split) => splits.push(split),
+            None if data.join(split.questions_file()).exists() => tracing::warn!(
+                "{}: its questions are not answered: {} has no scores of them",
+                split.name(),
+                scores.display()
+            ),
+            None => {}
+        }
     }
-    writer.flush()?;
-    Ok(())
+    let message = format!(
+        "there is nothing to answer: no dev or test questions in {} that {} has scores of",
+        data.display(),
+        scores.display()
+    );
+    let hint = "the input data is what the data stage writes, the input ensemble what the ensemble stage writes";
+    ensure!(!splits.is_empty(), UserError::new(message).hint(hint));
+    Ok(splits)
+}
+
+/// Starts a file with the columns `ID` and `Answer`, in which a field is in quotes where it needs
+/// them.
+fn submission(path: &Path) -> Result<csv::Writer<fs_err::File>> {
+    let mut writer = csv::Writer::from_writer(fs_err::File::create(path)?);
+    writer.write_record(["ID", "Answer"])?;
+    Ok(writer)
 }

@@ -1,5 +1,6 @@
 //! `report.html`: how good the answers are, and where they go wrong. One file that loads nothing
-//! else.
+//! else, runs nothing, and stays small however many questions there are and however long their
+//! texts.
 
 use std::ops::Range;
 
@@ -7,16 +8,26 @@ use anyhow::{Context, Result};
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
-use spanwise_artifact::answers::{Candidate, SplitMetrics};
+use spanwise_artifact::Split;
+use spanwise_artifact::answers::{AnswerRecord, QuestionMetrics, SplitMetrics};
 use spanwise_spans::in_sample;
 
-use crate::split::{Answered, AnsweredSplit};
+use crate::split::ScoredQuestion;
 
 /// Number of wrong answers shown of a split; where there are more, those shown are spread evenly.
 const SHOWN: usize = 200;
 
-/// Characters of the paragraph shown on either side of a highlighted one.
+/// Characters of the paragraph shown on either side of a highlighted range.
 const AROUND: usize = 40;
+
+/// Characters shown at either end of a highlighted range.
+const INSIDE: usize = 100;
+
+/// Characters shown of any other text.
+const TEXT: usize = 200;
+
+/// Candidates shown of a wrong answer.
+const CANDIDATES: usize = 10;
 
 /// Length in characters of the shortest reference of each group.
 const LENGTHS: [usize; 5] = [1, 3, 5, 9, 17];
@@ -24,20 +35,24 @@ const LENGTHS: [usize; 5] = [1, 3, 5, 9, 17];
 /// The report, split by split.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    splits: Vec<SplitReport>,
+    /// What the page shows of each split.
+    pub splits: Vec<SplitReport>,
 }
 
-#[derive(Debug, Serialize)]
-struct SplitReport {
+/// What the page shows of a split.
+#[derive(Debug, Clone, Serialize)]
+pub struct SplitReport {
     name: &'static str,
     answers: usize,
     empty: usize,
+    /// The longest answer in characters; `None` where there is no limit.
+    max_answer_length: Option<usize>,
     /// `None` where no question has a reference answer.
     labelled: Option<LabelledReport>,
 }
 
 /// What the page says of a split with reference answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 struct LabelledReport {
     metrics: SplitMetrics,
     outcomes: Vec<Bar>,
@@ -50,7 +65,7 @@ struct LabelledReport {
 }
 
 /// A share of some questions.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 struct Bar {
     label: String,
     count: usize,
@@ -58,20 +73,28 @@ struct Bar {
     share: f64,
 }
 
-/// A wrong answer.
-#[derive(Debug, Serialize)]
-struct WrongAnswer {
+/// A wrong answer, as the page shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct WrongAnswer {
     id: String,
     question: String,
     answer: String,
     reference: String,
     outcome: &'static str,
     excerpt: Vec<Piece>,
-    candidates: Vec<Candidate>,
+    candidates: Vec<ShownCandidate>,
+    /// Number of candidates, of which some are shown.
+    all_candidates: usize,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct ShownCandidate {
+    text: String,
+    score: Option<f32>,
 }
 
 /// A piece of a paragraph and how it is highlighted: a CSS class, empty for none.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 struct Piece {
     text: String,
     class: &'static str,
@@ -130,134 +153,131 @@ impl Outcome {
     }
 }
 
-/// An answered question with a reference answer.
-struct Labelled<'a> {
-    answered: &'a Answered<'a>,
-    /// The first reference's characters.
-    reference: Range<usize>,
+/// What is counted of an answer to a question with references.
+#[derive(Debug, Clone)]
+pub struct Labelled {
+    /// The answer's scores.
+    pub metrics: QuestionMetrics,
+    /// Length of the shortest reference in characters.
+    pub shortest_reference: usize,
     outcome: Outcome,
+    /// Length of the first reference in characters.
+    reference: usize,
+    /// The best candidate's score over the second's.
+    margin: Option<f32>,
 }
 
-impl Report {
-    /// Returns the report of these splits.
-    pub fn of(splits: &[AnsweredSplit]) -> Self {
-        let splits = splits.iter().map(|split| SplitReport {
-            name: split.split.name(),
-            answers: split.answers.len(),
-            empty: split.empty(),
-            labelled: split
-                .metrics
-                .as_ref()
-                .map(|metrics| LabelledReport::of(&split.answers, metrics.clone())),
-        });
-        Self {
-            splits: splits.collect(),
-        }
-    }
-
-    /// Returns the page.
-    pub fn render(&self) -> Result<String> {
-        let mut environment = Environment::new();
-        // Whatever ends in .html is escaped.
-        environment.add_template("report.html", include_str!("report.html"))?;
-        let template = environment.get_template("report.html")?;
-        template.render(Serde(self)).context("render report.html")
-    }
-}
-
-impl LabelledReport {
-    fn of(answers: &[Answered], metrics: SplitMetrics) -> Self {
-        let labelled = answers.iter().filter_map(|answered| {
-            let reference = answered.question.question.answers.first()?.range();
-            let is_exact = answered.question.is_exact(&answered.record.answer);
-            let outcome = Outcome::of(is_exact, &answered.range, &reference);
-            Some(Labelled {
-                answered,
-                reference,
-                outcome,
-            })
-        });
-        let labelled: Vec<Labelled> = labelled.collect();
-        let wrong: Vec<&Labelled> = labelled
-            .iter()
-            .filter(|one| one.outcome != Outcome::Exact)
-            .collect();
-        let shown = SHOWN.min(wrong.len());
-        let is_shown = |index| in_sample(index, shown, wrong.len());
-        Self {
-            metrics,
-            outcomes: outcomes(&labelled),
-            by_length: by_length(&labelled),
-            by_margin: by_margin(&labelled),
-            wrong: wrong.len(),
-            shown: (0..wrong.len())
-                .filter(|index| is_shown(*index))
-                .map(|index| WrongAnswer::of(wrong[index]))
-                .collect(),
-        }
-    }
-}
-
-/// How many answers there are of every kind.
-fn outcomes(labelled: &[Labelled]) -> Vec<Bar> {
-    let bars = Outcome::ALL.map(|outcome| {
-        let count = labelled.iter().filter(|one| one.outcome == outcome).count();
-        Bar::new(outcome.label().to_owned(), count, labelled.len())
-    });
-    bars.into_iter().filter(|bar| bar.count > 0).collect()
-}
-
-/// Exact answers by the length of the reference.
-fn by_length(labelled: &[Labelled]) -> Vec<Bar> {
-    let ends = LENGTHS[1..]
-        .iter()
-        .map(|&next| Some(next - 1))
-        .chain([None]);
-    let groups = LENGTHS.into_iter().zip(ends).map(|(shortest, longest)| {
-        let fits = |one: &&Labelled| {
-            let length = one.reference.len();
-            length >= shortest && longest.is_none_or(|longest| length <= longest)
-        };
-        let label = match longest {
-            Some(longest) => format!("{shortest} to {longest} characters"),
-            None => format!("{shortest} characters and more"),
-        };
-        exact_share(label, labelled.iter().filter(fits))
-    });
-    groups.filter(|bar| bar.of > 0).collect()
-}
-
-/// Exact answers by the margin of the best candidate's score over the second's, in quarters.
-fn by_margin(labelled: &[Labelled]) -> Vec<Bar> {
-    let mut by_margin: Vec<(f32, &Labelled)> = labelled
-        .iter()
-        .filter_map(|one| match &one.answered.record.candidates[..] {
-            [best, second, ..] => Some((best.score? - second.score?, one)),
-            _ => None,
+impl Labelled {
+    /// Returns what is counted of an answer, which has these characters; `None` for a question
+    /// without references.
+    pub fn of(
+        question: &ScoredQuestion,
+        range: &Range<usize>,
+        record: &AnswerRecord,
+    ) -> Option<Self> {
+        let references = &question.question.answers;
+        let reference = references.first()?.range();
+        let lengths = references.iter().map(|reference| reference.range().len());
+        Some(Self {
+            metrics: record.metrics?,
+            shortest_reference: lengths.min()?,
+            outcome: Outcome::of(question.is_exact(&record.answer), range, &reference),
+            reference: reference.len(),
+            margin: match &record.candidates[..] {
+                [best, second, ..] => best.score.zip(second.score).map(|(a, b)| a - b),
+                _ => None,
+            },
         })
-        .collect();
-    by_margin.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    let labels = [
-        "least certain quarter",
-        "second quarter",
-        "third quarter",
-        "most certain quarter",
-    ];
-    let quarter = |index: usize| index * by_margin.len() / labels.len();
-    let bars = labels.iter().enumerate().map(|(index, label)| {
-        let part = &by_margin[quarter(index)..quarter(index + 1)];
-        exact_share((*label).to_owned(), part.iter().map(|(_, one)| *one))
-    });
-    bars.filter(|bar| bar.of > 0).collect()
+    }
 }
 
-fn exact_share<'a>(label: String, labelled: impl Iterator<Item = &'a Labelled<'a>>) -> Bar {
-    let (mut exact, mut all) = (0, 0);
-    for one in labelled {
-        all += 1;
-        exact += usize::from(one.outcome == Outcome::Exact);
+/// What is counted of all answers to questions with references.
+#[derive(Debug, Clone, Default)]
+pub struct Statistics {
+    labelled: usize,
+    /// By [`Outcome::ALL`].
+    outcomes: [usize; Outcome::ALL.len()],
+    /// Exact answers, and all, by [`LENGTHS`].
+    by_length: [(usize, usize); LENGTHS.len()],
+    /// The margin of every answer that has one, and whether the answer is exact.
+    margins: Vec<(f32, bool)>,
+    /// Indices of the questions that are answered wrong.
+    wrong: Vec<u32>,
+}
+
+impl Statistics {
+    /// Counts the answer to the question with this index.
+    pub fn add(&mut self, question: usize, labelled: &Labelled) {
+        let is_exact = labelled.outcome == Outcome::Exact;
+        self.labelled += 1;
+        for (outcome, count) in Outcome::ALL.into_iter().zip(&mut self.outcomes) {
+            *count += usize::from(outcome == labelled.outcome);
+        }
+        let group = LENGTHS
+            .iter()
+            .rposition(|&shortest| labelled.reference >= shortest);
+        if let Some((exact, all)) = group.map(|group| &mut self.by_length[group]) {
+            *exact += usize::from(is_exact);
+            *all += 1;
+        }
+        self.margins
+            .extend(labelled.margin.map(|margin| (margin, is_exact)));
+        if !is_exact {
+            self.wrong.push(question as u32);
+        }
     }
-    Bar::new(label, exact, all)
+
+    /// Returns the indices of the questions whose wrong answers are shown.
+    pub fn shown(&self) -> impl Iterator<Item = usize> {
+        let shown = SHOWN.min(self.wrong.len());
+        let wrong = self.wrong.iter().enumerate();
+        let wrong = wrong.filter(move |(index, _)| in_sample(*index, shown, self.wrong.len()));
+        wrong.map(|(_, &question)| question as usize)
+    }
+
+    /// How many answers there are of every kind.
+    fn outcomes(&self) -> Vec<Bar> {
+        let outcomes = Outcome::ALL.into_iter().zip(self.outcomes);
+        let outcomes = outcomes.filter(|(_, count)| *count > 0);
+        let bar = |(outcome, count): (Outcome, _)| {
+            Bar::new(outcome.label().to_owned(), count, self.labelled)
+        };
+        outcomes.map(bar).collect()
+    }
+
+    /// Exact answers by the length of the reference.
+    fn by_length(&self) -> Vec<Bar> {
+        let longest = LENGTHS[1..].iter().map(|next| Some(next - 1));
+        let groups = LENGTHS.into_iter().zip(longest.chain([None]));
+        let bars = groups
+            .zip(self.by_length)
+            .map(|((shortest, longest), (exact, all))| {
+                let label = match longest {
+                    Some(longest) => format!("{shortest} to {longest} characters"),
+                    None => format!("{shortest} characters and more"),
+                };
+                Bar::new(label, exact, all)
+            });
+        bars.filter(|bar| bar.of > 0).collect()
+    }
+
+    /// Exact answers by the margin of the best candidate's score over the second's, in quarters.
+    fn by_margin(&mut self) -> Vec<Bar> {
+        self.margins.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let labels = [
+            "least certain quarter",
+            "second quarter",
+            "third quarter",
+            "most certain quarter",
+        ];
+        let quarter = |index: usize| index * self.margins.len() / labels.len();
+        let bars = labels.iter().enumerate().map(|(index, label)| {
+            let part = &self.margins[quarter(index)..quarter(index + 1)];
+            let exact = part.iter().filter(|(_, is_exact)| *is_exact).count();
+            Bar::new((*label).to_owned(), exact, part.len())
+        });
+        bars.filter(|bar| bar.of > 0).collect()
+    }
 }
 
 impl Bar {
@@ -272,31 +292,122 @@ impl Bar {
     }
 }
 
-impl WrongAnswer {
-    fn of(labelled: &Labelled) -> Self {
-        let Answered {
-            question,
-            range,
-            record,
-        } = labelled.answered;
-        let characters: Vec<char> = question.paragraph.chars().collect();
+impl SplitReport {
+    /// Returns what the page shows of a split. `labelled`: its metrics, what was counted, and the
+    /// wrong answers that are shown; `None` where no question has a reference answer.
+    pub fn new(
+        split: Split,
+        answers: usize,
+        empty: usize,
+        max_answer_length: Option<usize>,
+        labelled: Option<(&SplitMetrics, &mut Statistics, Vec<WrongAnswer>)>,
+    ) -> Self {
+        let labelled = labelled.map(|(metrics, statistics, shown)| LabelledReport {
+            metrics: metrics.clone(),
+            outcomes: statistics.outcomes(),
+            by_length: statistics.by_length(),
+            by_margin: statistics.by_margin(),
+            wrong: statistics.wrong.len(),
+            shown,
+        });
         Self {
-            id: record.id.clone(),
-            question: record.question.clone(),
-            answer: record.answer.clone(),
-            reference: characters[labelled.reference.clone()].iter().collect(),
-            outcome: labelled.outcome.label(),
-            excerpt: excerpt(&characters, range, &labelled.reference),
-            candidates: record.candidates.clone(),
+            name: split.name(),
+            answers,
+            empty,
+            max_answer_length,
+            labelled,
         }
     }
 }
 
-/// Returns the paragraph around answer and reference with both highlighted; what lies farther away
-/// is left out.
+impl Report {
+    /// Returns the page.
+    ///
+    /// # Errors
+    /// Fails if the template cannot be rendered.
+    pub fn render(&self) -> Result<String> {
+        let mut environment = Environment::new();
+        environment.add_filter("visible", visible);
+        // Whatever ends in .html is escaped.
+        environment.add_template("report.html", TEMPLATE)?;
+        let template = environment.get_template("report.html")?;
+        template.render(Serde(self)).context("render report.html")
+    }
+}
+
+const TEMPLATE: &str = include_str!("report.html");
+
+/// Returns a text with its control characters as symbols, so that none of them moves, hides or
+/// turns what stands around it.
+fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            // The symbols of the C0 controls are in their order.
+            '\0'..='\u{1f}' => visible.extend(char::from_u32(0x2400 + u32::from(character))),
+            '\u{7f}' => visible.push('\u{2421}'),
+            // C1 controls; direction, invisible and line-breaking format characters.
+            '\u{80}'..='\u{9f}'
+            | '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'
+            | '\u{200e}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}' => visible.extend(character.escape_unicode()),
+            _ => visible.push(character),
+        }
+    }
+    visible
+}
+
+impl WrongAnswer {
+    /// Returns what the page shows of an answer, which has these characters of its paragraph.
+    pub fn of(question: &ScoredQuestion, range: &Range<usize>, record: &AnswerRecord) -> Self {
+        let characters: Vec<char> = question.paragraph.chars().collect();
+        let reference = question.question.answers.first();
+        let reference = reference.map_or(0..0, spanwise_artifact::Answer::range);
+        let is_exact = question.is_exact(&record.answer);
+        let candidates = record.candidates.iter().take(CANDIDATES);
+        Self {
+            id: beginning(&record.id),
+            question: beginning(&record.question),
+            answer: beginning(&record.answer),
+            reference: beginning(record.references.first().map_or("", |first| first)),
+            outcome: Outcome::of(is_exact, range, &reference).label(),
+            excerpt: excerpt(&characters, range, &reference),
+            candidates: candidates
+                .map(|candidate| ShownCandidate {
+                    text: beginning(&candidate.text),
+                    score: candidate.score,
+                })
+                .collect(),
+            all_candidates: record.candidates.len(),
+        }
+    }
+}
+
+/// Returns the beginning of a text, and how much is left out.
+fn beginning(text: &str) -> String {
+    match text.char_indices().nth(TEXT) {
+        None => text.to_owned(),
+        Some((byte, _)) => {
+            let (shown, rest) = text.split_at(byte);
+            format!("{shown}… ({} more characters)", rest.chars().count())
+        }
+    }
+}
+
+/// Returns the paragraph around answer and reference with both highlighted; what lies farther away,
+/// and the middle of a long one, is left out.
 fn excerpt(paragraph: &[char], answer: &Range<usize>, reference: &Range<usize>) -> Vec<Piece> {
     let near = |range: &Range<usize>, index: usize| {
-        !range.is_empty() && index + AROUND >= range.start && index < range.end + AROUND
+        let (first, last) = (range.start + INSIDE, range.end.saturating_sub(INSIDE));
+        let is_around = index + AROUND >= range.start && index < range.end + AROUND;
+        !range.is_empty() && is_around && (index < first || index >= last)
     };
     let mut pieces: Vec<Piece> = Vec::new();
     for (index, character) in paragraph.iter().enumerate() {
@@ -328,14 +439,13 @@ fn excerpt(paragraph: &[char], answer: &Range<usize>, reference: &Range<usize>) 
 mod tests {
     use std::collections::BTreeMap;
 
-    use spanwise_artifact::answers::{AnswerRecord, Effect, FittedLength};
+    use spanwise_artifact::answers::{Candidate, Effect, FittedLength};
     use spanwise_artifact::scores::ScoresView;
     use spanwise_artifact::settings::Rule;
-    use spanwise_artifact::{Answer, Characters, Question, Split};
+    use spanwise_artifact::{Answer, Characters, Question};
 
     use super::*;
     use crate::metrics;
-    use crate::split::ScoredQuestion;
 
     const PARAGRAPH: &str = "李白是唐朝的詩人。<b>杜甫</b>也是";
 
@@ -389,94 +499,128 @@ mod tests {
             ]
         );
         assert_eq!(
+            pieces(500, 100..400, 101..102),
+            [
+                (1, "gap"),
+                (AROUND, ""),
+                (1, "answer"),
+                (1, "both"),
+                (INSIDE - 2, "answer"),
+                (1, "gap"),
+                (INSIDE, "answer"),
+                (AROUND, ""),
+                (1, "gap")
+            ]
+        );
+        assert_eq!(
             pieces(50, 0..0, 1..2),
             [(1, ""), (1, "reference"), (AROUND, ""), (1, "gap")]
         );
     }
 
+    fn question(reference: Option<Range<usize>>) -> Question {
+        let answer = |range: Range<usize>| Answer {
+            text: slice(&range),
+            start: range.start,
+        };
+        Question {
+            id: "1".to_owned(),
+            paragraph: 0,
+            text: "誰?".to_owned(),
+            answers: reference.map(answer).into_iter().collect(),
+        }
+    }
+
+    fn slice(range: &Range<usize>) -> String {
+        let characters = Characters::new(PARAGRAPH);
+        characters.get(range.clone()).unwrap().to_owned()
+    }
+
+    fn record(question: &Question, answer: &str, scores: &[f32]) -> AnswerRecord {
+        let references: Vec<&str> = question.answers.iter().map(|a| &*a.text).collect();
+        let candidates = scores.iter().map(|&score| Candidate {
+            text: "李白".to_owned(),
+            start: 0,
+            end: 2,
+            score: Some(score),
+        });
+        AnswerRecord {
+            split: Split::Dev,
+            id: question.id.clone(),
+            question: question.text.clone(),
+            metrics: metrics::of_answer(answer, &references),
+            references: references.into_iter().map(str::to_owned).collect(),
+            answer: answer.to_owned(),
+            candidates: candidates.collect(),
+        }
+    }
+
+    fn scored<'a>(question: &'a Question, paragraph: &'a str) -> ScoredQuestion<'a> {
+        ScoredQuestion {
+            question,
+            paragraph,
+            scores: ScoresView {
+                start: &[],
+                end: &[],
+            },
+            ranked: None,
+        }
+    }
+
     #[test]
     fn the_page_counts_groups_and_escapes() {
-        fn question(reference: Option<Range<usize>>) -> Question {
-            let answer = |range: Range<usize>| Answer {
-                text: slice(&range),
-                start: range.start,
-            };
-            Question {
-                id: "1".to_owned(),
-                paragraph: 0,
-                text: "誰?".to_owned(),
-                answers: reference.map(answer).into_iter().collect(),
-            }
-        }
-        fn answered<'a>(
-            question: &'a Question,
-            range: Range<usize>,
-            scores: &[f32],
-        ) -> Answered<'a> {
-            let answer = slice(&range);
-            let references: Vec<&str> = question.answers.iter().map(|a| &*a.text).collect();
-            let candidates = scores.iter().map(|&score| Candidate {
-                text: "李白".to_owned(),
-                start: 0,
-                end: 2,
-                score: Some(score),
-            });
-            Answered {
-                question: ScoredQuestion {
-                    question,
-                    paragraph: PARAGRAPH,
-                    scores: ScoresView {
-                        start: &[],
-                        end: &[],
-                    },
-                    ranked: None,
-                },
-                range,
-                record: AnswerRecord {
-                    split: Split::Dev,
-                    id: question.id.clone(),
-                    question: question.text.clone(),
-                    metrics: metrics::of_answer(&answer, &references),
-                    references: references.into_iter().map(str::to_owned).collect(),
-                    answer,
-                    candidates: candidates.collect(),
-                },
-            }
-        }
-        let (first, tag, none) = (question(Some(0..2)), question(Some(9..16)), question(None));
+        let (first, tag) = (question(Some(0..2)), question(Some(9..16)));
         let (confident, unsure) = ([9.0, 1.0], [2.0, 1.5]);
-        let answers = vec![
-            answered(&first, 0..2, &confident),
-            answered(&tag, 0..2, &unsure),
-            answered(&first, 0..0, &[]),
+        let mut statistics = Statistics::default();
+        let mut sums = SplitMetrics::default();
+        let mut shown = Vec::new();
+        let answers: [(&Question, Range<usize>, &[f32]); 3] = [
+            (&first, 0..2, &confident),
+            (&tag, 0..2, &unsure),
+            (&first, 0..0, &[]),
         ];
+        for (index, (question, range, scores)) in answers.into_iter().enumerate() {
+            let record = record(question, &slice(&range), scores);
+            let scored = scored(question, PARAGRAPH);
+            let labelled = Labelled::of(&scored, &range, &record).unwrap();
+            metrics::add(&mut sums, Some(&labelled.metrics), range.is_empty());
+            statistics.add(index, &labelled);
+            if index > 0 {
+                shown.push(WrongAnswer::of(&scored, &range, &record));
+            }
+        }
+        assert!(
+            Labelled::of(
+                &scored(&question(None), PARAGRAPH),
+                &(0..2),
+                &record(&question(None), "李白", &confident)
+            )
+            .is_none()
+        );
+        assert_eq!(statistics.shown().collect::<Vec<_>>(), [1, 2]);
         let effect = Effect {
             applied: true,
             changed: 7,
             ..Effect::default()
         };
         let metrics = SplitMetrics {
+            unlabelled: 5,
+            longer_than_max_answer_length: 1,
             max_answer_length: Some(FittedLength {
                 characters: 17,
                 held_out_gain: 0.0,
                 effect,
             }),
             rules: BTreeMap::from(Rule::ALL.map(|rule| (rule, Effect::default()))),
-            ..metrics::of_split(answers.iter().map(|answered| &answered.record))
+            ..metrics::means(sums).unwrap()
         };
-        let splits = [
-            AnsweredSplit {
-                split: Split::Dev,
-                answers,
-                metrics: Some(metrics),
-            },
-            AnsweredSplit {
-                split: Split::Test,
-                answers: vec![answered(&none, 0..2, &confident)],
-                metrics: None,
-            },
-        ];
-        let report = Report::of(&splits);
+        let labelled = Some((&metrics, &mut statistics, shown));
+        let report = Report {
+            splits: vec![
+                SplitReport::new(Split::Dev, 8, 1, Some(17), labelled),
+                SplitReport::new(Split::Test, 4, 0, Some(17), None),
+            ],
+        };
 
         let labelled = report.splits[0].labelled.as_ref().unwrap();
         let counts = |bars: &[Bar]| {
@@ -490,14 +634,20 @@ mod tests {
         assert_eq!((labelled.wrong, labelled.shown.len()), (2, 2));
 
         let page = report.render().unwrap();
-        assert!(
-            page.contains("<mark class=\"reference\">&lt;b&gt;杜甫&lt;&#x2f;</mark>"),
-            "{page}"
-        );
-        assert!(page.contains("task exact match"), "{page}");
+        for expected in [
+            "<mark class=\"reference\">&lt;b&gt;杜甫&lt;&#x2f;</mark>",
+            "task exact match",
+            "at most 17 characters",
+            "brackets",
+            "Listed are 2 of 2 wrong answers to 3 questions.",
+            "No reference answer for 5 of 8 questions",
+            "1 of 3 answers is longer than <code>max_answer_length</code>, 17 characters",
+            "4 answers, 0 of them empty. None of them is listed",
+        ] {
+            assert!(page.contains(expected), "{expected} in {page}");
+        }
         assert!(page.contains("least certain quarter") || page.contains("second quarter"));
         assert!(!page.contains("<b>杜甫"), "texts are escaped");
-        assert!(page.contains("at most 17 characters") && page.contains("brackets"));
         let position = |rule| page.find(rule).expect(rule);
         assert!(
             position("<td>punctuation") < position("<td>brackets"),
@@ -505,8 +655,90 @@ mod tests {
         );
     }
 
-    fn slice(range: &Range<usize>) -> String {
-        let characters = Characters::new(PARAGRAPH);
-        characters.get(range.clone()).unwrap().to_owned()
+    /// A page of many wrong answers about one text, which is its question's, paragraph's, answer's,
+    /// candidates' and id's.
+    fn hostile_page(text: &str, wrong: usize) -> String {
+        let question = Question {
+            id: text.to_owned(),
+            text: text.to_owned(),
+            answers: vec![Answer {
+                text: text.to_owned(),
+                start: 0,
+            }],
+            ..question(None)
+        };
+        let length = text.chars().count();
+        let scored = scored(&question, text);
+        let mut record = record(&question, text, &[1.0; 1000]);
+        for candidate in &mut record.candidates {
+            candidate.text = text.to_owned();
+        }
+        record.answer.push_str("not exact");
+        let labelled = Labelled::of(&scored, &(0..length), &record).unwrap();
+        let mut statistics = Statistics::default();
+        (0..wrong).for_each(|index| statistics.add(index, &labelled));
+        let shown = statistics.shown();
+        let shown = shown.map(|_| WrongAnswer::of(&scored, &(0..length), &record));
+        let shown = shown.collect();
+        let metrics = SplitMetrics {
+            questions: wrong,
+            ..SplitMetrics::default()
+        };
+        let labelled = Some((&metrics, &mut statistics, shown));
+        let split = SplitReport::new(Split::Dev, wrong, 0, None, labelled);
+        let splits = vec![split.clone(), split];
+        Report { splits }.render().unwrap()
+    }
+
+    #[test]
+    fn the_page_stays_small_whatever_it_reports_on() {
+        // A slash takes the most bytes when it is escaped.
+        let page = hostile_page(&"/".repeat(100_000), 1000);
+        assert!(page.len() < 20_000_000, "{} bytes", page.len());
+        assert!(
+            page.contains("Listed are 200 of 1000 wrong answers to 1000 questions, spread evenly")
+        );
+        assert!(page.contains("10 of 1000 candidates"));
+        assert!(page.contains("… (99800 more characters)"));
+    }
+
+    #[test]
+    fn hostile_texts_stay_texts() {
+        let page = hostile_page(
+            "\u{202e}</bdi><script>alert(1)</script>{{ 7*7 }}{% raw %}\0\x1b[31m\n\u{85}\u{2028}\u{7f}",
+            1,
+        );
+        let body = &page[page.find("<h1>").unwrap()..];
+        assert!(!body.contains("<script") && !body.contains("style="));
+        let hidden = |c: char| c.is_control() && c != '\n' || "\u{202e}\u{85}\u{2028}".contains(c);
+        assert!(!body.contains(hidden), "{body}");
+        let shown = "<bdi>\\u{202e}&lt;&#x2f;bdi&gt;&lt;script&gt;alert(1)&lt;&#x2f;script&gt;{{ 7*7 }}{% raw %}␀␛[31m␊\\u{85}\\u{2028}␡";
+        // Question, answer, reference, excerpt, id and a thousand candidates, of which ten are shown.
+        assert_eq!(body.matches(&format!("{shown}</bdi>")).count(), 2 * 13);
+        let text = shown.trim_start_matches("<bdi>");
+        assert_eq!(body.matches(text).count(), 2 * 15);
+    }
+
+    #[test]
+    fn the_page_loads_and_runs_nothing() {
+        use base64::Engine;
+        use base64::prelude::BASE64_STANDARD;
+        use sha2::{Digest, Sha256};
+
+        let page = Report::default().render().unwrap();
+        let between = |start: &str, end: &str| {
+            let (_, rest) = page.split_once(start).expect(start);
+            rest.split_once(end).expect(end).0
+        };
+        let style = between("<style>", "</style>");
+        let digest = BASE64_STANDARD.encode(Sha256::digest(style));
+        assert_eq!(
+            between("http-equiv=\"Content-Security-Policy\" content=\"", "\""),
+            format!(
+                "default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+            ),
+            "a change of the styles changes their digest in report.html"
+        );
+        assert!(!page.contains("<script") && !page.contains("style="));
     }
 }

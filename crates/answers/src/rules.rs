@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use spanwise_artifact::answers::Effect;
-use spanwise_artifact::settings::Rule;
+use spanwise_artifact::settings::{Rule, RuleSwitch};
 
 use crate::split::ScoredQuestion;
 
@@ -111,49 +111,92 @@ fn units(paragraph: &[char], answer: Range<usize>) -> Range<usize> {
     answer.start..answer.end + unit.map_or(0, |unit| unit.chars().count())
 }
 
-/// A non-empty answer of a labelled question.
-pub struct Repairable<'a> {
-    /// The question.
-    pub question: &'a ScoredQuestion<'a>,
-    /// Its paragraph's characters.
-    pub paragraph: Vec<char>,
-    /// The answer's characters.
-    pub answer: Range<usize>,
+/// What every rule does to answers, each after the rules that were applied before it.
+///
+/// Whether a rule whose switch is `fit` is applied is known in the end only. Until then the answers
+/// with and without it are both followed.
+#[derive(Debug, Clone)]
+pub struct Effects {
+    switches: [RuleSwitch; Rule::ALL.len()],
+    /// Of every rule its effect, for every choice of the fitted rules before it: `0` or `1` a rule,
+    /// the digits of a binary number.
+    effects: [Vec<Effect>; Rule::ALL.len()],
 }
 
-/// Returns what every rule does to answers, each after the rules that were applied before it.
-/// `applies` decides from a rule's effect whether it is applied.
-pub fn effects(
-    mut answers: Vec<Repairable>,
-    applies: impl Fn(Rule, &Effect) -> bool,
-) -> BTreeMap<Rule, Effect> {
-    let mut effects = BTreeMap::new();
-    for rule in Rule::ALL {
-        let mut effect = Effect::default();
-        let mut repaired = Vec::with_capacity(answers.len());
-        for Repairable {
-            question,
-            paragraph,
-            answer,
-        } in &answers
-        {
-            let new = repair(rule, paragraph, answer.clone());
-            let is_exact = |range: &Range<usize>| {
-                let text: String = paragraph[range.clone()].iter().collect();
-                question.is_exact(&text)
-            };
-            effect.count(new != *answer, is_exact(answer), is_exact(&new));
-            repaired.push(new);
-        }
-        effect.applied = applies(rule, &effect);
-        if effect.applied {
-            for (answer, new) in answers.iter_mut().zip(repaired) {
-                answer.answer = new;
-            }
-        }
-        effects.insert(rule, effect);
+impl Effects {
+    /// Starts without answers.
+    pub fn new(switches: [RuleSwitch; Rule::ALL.len()]) -> Self {
+        let mut choices = 1;
+        let effects = switches.map(|switch| {
+            let effects = vec![Effect::default(); choices];
+            choices *= if switch == RuleSwitch::Fit { 2 } else { 1 };
+            effects
+        });
+        Self { switches, effects }
     }
-    effects
+
+    /// Counts the answer of a labelled question, which is not empty.
+    pub fn count(&mut self, question: &ScoredQuestion, answer: Range<usize>) {
+        let paragraph: Vec<char> = question.paragraph.chars().collect();
+        let is_exact = |range: &Range<usize>| {
+            let text: String = paragraph[range.clone()].iter().collect();
+            question.is_exact(&text)
+        };
+        let exact = is_exact(&answer);
+        let mut answers = vec![(answer, exact)];
+        for (index, rule) in Rule::ALL.into_iter().enumerate() {
+            let mut next = Vec::new();
+            for (choice, (before, was_exact)) in answers.into_iter().enumerate() {
+                let after = repair(rule, &paragraph, before.clone());
+                let changes = before != after;
+                let exact = if changes { is_exact(&after) } else { was_exact };
+                self.effects[index][choice].count(changes, was_exact, exact);
+                let (without, with) = ((before, was_exact), (after, exact));
+                match self.switches[index] {
+                    RuleSwitch::Off => next.push(without),
+                    RuleSwitch::On => next.push(with),
+                    RuleSwitch::Fit => next.extend([without, with]),
+                }
+            }
+            answers = next;
+        }
+    }
+
+    /// Adds what was counted elsewhere with the same switches.
+    pub fn add(&mut self, other: &Self) {
+        let effects = self.effects.iter_mut().flatten();
+        for (effect, other) in effects.zip(other.effects.iter().flatten()) {
+            add(effect, *other);
+        }
+    }
+
+    /// Returns the effect of every rule, and whether it is applied: one whose switch is `fit` where
+    /// it fixes more than it breaks.
+    pub fn applied(&self) -> BTreeMap<Rule, Effect> {
+        let mut choice = 0;
+        let rules = Rule::ALL.into_iter().zip(self.switches).zip(&self.effects);
+        let rules = rules.map(|((rule, switch), effects)| {
+            let mut effect = effects[choice];
+            effect.applied = match switch {
+                RuleSwitch::Off => false,
+                RuleSwitch::On => true,
+                RuleSwitch::Fit => {
+                    let helps = effect.fixed > effect.broken;
+                    choice = 2 * choice + usize::from(helps);
+                    helps
+                }
+            };
+            (rule, effect)
+        });
+        rules.collect()
+    }
+}
+
+/// Adds the counts of one effect to another.
+pub fn add(effect: &mut Effect, other: Effect) {
+    effect.changed += other.changed;
+    effect.fixed += other.fixed;
+    effect.broken += other.broken;
 }
 
 #[cfg(test)]
@@ -210,24 +253,31 @@ mod tests {
             }],
         };
         let questions = ["《史記》", "1998", "1998"].map(question);
-        let scored = questions.each_ref().map(|question| ScoredQuestion {
-            question,
-            paragraph: text,
-            scores: ScoresView {
-                start: &[],
-                end: &[],
-            },
-            ranked: None,
-        });
-        let answers = || {
-            let ranges = [2..4, 7..11, 7..11];
-            let answers = scored.iter().zip(ranges);
-            let answers = answers.map(|(question, answer)| Repairable {
-                question,
-                paragraph: text.chars().collect(),
-                answer,
+        // Titles' and units' switch; the others are off.
+        let effects = |titles, units| {
+            let switches = Rule::ALL.map(|rule| match rule {
+                Rule::Titles => titles,
+                Rule::Units => units,
+                _ => RuleSwitch::Off,
             });
-            answers.collect()
+            let mut all = Effects::new(switches);
+            for (question, answer) in questions.iter().zip([2..4, 7..11, 7..11]) {
+                let mut one = Effects::new(switches);
+                one.count(
+                    &ScoredQuestion {
+                        question,
+                        paragraph: text,
+                        scores: ScoresView {
+                            start: &[],
+                            end: &[],
+                        },
+                        ranked: None,
+                    },
+                    answer,
+                );
+                all.add(&one);
+            }
+            all.applied()
         };
         let effect = |applied, changed, fixed, broken| Effect {
             applied,
@@ -235,14 +285,46 @@ mod tests {
             fixed,
             broken,
         };
-        let helps = effects(answers(), |_, effect| effect.fixed > effect.broken);
+        use RuleSwitch::{Fit, Off, On};
+        let helps = effects(Fit, Fit);
         assert_eq!(helps[&Rule::Titles], effect(true, 1, 1, 0));
         assert_eq!(helps[&Rule::Units], effect(false, 2, 0, 2));
         assert_eq!(helps[&Rule::Brackets], effect(false, 0, 0, 0));
-        let all = effects(answers(), |_, _| true);
-        assert_eq!(all[&Rule::Units], effect(true, 2, 0, 2));
-        let none = effects(answers(), |_, _| false);
-        assert_eq!(none[&Rule::Titles], effect(false, 1, 1, 0));
+        assert_eq!(effects(On, On)[&Rule::Units], effect(true, 2, 0, 2));
+        assert_eq!(effects(Off, Off)[&Rule::Titles], effect(false, 1, 1, 0));
+    }
+
+    #[test]
+    fn a_fitted_rule_is_measured_after_those_that_turn_out_to_help() {
+        // Without the full stop, titles are found: what is off leaves nothing for the next rule.
+        let text = "讀《史記。》";
+        let question = Question {
+            id: String::new(),
+            paragraph: 0,
+            text: String::new(),
+            answers: vec![Answer {
+                text: "史記".to_owned(),
+                start: 2,
+            }],
+        };
+        let scored = ScoredQuestion {
+            question: &question,
+            paragraph: text,
+            scores: ScoresView {
+                start: &[],
+                end: &[],
+            },
+            ranked: None,
+        };
+        for (punctuation, expected) in [(RuleSwitch::Fit, 0), (RuleSwitch::Off, 1)] {
+            let mut effects = Effects::new(Rule::ALL.map(|rule| match rule {
+                Rule::Punctuation => punctuation,
+                _ => RuleSwitch::Fit,
+            }));
+            effects.count(&scored, 2..5);
+            let found = effects.applied();
+            assert_eq!(found[&Rule::Titles].changed, expected, "{punctuation:?}");
+        }
     }
 
     proptest! {

@@ -85,6 +85,13 @@ pub struct QuestionMetrics {
 pub struct SplitMetrics {
     /// Number of labelled questions.
     pub questions: usize,
+    /// Number of questions without reference answers, which are not measured.
+    #[serde(default)]
+    pub unlabelled: usize,
+    /// Number of labelled questions whose reference answers are all longer than the longest answer
+    /// that decoding returns; 0 where there is no limit.
+    #[serde(default)]
+    pub longer_than_max_answer_length: usize,
     /// Number of empty answers among them.
     pub empty: usize,
     /// Mean of [`QuestionMetrics::task_exact_match`].

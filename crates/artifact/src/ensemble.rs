@@ -11,6 +11,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::jsonl;
+use crate::lines::Lines;
 use crate::questions::Split;
 use crate::scores::Span;
 
@@ -70,22 +71,11 @@ impl EnsembleReport {
     }
 }
 
-/// Reads a split's ranked spans, one list per question, best first; `None` where spans rank by
+/// Opens a split's ranked spans, one list per question, best first; `None` where spans rank by
 /// their scores alone.
-pub fn read_ranked_spans(directory: &Path, split: Split) -> Result<Option<Vec<Vec<Span>>>> {
+pub fn open_ranked_spans(directory: &Path, split: Split) -> Result<Option<Lines<Vec<Span>>>> {
     let path = directory.join(ranked_spans_file(split));
-    path.exists()
-        .then(|| jsonl::read(&path)?.collect())
-        .transpose()
-}
-
-/// Writes a split's ranked spans, one list per question.
-pub fn write_ranked_spans(
-    directory: &Path,
-    split: Split,
-    spans: impl IntoIterator<Item = Vec<Span>>,
-) -> Result<()> {
-    jsonl::write(&directory.join(ranked_spans_file(split)), spans)
+    path.exists().then(|| Lines::open(&path)).transpose()
 }
 
 #[cfg(test)]
@@ -114,18 +104,16 @@ mod tests {
     #[test]
     fn ranked_spans_read_back_and_may_be_absent() -> Result<()> {
         let directory = tempfile::tempdir()?;
-        assert_eq!(read_ranked_spans(directory.path(), Split::Dev)?, None);
+        assert!(open_ranked_spans(directory.path(), Split::Dev)?.is_none());
         let span = Span {
             start: 1,
             end: 3,
             score: 2.0,
         };
-        let spans = vec![vec![span], Vec::new()];
-        write_ranked_spans(directory.path(), Split::Dev, spans.clone())?;
-        assert_eq!(
-            read_ranked_spans(directory.path(), Split::Dev)?,
-            Some(spans)
-        );
+        let path = directory.path().join(ranked_spans_file(Split::Dev));
+        jsonl::write(&path, [vec![span], Vec::new()])?;
+        let spans = open_ranked_spans(directory.path(), Split::Dev)?.expect("just written");
+        assert_eq!((spans.len(), spans.get(0)?), (2, vec![span]));
         Ok(())
     }
 }

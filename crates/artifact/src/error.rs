@@ -1,5 +1,7 @@
 //! Errors that the person at the keyboard can fix, as opposed to ours.
 
+use std::path::Path;
+
 /// A mistake in the input, the settings or the environment. Programs end with exit code 2 on it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -25,4 +27,10 @@ impl UserError {
         self.hint = Some(hint.into());
         self
     }
+}
+
+/// The error of a file that is not what a stage has written.
+pub fn damaged(path: &Path, what: &str) -> UserError {
+    UserError::new(format!("{} is damaged: {what}", path.display()))
+        .hint("remove its directory, and run the stage that wrote it again")
 }

@@ -7,6 +7,7 @@
 //! - [`settings`]: every key a pipeline file may hold, its default and its bounds
 //! - [`questions`], [`windows`], [`scores`], [`ensemble`]: what passes between stages
 //! - [`answers`]: what a run ends with
+//! - [`question_file`], [`lines`]: files of records, a few at a time
 //! - [`manifest`], [`fingerprint`], [`draft`]: identity, staleness and atomic commit
 //! - [`durable`]: what has a name is on the disk
 //! - [`job`]: what a stage program is started with
@@ -22,8 +23,10 @@ pub mod error;
 pub mod fingerprint;
 pub mod job;
 pub mod jsonl;
+pub mod lines;
 pub mod manifest;
 mod named;
+pub mod question_file;
 pub mod questions;
 pub mod scores;
 pub mod settings;
@@ -35,6 +38,7 @@ pub use draft::Draft;
 pub use error::UserError;
 pub use job::{Input, Job};
 pub use manifest::{Found, Manifest};
+pub use question_file::QuestionFile;
 pub use questions::{Answer, Paragraph, Question, Split};
 pub use stage::Stage;
 pub use text::Characters;

@@ -6,13 +6,17 @@
 //! ends) at has minus infinity. Questions are in the order of the data artifact.
 
 use std::io::{BufWriter, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use fs_err::File;
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use crate::columns::Columns;
+use crate::columns;
+use crate::error::{UserError, damaged};
 use crate::questions::Split;
 
 /// File name of a split's scores.
@@ -69,81 +73,223 @@ pub struct Span {
 
 impl Span {
     /// The character range, half-open.
-    pub fn range(&self) -> std::ops::Range<usize> {
+    pub fn range(&self) -> Range<usize> {
         self.start..self.end
     }
 }
 
-/// A split's scores, memory-mapped.
+/// A split's scores, read a few questions at a time.
+#[derive(Debug)]
 pub struct ScoreFile {
-    columns: Columns,
+    path: PathBuf,
+    file: File,
+    /// Bytes at which the arrays of start and of end scores begin.
+    columns: [u64; 2],
+    /// The character at which each question begins, and the total.
+    offsets: Vec<u32>,
 }
 
 impl ScoreFile {
     /// Opens a split; `None` where the artifact has none.
+    ///
+    /// # Errors
+    /// Fails if the file is not one that [`ScoreWriter`] writes.
     pub fn open(directory: &Path, split: Split) -> Result<Option<Self>> {
         let path = directory.join(file_name(split));
         if !path.exists() {
             return Ok(None);
         }
-        let columns = Columns::open(&path)?;
-        let offsets = columns.u32s("offsets")?;
-        let total = offsets.last().copied().unwrap_or(0) as usize;
-        ensure!(
-            columns.f32s("start")?.len() == total && columns.f32s("end")?.len() == total,
-            "{}: the arrays differ in length",
-            path.display()
-        );
-        Ok(Some(Self { columns }))
+        let header = Header::read(&path).map_err(|error| damaged(&path, &format!("{error:#}")))?;
+        Ok(Some(Self {
+            file: File::open(&path)?,
+            path,
+            columns: header.columns,
+            offsets: header.offsets,
+        }))
     }
 
     /// Number of questions.
     pub fn questions(&self) -> usize {
-        self.array_of_offsets().len() - 1
-    }
-
-    /// A question's scores.
-    pub fn get(&self, question: usize) -> ScoresView<'_> {
-        let offsets = self.array_of_offsets();
-        let range = offsets[question] as usize..offsets[question + 1] as usize;
-        ScoresView {
-            start: &self.scores("start")[range.clone()],
-            end: &self.scores("end")[range],
-        }
+        self.offsets.len() - 1
     }
 
     /// Characters of every question's paragraph, in order.
     pub fn lengths(&self) -> impl Iterator<Item = usize> {
-        self.array_of_offsets()
+        self.offsets
             .windows(2)
             .map(|pair| (pair[1] - pair[0]) as usize)
     }
 
-    fn array_of_offsets(&self) -> &[u32] {
-        self.columns.u32s("offsets").expect("checked when opened")
+    /// Reads one question's scores.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn get(&self, question: usize) -> Result<Scores> {
+        let ScoreBlock { start, end, .. } = self.read(question..question + 1)?;
+        Ok(Scores { start, end })
     }
 
-    fn scores(&self, name: &str) -> &[f32] {
-        self.columns.f32s(name).expect("checked when opened")
+    /// Reads the scores of consecutive questions.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read, or a score is not a number.
+    ///
+    /// # Panics
+    /// If there are no such questions.
+    pub fn read(&self, questions: Range<usize>) -> Result<ScoreBlock> {
+        let offsets = &self.offsets[questions.start..=questions.end];
+        let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
+        let column = |begins: u64| -> Result<Vec<f32>> {
+            let mut scores = vec![0f32; (last - first) as usize];
+            let position = begins + u64::from(first) * size_of::<f32>() as u64;
+            self.file
+                .file()
+                .read_exact_at(bytemuck::cast_slice_mut(&mut scores), position)
+                .with_context(|| format!("failed to read {}", self.path.display()))?;
+            if let Some(index) = scores.iter().position(|&score| !is_score(score)) {
+                let character = first as usize + index;
+                let question = self.offsets.partition_point(|&o| o as usize <= character) - 1;
+                return Err(not_a_number(&self.path, question).into());
+            }
+            Ok(scores)
+        };
+        let [start, end] = self.columns;
+        Ok(ScoreBlock {
+            start: column(start)?,
+            end: column(end)?,
+            offsets: offsets.iter().map(|&o| (o - first) as usize).collect(),
+        })
     }
+}
+
+/// What is fixed before the first score.
+struct Header {
+    columns: [u64; 2],
+    offsets: Vec<u32>,
+}
+
+impl Header {
+    fn read(path: &Path) -> Result<Self> {
+        let map = columns::map(path)?;
+        let (header, metadata) = SafeTensors::read_metadata(&map)?;
+        let data = header + size_of::<u64>();
+        let array = |name: &str, dtype: Dtype| -> Result<Range<usize>> {
+            let info = metadata.info(name);
+            let info = info.with_context(|| format!("there is no array {name}"))?;
+            ensure!(
+                info.dtype == dtype,
+                "array {name} is {:?}, not {dtype:?}",
+                info.dtype
+            );
+            let (start, end) = info.data_offsets;
+            Ok(data + start..data + end)
+        };
+        let (start, end) = (array("start", Dtype::F32)?, array("end", Dtype::F32)?);
+        let (offsets, _) = map[array("offsets", Dtype::U32)?].as_chunks();
+        let offsets: Vec<u32> = offsets.iter().copied().map(u32::from_le_bytes).collect();
+        let total = offsets.last().copied().unwrap_or(0) as usize * size_of::<f32>();
+        ensure!(
+            start.len() == total && end.len() == total,
+            "the arrays differ in length"
+        );
+        ensure!(
+            offsets.first() == Some(&0) && offsets.is_sorted(),
+            "the offsets are out of order"
+        );
+        Ok(Self {
+            columns: [start.start as u64, end.start as u64],
+            offsets,
+        })
+    }
+}
+
+/// Scores are finite, or minus infinity for what is no candidate.
+fn is_score(score: f32) -> bool {
+    score < f32::INFINITY
+}
+
+fn not_a_number(path: &Path, question: usize) -> UserError {
+    UserError::new(format!(
+        "{}: a score of question {} is not a number",
+        path.display(),
+        question + 1
+    ))
+    .hint("the model's weights or activations overflow: train it with a lower learning rate, or predict with precision = \"fp32\"")
+}
+
+/// The scores of consecutive questions.
+#[derive(Debug)]
+pub struct ScoreBlock {
+    start: Vec<f32>,
+    end: Vec<f32>,
+    offsets: Vec<usize>,
+}
+
+impl ScoreBlock {
+    /// The scores of the question with this index in the block.
+    pub fn get(&self, index: usize) -> ScoresView<'_> {
+        let range = self.offsets[index]..self.offsets[index + 1];
+        ScoresView {
+            start: &self.start[range.clone()],
+            end: &self.end[range],
+        }
+    }
+}
+
+/// Returns ranges of consecutive questions whose paragraphs, of these lengths, have about as many
+/// characters together; a longer one is by itself. What is read a range at a time takes as much
+/// memory however many questions there are.
+pub fn ranges(
+    lengths: impl IntoIterator<Item = usize>,
+    characters: usize,
+) -> impl Iterator<Item = Range<usize>> {
+    // A question has a text, too.
+    const QUESTION: usize = 100;
+    let mut lengths = lengths.into_iter().enumerate().peekable();
+    std::iter::from_fn(move || {
+        let (first, length) = lengths.next()?;
+        let mut sum = length + QUESTION;
+        let mut end = first + 1;
+        while let Some((index, length)) =
+            lengths.next_if(|(_, length)| sum + length + QUESTION <= characters)
+        {
+            sum += length + QUESTION;
+            end = index + 1;
+        }
+        Some(first..end)
+    })
 }
 
 /// Writes a split's scores one question at a time, holding none of them.
 pub struct ScoreWriter {
+    path: PathBuf,
     start: BufWriter<File>,
     end: BufWriter<File>,
     lengths: std::vec::IntoIter<usize>,
+    /// Number of questions written.
+    written: usize,
 }
 
 impl ScoreWriter {
     /// Starts the file of a split whose paragraphs have these lengths in characters, one a
     /// question.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written, or would have more than 2³² characters.
     pub fn create(directory: &Path, split: Split, lengths: Vec<usize>) -> Result<Self> {
         let path = directory.join(file_name(split));
         let mut offsets = vec![0u32];
         for &length in &lengths {
             let total = *offsets.last().expect("starts with one element") as usize + length;
-            offsets.push(u32::try_from(total)?);
+            let total = u32::try_from(total).map_err(|_| {
+                let message = format!(
+                    "the paragraphs of all {} questions have more than {} characters",
+                    split.name(),
+                    u32::MAX
+                );
+                UserError::new(message).hint("cut the file into several, and answer each by itself")
+            })?;
+            offsets.push(total);
         }
         let scores = *offsets.last().expect("starts with one element") as usize * size_of::<f32>();
         let index = offsets.len() * size_of::<u32>();
@@ -174,12 +320,22 @@ impl ScoreWriter {
         Ok(Self {
             start: writer_at(data)?,
             end: writer_at(data + scores as u64)?,
+            path,
             lengths: lengths.into_iter(),
+            written: 0,
         })
     }
 
     /// Appends the next question's scores.
+    ///
+    /// # Errors
+    /// Fails if they cannot be written, a score is not a number, or the paragraph's length is not
+    /// the one announced.
     pub fn push(&mut self, scores: ScoresView<'_>) -> Result<()> {
+        let mut all = scores.start.iter().chain(scores.end);
+        if !all.all(|&score| is_score(score)) {
+            return Err(not_a_number(&self.path, self.written).into());
+        }
         let length = self.lengths.next();
         ensure!(
             length == Some(scores.start.len()) && length == Some(scores.end.len()),
@@ -188,6 +344,7 @@ impl ScoreWriter {
         );
         self.start.write_all(bytemuck::cast_slice(scores.start))?;
         self.end.write_all(bytemuck::cast_slice(scores.end))?;
+        self.written += 1;
         Ok(())
     }
 
@@ -232,11 +389,95 @@ mod tests {
 
         let file = ScoreFile::open(directory.path(), Split::Dev)?.expect("just written");
         assert_eq!(file.questions(), 3);
-        assert_eq!(file.get(0), first.view());
-        assert_eq!(file.get(1).start.len(), 0);
-        assert_eq!(file.get(2), Scores::none(1).view());
+        assert_eq!(file.get(0)?, first);
+        let block = file.read(1..3)?;
+        assert_eq!(block.get(0), Scores::none(0).view());
+        assert_eq!(block.get(1), Scores::none(1).view());
         assert_eq!(file.lengths().collect::<Vec<_>>(), [3, 0, 1]);
         assert!(ScoreFile::open(directory.path(), Split::Test)?.is_none());
         Ok(())
+    }
+
+    /// Writes one question's scores and returns the path of the file.
+    fn one_question(directory: &Path) -> Result<PathBuf> {
+        let scores = Scores {
+            start: vec![1.0, NONE],
+            end: vec![0.5, 0.25],
+        };
+        let mut writer = ScoreWriter::create(directory, Split::Dev, vec![2])?;
+        writer.push(scores.view())?;
+        writer.finish()?;
+        Ok(directory.join(file_name(Split::Dev)))
+    }
+
+    #[test]
+    fn damaged_files_end_in_a_sentence() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = one_question(directory.path())?;
+        let bytes = fs_err::read(&path)?;
+        let read = || -> Result<()> {
+            let file = ScoreFile::open(directory.path(), Split::Dev)?.expect("there");
+            file.read(0..file.questions()).map(drop)
+        };
+        read()?;
+        for length in 0..bytes.len() {
+            fs_err::write(&path, &bytes[..length])?;
+            let error = read().unwrap_err();
+            assert!(error.is::<UserError>(), "cut to {length} bytes: {error:#}");
+        }
+        // Whatever byte is damaged: other numbers or a sentence.
+        for index in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[index] ^= 1 << bit;
+                fs_err::write(&path, &damaged)?;
+                if let Err(error) = read() {
+                    assert!(
+                        error.is::<UserError>(),
+                        "byte {index}, bit {bit}: {error:#}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_neither_written_nor_read() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        for score in [f32::NAN, f32::INFINITY] {
+            let mut writer = ScoreWriter::create(directory.path(), Split::Dev, vec![1])?;
+            let (start, end) = (vec![0.0], vec![score]);
+            let error = writer.push(Scores { start, end }.view()).unwrap_err();
+            assert!(
+                error
+                    .to_string()
+                    .ends_with("a score of question 1 is not a number")
+            );
+        }
+        let path = one_question(directory.path())?;
+        let mut bytes = fs_err::read(&path)?;
+        let end = bytes.len() - 8; // behind it are the offsets
+        bytes[end - 4..end].copy_from_slice(&f32::NAN.to_le_bytes());
+        fs_err::write(&path, bytes)?;
+        let file = ScoreFile::open(directory.path(), Split::Dev)?.expect("there");
+        let error = file.get(0).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("a score of question 1 is not a number")
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn ranges_have_about_as_many_characters() {
+        fn check(lengths: &[usize], characters: usize, expected: &[Range<usize>]) {
+            let found: Vec<_> = ranges(lengths.iter().copied(), characters).collect();
+            assert_eq!(found, expected);
+        }
+        check(&[], 1000, &[]);
+        check(&[200, 200, 200, 200], 600, &[0..2, 2..4]);
+        check(&[0, 9000, 0, 0], 600, &[0..1, 1..2, 2..4]);
     }
 }

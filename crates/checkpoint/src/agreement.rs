@@ -52,6 +52,15 @@ pub fn check_small_files(name: &str, directory: &Path, split_characters: bool) -
     tokenizer::guarded(name, || check_tokens(name, &tokenizer, &config))?
 }
 
+/// Checks that the encoder in `directory` takes windows of `length` tokens.
+///
+/// # Errors
+/// Fails with a [`UserError`] that has both lengths.
+pub fn check_window(directory: &Path, length: usize) -> Result<()> {
+    let config = EncoderConfig::read(&directory.join("config.json"))?;
+    Ok(config.check_window(length)?)
+}
+
 /// Checks a finished checkpoint: its configuration and its weights fit each other.
 ///
 /// # Errors

@@ -18,8 +18,13 @@ fn main() -> ExitCode {
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: CheckpointTable = job.settings()?;
     let source = &settings.source;
+    let check_window = |directory: &Path| match job.longest_window {
+        Some(length) => agreement::check_window(directory, length),
+        None => Ok(()),
+    };
     let check = |directory: &Path| {
-        agreement::check_small_files(source, directory, settings.split_characters)
+        agreement::check_small_files(source, directory, settings.split_characters)?;
+        check_window(directory)
     };
     let origin = if job.inputs.contains_key("directory") {
         let directory = job.input("directory")?;
@@ -46,6 +51,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     if let Some(count) = settings.keep_layers {
         layers::keep_first(draft.path(), count)?;
     }
+    check_window(draft.path())?;
     agreement::check(source, draft.path())?;
     jsonl::write_document(&draft.log_file("origin.json"), &origin)
 }

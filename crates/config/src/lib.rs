@@ -190,6 +190,20 @@ impl EncoderConfig {
             .saturating_sub(self.first_position())
     }
 
+    /// Refuses windows that are longer than the encoder takes.
+    ///
+    /// # Errors
+    /// Has both lengths, in tokens.
+    pub fn check_window(&self, length: usize) -> Result<(), UserError> {
+        let most = self.max_tokens();
+        if length <= most {
+            return Ok(());
+        }
+        Err(UserError::new(format!(
+            "windows.max_length is {length}, but the checkpoint takes at most {most} tokens"
+        )))
+    }
+
     /// Groups of layers that share parameters.
     pub fn groups(&self) -> usize {
         self.num_hidden_groups.unwrap_or(self.num_hidden_layers)

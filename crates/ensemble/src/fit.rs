@@ -1,38 +1,39 @@
 //! Weights of the members that make dev's reference answers as likely as possible.
+//!
+//! All that is fitted at once is evaluated in one pass over dev, so that its scores need not be
+//! held.
 
-use spanwise_artifact::scores::{Scores, ScoresView};
+use anyhow::Result;
+use spanwise_artifact::scores::Scores;
 use spanwise_spans::covering;
 use spanwise_spans::softmax::log_sum_exp;
 
-use crate::labelled::LabelledQuestion;
+use crate::combine::equal;
+use crate::dev::{Dev, Labelled};
 
-/// Returns a weight per member, the inverse of its temperature (Guo et al., 2017), fitted to the
-/// member alone and divided by the number of members. Empty without questions.
-pub fn calibrated(dev: &[&LabelledQuestion]) -> Vec<f64> {
-    let members = members(dev);
-    let fit = |member| {
-        let mut weight = [1.0];
-        let loss = Loss::new(
-            dev.iter().map(|question| vec![question.members[member]]),
-            dev,
-        );
-        loss.minimise(&mut weight, 0);
-        weight[0] / members as f64
-    };
-    (0..members).map(fit).collect()
+/// The questions that weights are fitted to: all of dev, or those outside one part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Questions {
+    /// All of dev.
+    All,
+    /// All but those of this part.
+    Without(usize),
 }
 
-/// Returns a weight per member, all fitted together. A member that adds nothing gets 0. Empty
-/// without questions.
-pub fn weighted(dev: &[&LabelledQuestion]) -> Vec<f64> {
-    let mut weights = calibrated(dev);
-    let loss = Loss::new(dev.iter().map(|question| question.members.clone()), dev);
-    for _ in 0..SWEEPS {
-        for member in 0..weights.len() {
-            loss.minimise(&mut weights, member);
-        }
+impl Questions {
+    fn contain(self, question: &Labelled) -> bool {
+        self != Self::Without(question.part)
     }
-    weights
+}
+
+/// The weights that are fitted to some questions, one a member.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fitted {
+    /// The inverse of each member's temperature (Guo et al., 2017), fitted to the member alone, and
+    /// divided by the number of members.
+    pub calibrated: Vec<f64>,
+    /// All weights fitted together. A member that adds nothing gets next to none.
+    pub weighted: Vec<f64>,
 }
 
 /// The largest weight of a member: a model's scores hardly ever need to be scaled up by more.
@@ -41,103 +42,246 @@ const LARGEST_WEIGHT: f64 = 4.0;
 /// Number of times that every weight is fitted with the others as they are.
 const SWEEPS: usize = 8;
 
-fn members(dev: &[&LabelledQuestion]) -> usize {
-    dev.first().map_or(0, |question| question.members.len())
+/// Returns the weights fitted to each of these selections of dev's questions. Where a selection has
+/// none, all members count alike.
+///
+/// # Errors
+/// Fails if the scores cannot be read.
+pub fn fit(dev: &Dev, selections: &[Questions]) -> Result<Vec<Fitted>> {
+    let members = dev.members().count();
+    let mut searches = Vec::new();
+    for &questions in selections {
+        searches.extend(
+            (0..members).map(|member| Search::new(questions, Members::One(member), 0, vec![1.0])),
+        );
+    }
+    minimise(dev, &mut searches)?;
+    let mut fitted: Vec<Fitted> = searches
+        .chunks(members)
+        .map(|searches| {
+            let weight = |search: &Search| search.weights[0] / members as f64;
+            let calibrated: Vec<f64> = searches.iter().map(weight).collect();
+            Fitted {
+                weighted: calibrated.clone(),
+                calibrated,
+            }
+        })
+        .collect();
+
+    // The weights with which each member's was last fitted: with the same ones it stays.
+    let mut last = vec![vec![Vec::new(); members]; selections.len()];
+    for _ in 0..SWEEPS {
+        for member in 0..members {
+            let (mut searches, mut indices) = (Vec::new(), Vec::new());
+            for (index, &questions) in selections.iter().enumerate() {
+                let weights = &fitted[index].weighted;
+                if last[index][member] != *weights {
+                    searches.push(Search::new(
+                        questions,
+                        Members::All,
+                        member,
+                        weights.clone(),
+                    ));
+                    indices.push(index);
+                }
+            }
+            minimise(dev, &mut searches)?;
+            for (search, index) in searches.into_iter().zip(indices) {
+                last[index][member].clone_from(&search.weights);
+                fitted[index].weighted = search.weights;
+            }
+        }
+    }
+    for (fitted, &questions) in fitted.iter_mut().zip(selections) {
+        if dev.labelled_in(questions) == 0 {
+            fitted.calibrated = equal(members);
+            fitted.weighted = equal(members);
+        }
+    }
+    Ok(fitted)
 }
 
-/// The mean cross-entropy of reference answers under a softmax over the characters of the weighted
-/// scores. The references of a question count in equal parts.
-struct Loss {
-    members: usize,
-    choices: Vec<Choice>,
+/// Whose scores a loss is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Members {
+    All,
+    One(usize),
+}
+
+/// A golden-section search for the best of one weight between 0 and [`LARGEST_WEIGHT`], with the
+/// others as they are. The loss is convex in every weight.
+struct Search {
+    questions: Questions,
+    members: Members,
+    /// Index of the weight.
+    weight: usize,
+    weights: Vec<f64>,
+    low: f64,
+    high: f64,
+    /// The losses at [`Self::left`] and [`Self::right`], where they are known.
+    losses: [Option<f64>; 2],
+}
+
+const GOLDEN: f64 = 0.618_033_988_749_894_8;
+
+impl Search {
+    fn new(questions: Questions, members: Members, weight: usize, weights: Vec<f64>) -> Self {
+        Self {
+            questions,
+            members,
+            weight,
+            weights,
+            low: 0.0,
+            high: LARGEST_WEIGHT,
+            losses: [None; 2],
+        }
+    }
+
+    fn left(&self) -> f64 {
+        self.high - GOLDEN * (self.high - self.low)
+    }
+
+    fn right(&self) -> f64 {
+        self.low + GOLDEN * (self.high - self.low)
+    }
+
+    fn is_done(&self) -> bool {
+        self.high - self.low <= 1e-3 * LARGEST_WEIGHT
+    }
+
+    /// Leaves out what lies beyond the worse of the two points. The better is one of the next two.
+    fn narrow(&mut self) {
+        let [left, right] = self.losses;
+        if left < right {
+            self.high = self.right();
+            self.losses = [None, left];
+        } else {
+            self.low = self.left();
+            self.losses = [right, None];
+        }
+    }
+}
+
+/// Sets the weight of every search to the best.
+fn minimise(dev: &Dev, searches: &mut [Search]) -> Result<()> {
+    loop {
+        let mut points = Vec::new();
+        let mut unknown = Vec::new();
+        for (index, search) in searches.iter().enumerate() {
+            let at = [search.left(), search.right()];
+            for side in 0..2 {
+                if !search.is_done() && search.losses[side].is_none() {
+                    let mut weights = search.weights.clone();
+                    weights[search.weight] = at[side];
+                    points.push(Point {
+                        questions: search.questions,
+                        members: search.members,
+                        weights,
+                    });
+                    unknown.push((index, side));
+                }
+            }
+        }
+        if points.is_empty() {
+            break;
+        }
+        for ((index, side), loss) in unknown.into_iter().zip(losses(dev, &points)?) {
+            searches[index].losses[side] = Some(loss);
+        }
+        for search in searches.iter_mut().filter(|search| !search.is_done()) {
+            search.narrow();
+        }
+    }
+    for search in searches {
+        search.weights[search.weight] = f64::midpoint(search.low, search.high);
+    }
+    Ok(())
+}
+
+/// Weights at which a loss is evaluated.
+struct Point {
+    questions: Questions,
+    members: Members,
+    weights: Vec<f64>,
+}
+
+/// Returns at every point the mean cross-entropy of reference answers under a softmax over the
+/// characters of the weighted scores. The references of a question count in equal parts.
+fn losses(dev: &Dev, points: &[Point]) -> Result<Vec<f64>> {
+    let of_some = |questions: &mut dyn Iterator<Item = Labelled>| {
+        let mut losses = vec![Vec::new(); points.len()];
+        for question in questions {
+            let covered: Vec<Scores> = question.members.iter().copied().map(covering).collect();
+            let mut choices: Option<(Members, Vec<Choice>)> = None;
+            for (point, losses) in points.iter().zip(&mut losses) {
+                if !point.questions.contain(&question) {
+                    continue;
+                }
+                // Points of the same members mostly follow each other.
+                let of_members = match choices.take() {
+                    Some((members, choices)) if members == point.members => choices,
+                    _ => Choice::of(&covered, point.members, question.references),
+                };
+                losses.extend(of_members.iter().map(|choice| choice.loss(&point.weights)));
+                choices = Some((point.members, of_members));
+            }
+        }
+        Ok(losses)
+    };
+    let mut sums = vec![(0.0, 0usize); points.len()];
+    dev.in_order(of_some, |losses: Vec<Vec<f64>>| {
+        for ((sum, count), losses) in sums.iter_mut().zip(losses) {
+            // One after the other: a sum's last digits depend on the order.
+            *count += losses.len();
+            *sum = losses.into_iter().fold(*sum, |sum, loss| sum + loss);
+        }
+    })?;
+    let means = sums.into_iter();
+    Ok(means
+        .map(|(sum, count)| sum / count.max(1) as f64)
+        .collect())
 }
 
 /// The start or end scores of one question.
 struct Choice {
+    members: usize,
     /// `[candidate, member]`
     scores: Vec<f64>,
     /// Indices of the references' boundaries among the candidates.
     references: Vec<usize>,
 }
 
-impl Loss {
-    /// `scores` holds the members' scores of every question of `dev`.
-    fn new<'a>(
-        scores: impl Iterator<Item = Vec<ScoresView<'a>>>,
-        dev: &[&LabelledQuestion],
-    ) -> Self {
-        let mut choices = Vec::new();
-        let mut members = 0;
-        for (scores, question) in scores.zip(dev) {
-            members = scores.len();
-            let covered: Vec<Scores> = scores.into_iter().map(covering).collect();
-            let references = || {
-                question
-                    .references
-                    .iter()
-                    .map(spanwise_artifact::Answer::range)
-            };
-            let (starts, lasts) = (
-                references().map(|range| range.start).collect(),
-                references().map(|range| range.end - 1).collect(),
-            );
-            choices.extend(Choice::new(
-                covered.iter().map(|scores| &scores.start[..]).collect(),
-                starts,
-            ));
-            choices.extend(Choice::new(
-                covered.iter().map(|scores| &scores.end[..]).collect(),
-                lasts,
-            ));
-        }
-        Self { members, choices }
-    }
-
-    fn at(&self, weights: &[f64]) -> f64 {
-        let loss = |choice: &Choice| {
-            let scores: Vec<f64> = choice
-                .scores
-                .chunks(self.members)
-                .map(|scores| scores.iter().zip(weights).map(|(s, w)| s * w).sum())
-                .collect();
-            let references = choice.references.iter().map(|&index| scores[index]);
-            log_sum_exp(&scores) - references.sum::<f64>() / choice.references.len() as f64
-        };
-        self.choices.iter().map(loss).sum::<f64>() / self.choices.len().max(1) as f64
-    }
-
-    /// Sets one member's weight to the best between 0 and [`LARGEST_WEIGHT`], with the others as
-    /// they are.
-    fn minimise(&self, weights: &mut [f64], member: usize) {
-        // The loss is convex in every weight, so golden-section search finds its minimum.
-        const GOLDEN: f64 = 0.618_033_988_749_894_8;
-        let mut at = |weight: f64| {
-            weights[member] = weight;
-            self.at(weights)
-        };
-        let (mut low, mut high) = (0.0, LARGEST_WEIGHT);
-        while high - low > 1e-3 * LARGEST_WEIGHT {
-            let (left, right) = (high - GOLDEN * (high - low), low + GOLDEN * (high - low));
-            if at(left) < at(right) {
-                high = right;
-            } else {
-                low = left;
-            }
-        }
-        weights[member] = f64::midpoint(low, high);
-    }
-}
-
 impl Choice {
-    /// `members` holds one column of scores per member. `None` where no reference's boundary is a
+    /// Returns the choice of a start and that of an end, as far as some reference's boundary is a
     /// candidate of every member.
-    fn new(members: Vec<&[f32]>, references: Vec<usize>) -> Option<Self> {
+    fn of(covered: &[Scores], members: Members, references: &[[u32; 2]]) -> Vec<Self> {
+        let covered = match members {
+            Members::All => covered,
+            Members::One(member) => &covered[member..=member],
+        };
+        let (starts, ends) = (
+            covered.iter().map(|scores| &scores.start[..]).collect(),
+            covered.iter().map(|scores| &scores.end[..]).collect(),
+        );
+        let side = |columns, side: usize| {
+            let boundaries = references
+                .iter()
+                .map(|boundaries| boundaries[side] as usize);
+            Self::new(columns, boundaries)
+        };
+        [side(starts, 0), side(ends, 1)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// `members` holds one column of scores per member.
+    fn new(members: Vec<&[f32]>, references: impl Iterator<Item = usize>) -> Option<Self> {
         let is_candidate =
             |character: &usize| members.iter().all(|scores| scores[*character].is_finite());
         let candidates: Vec<usize> = (0..members[0].len()).filter(is_candidate).collect();
         let references: Vec<usize> = references
-            .iter()
-            .filter_map(|character| candidates.binary_search(character).ok())
+            .filter_map(|character| candidates.binary_search(&character).ok())
             .collect();
         let of_members = |&character: &usize| {
             members
@@ -145,9 +289,20 @@ impl Choice {
                 .map(move |scores| f64::from(scores[character]))
         };
         (!references.is_empty()).then(|| Self {
+            members: members.len(),
             scores: candidates.iter().flat_map(of_members).collect(),
             references,
         })
+    }
+
+    fn loss(&self, weights: &[f64]) -> f64 {
+        let scores: Vec<f64> = self
+            .scores
+            .chunks(self.members)
+            .map(|scores| scores.iter().zip(weights).map(|(s, w)| s * w).sum())
+            .collect();
+        let references = self.references.iter().map(|&index| scores[index]);
+        log_sum_exp(&scores) - references.sum::<f64>() / self.references.len() as f64
     }
 }
 
@@ -156,63 +311,59 @@ mod tests {
     use spanwise_artifact::Answer;
 
     use super::*;
+    use crate::testing::{TestQuestion, with_dev};
 
     const CHARACTERS: usize = 10;
 
     /// Scores of three members for questions whose answer is one character. The first member is
     /// right three times in four and far too confident; the second is always right and not
     /// confident enough; the third is right by chance.
-    fn scores() -> Vec<[Scores; 3]> {
-        (0..200usize)
-            .map(|question| {
-                let answer = question % CHARACTERS;
-                let wrong = (answer + 1 + question % 7) % CHARACTERS;
-                let peak = |character: usize, height: f32| {
-                    let mut column = vec![0.0; CHARACTERS];
-                    column[character] = height;
-                    Scores {
-                        start: column.clone(),
-                        end: column,
-                    }
-                };
-                let first = if question % 4 == 0 { wrong } else { answer };
-                [
+    fn questions() -> Vec<TestQuestion> {
+        let question = |question: usize| {
+            let answer = question % CHARACTERS;
+            let wrong = (answer + 1 + question % 7) % CHARACTERS;
+            let peak = |character: usize, height: f32| {
+                let mut column = vec![0.0; CHARACTERS];
+                column[character] = height;
+                Scores {
+                    start: column.clone(),
+                    end: column,
+                }
+            };
+            let first = if question % 4 == 0 { wrong } else { answer };
+            TestQuestion {
+                members: vec![
                     peak(first, 20.0),
                     peak(answer, 1.0),
                     peak(question / CHARACTERS % CHARACTERS, 3.0),
-                ]
-            })
-            .collect()
+                ],
+                paragraph: question / 3,
+                references: vec![reference(answer)],
+            }
+        };
+        (0..200).map(question).collect()
     }
 
-    fn reference(start: usize) -> Vec<Answer> {
+    fn reference(start: usize) -> Answer {
         let text = "甲".to_owned();
-        vec![Answer { text, start }]
+        Answer { text, start }
     }
 
-    /// Checks the weights that are fitted to [`scores`].
-    fn check(test: impl Fn(&[&LabelledQuestion])) {
-        let scores = scores();
-        let references: Vec<Vec<Answer>> = (0..scores.len())
-            .map(|question| reference(question % CHARACTERS))
-            .collect();
-        let questions: Vec<LabelledQuestion> = scores
-            .iter()
-            .zip(&references)
-            .map(|(scores, references)| LabelledQuestion {
-                members: scores.iter().map(Scores::view).collect(),
-                paragraph: "甲甲甲甲甲甲甲甲甲甲",
-                group: 0,
-                references,
-            })
-            .collect();
-        test(&questions.iter().collect::<Vec<_>>());
+    const PARAGRAPH: &str = "甲甲甲甲甲甲甲甲甲甲";
+
+    fn loss(dev: &Dev, weights: &[f64]) -> f64 {
+        let point = Point {
+            questions: Questions::All,
+            members: Members::All,
+            weights: weights.to_vec(),
+        };
+        losses(dev, &[point]).unwrap()[0]
     }
 
     #[test]
     fn calibration_finds_the_temperature() {
-        check(|dev| {
-            let weights = calibrated(dev);
+        with_dev(PARAGRAPH, &questions(), |dev| {
+            let weights = &fit(dev, &[Questions::All]).unwrap()[0].calibrated;
             // Right three times in four among ten: the peak should be ln(0.75 / (0.25 / 9)) high,
             // over 3 members.
             let expected = (0.75f64 / (0.25 / 9.0)).ln() / 20.0 / 3.0;
@@ -227,13 +378,52 @@ mod tests {
 
     #[test]
     fn weights_go_to_members_that_are_right() {
-        check(|dev| {
-            let loss = Loss::new(dev.iter().map(|question| question.members.clone()), dev);
-            let weights = weighted(dev);
+        with_dev(PARAGRAPH, &questions(), |dev| {
+            let fitted = &fit(dev, &[Questions::All]).unwrap()[0];
+            let weights = &fitted.weighted;
             assert!(weights[1] > 3.9 && weights[2] < 0.1, "{weights:?}");
-            for others in [calibrated(dev), vec![1.0 / 3.0; 3], vec![0.0, 4.0, 0.0]] {
-                assert!(loss.at(&weights) <= loss.at(&others) + 1e-6);
+            let others = [vec![1.0 / 3.0; 3], vec![0.0, 4.0, 0.0]];
+            for others in others.iter().chain([&fitted.calibrated]) {
+                assert!(loss(dev, weights) <= loss(dev, others) + 1e-6);
             }
+        });
+    }
+
+    /// Golden-section search as it is written in books, with both losses evaluated anew.
+    fn by_the_book(dev: &Dev, weights: &mut [f64], weight: usize) {
+        let mut at = |value: f64| {
+            weights[weight] = value;
+            loss(dev, weights)
+        };
+        let (mut low, mut high) = (0.0, LARGEST_WEIGHT);
+        while high - low > 1e-3 * LARGEST_WEIGHT {
+            let (left, right) = (high - GOLDEN * (high - low), low + GOLDEN * (high - low));
+            if at(left) < at(right) {
+                high = right;
+            } else {
+                low = left;
+            }
+        }
+        weights[weight] = f64::midpoint(low, high);
+    }
+
+    #[test]
+    fn searches_at_once_find_what_each_finds_alone() {
+        with_dev(PARAGRAPH, &questions(), |dev| {
+            let selections: Vec<Questions> = (0..crate::dev::PARTS)
+                .map(Questions::Without)
+                .chain([Questions::All])
+                .collect();
+            let together = fit(dev, &selections).unwrap();
+            for (selection, fitted) in selections.iter().zip(&together) {
+                assert_eq!(fit(dev, &[*selection]).unwrap()[0], *fitted);
+            }
+            let all = &together[crate::dev::PARTS];
+            let mut weights = all.calibrated.clone();
+            for _ in 0..SWEEPS {
+                (0..weights.len()).for_each(|member| by_the_book(dev, &mut weights, member));
+            }
+            assert_eq!(all.weighted, weights);
         });
     }
 
@@ -244,25 +434,36 @@ mod tests {
             start: column.clone(),
             end: column,
         };
-        let loss = |references: &[Answer]| {
-            let question = LabelledQuestion {
-                members: vec![scores.view()],
-                paragraph: "甲甲甲",
-                group: 0,
-                references,
+        let loss = |references: &[usize]| {
+            let question = TestQuestion {
+                members: vec![scores.clone()],
+                paragraph: 0,
+                references: references.iter().copied().map(reference).collect(),
             };
-            let dev = [&question];
-            Loss::new([question.members.clone()].into_iter(), &dev).at(&[1.0])
+            let mut found = 0.0;
+            with_dev("甲甲甲", &[question], |dev| found = loss(dev, &[1.0]));
+            found
         };
-        let (first, second) = (reference(1), reference(2));
-        let both = [first.clone(), second.clone()].concat();
-        assert!((loss(&both) - f64::midpoint(loss(&first), loss(&second))).abs() < 1e-12);
-        assert!(loss(&first) < loss(&second));
+        assert!((loss(&[1, 2]) - f64::midpoint(loss(&[1]), loss(&[2]))).abs() < 1e-12);
+        assert!(loss(&[1]) < loss(&[2]));
     }
 
     #[test]
-    fn nothing_is_fitted_to_no_questions() {
-        assert!(calibrated(&[]).is_empty());
-        assert!(weighted(&[]).is_empty());
+    fn without_questions_all_members_count_alike() {
+        // All are about one paragraph, so that one part has all of them.
+        let questions: Vec<TestQuestion> = questions()
+            .into_iter()
+            .map(|question| TestQuestion {
+                paragraph: 0,
+                ..question
+            })
+            .collect();
+        with_dev(PARAGRAPH, &questions, |dev| {
+            let fitted = &fit(dev, &[Questions::Without(0)]).unwrap()[0];
+            assert_eq!(
+                (&fitted.calibrated, &fitted.weighted),
+                (&equal(3), &equal(3))
+            );
+        });
     }
 }

@@ -5,17 +5,20 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use spanwise_artifact::ensemble::write_ranked_spans;
-use spanwise_artifact::questions::{FOLDS_FILE, Questions};
-use spanwise_artifact::scores::ScoreWriter;
+use spanwise_artifact::ensemble::ranked_spans_file;
+use spanwise_artifact::error::damaged;
+use spanwise_artifact::lines::LineWriter;
+use spanwise_artifact::questions::FOLDS_FILE;
+use spanwise_artifact::scores::{ScoreWriter, Scores, Span};
 use spanwise_artifact::settings::{EnsembleJob, EnsembleMethod};
-use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
+use spanwise_artifact::{Draft, Job, QuestionFile, Split, Stage, UserError, jsonl};
 use spanwise_ensemble::combine;
-use spanwise_ensemble::fit;
-use spanwise_ensemble::labelled::{LabelledQuestion, labelled};
+use spanwise_ensemble::dev::{Dev, PARTS};
+use spanwise_ensemble::fit::{self, Fitted, Questions};
 use spanwise_ensemble::members::Members;
 use spanwise_ensemble::report;
 use spanwise_program as program;
+use spanwise_program::parallel;
 
 fn main() -> ExitCode {
     program::main(Stage::Ensemble, run)
@@ -23,74 +26,122 @@ fn main() -> ExitCode {
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: EnsembleJob = job.settings()?;
-    ensure!(
-        job.inputs.keys().any(|role| role.starts_with("member.")),
-        UserError::new("no prediction to combine: the job has no input with the role member.…")
-    );
     let (questions, folds) = read_dev(job)?;
     let members = Members::open(&predictions(job, Split::Dev), Split::Dev, folds.as_deref())?;
     let dev = match (&members, &questions) {
-        (Some(members), Some(questions)) => labelled(members, questions),
-        _ => Vec::new(),
+        (Some(members), Some(questions)) => Some(Dev::read(members, questions)?),
+        _ => None,
     };
-    let weights = weights(settings.method, members.as_ref(), &dev)?;
+    let dev = dev.as_ref().filter(|dev| dev.labelled() > 0);
+    check_measurable(settings.method, dev)?;
+    let (held_out, weights) = fit(settings.method, members.as_ref(), dev)?;
     if let Some(members) = &members {
         write(members, Split::Dev, weights.as_deref(), &settings, draft)?;
     }
+    let mut written = members.is_some();
     // Train and test are scored by every model; the models of a member's folds share its weight in
     // equal parts.
     for split in [Split::Train, Split::Test] {
         let (models, weights) = each_model(&predictions(job, split), weights.as_deref());
         if let Some(models) = Members::open(&models, split, None)? {
             write(&models, split, weights.as_deref(), &settings, draft)?;
+            written = true;
         }
     }
-    if let Some(report) = report::measure(&dev, &settings, weights) {
-        let scores = &report.task_exact_match;
-        tracing::info!(
-            "dev task exact match: members {:.3} on average, mean {:.3}, calibrated {:.3}, weighted {:.3}, vote {:.3}",
-            scores.mean_member,
-            scores.mean,
-            scores.calibrated,
-            scores.weighted,
-            scores.vote,
-        );
-        report.write(draft.path())?;
+    ensure!(
+        written,
+        UserError::new(
+            "no prediction to combine: no input with the role member.… has scores of a split"
+        )
+        .hint("a role is such as member.000.dev, and its input what the predict stage writes")
+    );
+    match (dev, &questions) {
+        (Some(dev), Some(questions)) => {
+            log_unmeasured(questions.len() - dev.labelled(), questions.len());
+            let report = report::measure(dev, &settings, &held_out, weights)?;
+            let scores = &report.task_exact_match;
+            tracing::info!(
+                "dev task exact match: members {:.3} on average, mean {:.3}, calibrated {:.3}, weighted {:.3}, vote {:.3}",
+                scores.mean_member,
+                scores.mean,
+                scores.calibrated,
+                scores.weighted,
+                scores.vote,
+            );
+            report.write(draft.path())?;
+        }
+        (None, Some(questions)) => log_unmeasured(questions.len(), questions.len()),
+        (_, None) => {}
     }
     Ok(())
 }
 
+fn log_unmeasured(unlabelled: usize, questions: usize) {
+    if unlabelled > 0 {
+        tracing::info!(
+            "dev: no reference answer for {unlabelled} of {questions} questions: nothing is measured on them"
+        );
+    }
+}
+
 /// Dev's questions and, for cross-validation, the fold of each.
-fn read_dev(job: &Job) -> Result<(Option<Questions>, Option<Vec<usize>>)> {
+fn read_dev(job: &Job) -> Result<(Option<QuestionFile>, Option<Vec<usize>>)> {
     let Some(data) = job.inputs.get("data").map(|data| &data.path) else {
         return Ok((None, None));
     };
-    let folds = data.join(FOLDS_FILE);
-    let folds = folds.exists().then(|| jsonl::read_document(&folds));
-    Ok((Questions::read(data, Split::Dev)?, folds.transpose()?))
+    let path = data.join(FOLDS_FILE);
+    let folds = if path.exists() {
+        let folds = jsonl::read_document(&path);
+        Some(folds.map_err(|error| damaged(&path, &error.root_cause().to_string()))?)
+    } else {
+        None
+    };
+    Ok((QuestionFile::open(data, Split::Dev)?, folds))
 }
 
-/// The weights of the members, fitted on dev where the method says so. `None` for a vote, and where
-/// no member has predicted dev: then all models count alike.
-fn weights(
+/// Refuses a method that fits weights where there is nothing to fit them to.
+fn check_measurable(method: EnsembleMethod, dev: Option<&Dev>) -> Result<()> {
+    let name = match method {
+        EnsembleMethod::Mean | EnsembleMethod::Vote => return Ok(()),
+        EnsembleMethod::Calibrated => "calibrated",
+        EnsembleMethod::Weighted => "weighted",
+    };
+    let message = format!(
+        "ensemble.method = {name:?}: fits weights on dev, and no dev question has an answer"
+    );
+    let hint = "give data.dev a file with answers, or use method = \"mean\" or \"vote\"";
+    ensure!(dev.is_some(), UserError::new(message).hint(hint));
+    Ok(())
+}
+
+/// The weights fitted without each part of dev, and those that the members get, fitted on all of
+/// dev where the method says so. `None` for a vote, and where no member has predicted dev: then all
+/// models count alike.
+fn fit(
     method: EnsembleMethod,
     members: Option<&Members>,
-    dev: &[LabelledQuestion],
-) -> Result<Option<Vec<f64>>> {
-    let fitted = |name: &str, fit: fn(&[&LabelledQuestion]) -> Vec<f64>| {
-        let message = format!(
-            "ensemble.method = {name:?}: fits weights on dev, and no dev question has an answer"
-        );
-        let hint = "give data.dev a file with answers, or use method = \"mean\" or \"vote\"";
-        ensure!(!dev.is_empty(), UserError::new(message).hint(hint));
-        Ok(Some(fit(&dev.iter().collect::<Vec<_>>())))
-    };
-    match method {
-        EnsembleMethod::Mean => Ok(members.map(|members| combine::equal(members.count()))),
-        EnsembleMethod::Vote => Ok(None),
-        EnsembleMethod::Calibrated => fitted("calibrated", fit::calibrated),
-        EnsembleMethod::Weighted => fitted("weighted", fit::weighted),
+    dev: Option<&Dev>,
+) -> Result<(Vec<Fitted>, Option<Vec<f64>>)> {
+    let mut selections: Vec<Questions> = (0..PARTS).map(Questions::Without).collect();
+    let is_fitted = matches!(
+        method,
+        EnsembleMethod::Calibrated | EnsembleMethod::Weighted
+    );
+    if is_fitted {
+        selections.push(Questions::All);
     }
+    let mut fitted = match dev {
+        Some(dev) => fit::fit(dev, &selections)?,
+        None => Vec::new(),
+    };
+    let on_all = if is_fitted { fitted.pop() } else { None };
+    let weights = match method {
+        EnsembleMethod::Mean => members.map(|members| combine::equal(members.count())),
+        EnsembleMethod::Vote => None,
+        EnsembleMethod::Calibrated => on_all.map(|fitted| fitted.calibrated),
+        EnsembleMethod::Weighted => on_all.map(|fitted| fitted.weighted),
+    };
+    Ok((fitted, weights))
 }
 
 /// Every member's predictions of a split: one, with the role `member.000.dev`, or one per fold,
@@ -128,7 +179,7 @@ fn each_model<'a>(
     (models, weights)
 }
 
-/// Writes a split's scores, and its ranked spans for a vote, one question at a time.
+/// Writes a split's scores, and its ranked spans for a vote, some questions at a time.
 fn write(
     members: &Members,
     split: Split,
@@ -137,16 +188,36 @@ fn write(
     draft: &Draft,
 ) -> Result<()> {
     let equal = combine::equal(members.count());
+    let is_vote = settings.method == EnsembleMethod::Vote;
     let mut writer = ScoreWriter::create(draft.path(), split, members.lengths().to_vec())?;
-    for question in 0..members.questions() {
-        let scores = members.get(question);
-        writer.push(combine::weighted(&scores, weights.unwrap_or(&equal)).view())?;
-    }
+    let mut ranked = if is_vote {
+        Some(LineWriter::create(&draft.file(&ranked_spans_file(split)))?)
+    } else {
+        None
+    };
+    let combined = |range: std::ops::Range<usize>| -> Result<Vec<(Scores, Option<Vec<Span>>)>> {
+        let block = members.read(range.clone())?;
+        let question = |question| {
+            let scores = block.get(question);
+            (
+                combine::weighted(&scores, weights.unwrap_or(&equal)),
+                is_vote.then(|| combine::votes(&scores, settings.max_answer_length)),
+            )
+        };
+        Ok(range.map(question).collect())
+    };
+    parallel::in_order(members.ranges(), combined, |combined| {
+        for (scores, votes) in combined {
+            writer.push(scores.view())?;
+            if let (Some(ranked), Some(votes)) = (&mut ranked, votes) {
+                ranked.push(&votes)?;
+            }
+        }
+        Ok(())
+    })?;
     writer.finish()?;
-    if settings.method == EnsembleMethod::Vote {
-        let votes = |question| combine::votes(&members.get(question), settings.max_answer_length);
-        let ranked = (0..members.questions()).map(votes);
-        write_ranked_spans(draft.path(), split, ranked)?;
+    match ranked {
+        Some(ranked) => ranked.finish(),
+        None => Ok(()),
     }
-    Ok(())
 }

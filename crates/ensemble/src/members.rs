@@ -1,24 +1,27 @@
-//! The scores of all members, question by question.
+//! The scores of all members, some questions at a time.
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use spanwise_artifact::scores::{ScoreFile, ScoresView};
+use spanwise_artifact::scores::{self, ScoreBlock, ScoreFile, ScoresView};
 use spanwise_artifact::{Split, UserError};
+
+/// Characters read at a time, of one member.
+const CHARACTERS: usize = 1 << 17;
 
 /// One split of all members.
 pub struct Members {
-    members: Vec<Member>,
+    /// Of every member a file, or one a fold.
+    members: Vec<Vec<ScoreFile>>,
     /// Length of every question's paragraph in characters.
     lengths: Vec<usize>,
+    /// Of every question its file and its index in that file; `None` where there is one file.
+    places: Option<Vec<Place>>,
 }
 
-/// A member's scores: from one model, or from one model per fold.
-struct Member {
-    files: Vec<ScoreFile>,
-    /// Of every question: the index of its file, and its index in that file.
-    indices: Vec<(usize, usize)>,
-}
+/// Where a question is: its file, and its index in that file.
+type Place = (u32, u32);
 
 impl Members {
     /// Opens a split of the members' prediction artifacts; `None` where no member has it. A member
@@ -41,8 +44,8 @@ impl Members {
                 .flatten()
                 .collect())
         };
-        let files = members.iter().map(open).collect::<Result<Vec<_>>>()?;
-        if files.iter().all(Vec::is_empty) {
+        let members = members.iter().map(open).collect::<Result<Vec<_>>>()?;
+        if members.iter().all(Vec::is_empty) {
             return Ok(None);
         }
         let differ = || {
@@ -51,32 +54,26 @@ impl Members {
                 split.name()
             ))
         };
-        let members = files
-            .into_iter()
-            .map(|files| {
-                let questions: usize = files.iter().map(ScoreFile::questions).sum();
-                let indices = match folds {
-                    Some(folds) => in_folds(folds, &files).ok_or_else(differ)?,
-                    None => (0..questions).map(|question| (0, question)).collect(),
-                };
-                ensure!(folds.is_some() || files.len() == 1, differ());
-                Ok(Member { files, indices })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let lengths = |member: &Member| -> Vec<usize> {
-            let length =
-                |&(file, index): &(usize, usize)| member.files[file].get(index).start.len();
-            member.indices.iter().map(length).collect()
+        let places = match folds {
+            Some(folds) => {
+                let mut all = members.iter();
+                let places =
+                    places(folds, &members[0]).filter(|_| all.all(|files| complete(folds, files)));
+                Some(places.ok_or_else(differ)?)
+            }
+            None => None,
         };
-        let first = lengths(&members[0]);
-        ensure!(
-            members.iter().all(|member| lengths(member) == first),
-            differ()
-        );
-        Ok(Some(Self {
+        let one_each = members.iter().all(|files| files.len() == 1);
+        ensure!(places.is_some() || one_each, differ());
+        let mut split = Self {
             members,
-            lengths: first,
-        }))
+            lengths: Vec::new(),
+            places,
+        };
+        split.lengths = split.lengths_of(0).collect();
+        let same = |member| split.lengths_of(member).eq(split.lengths.iter().copied());
+        ensure!((1..split.count()).all(same), differ());
+        Ok(Some(split))
     }
 
     /// Number of members.
@@ -94,32 +91,108 @@ impl Members {
         &self.lengths
     }
 
-    /// All members' scores of a question.
-    pub fn get(&self, question: usize) -> Vec<ScoresView<'_>> {
-        let views = self.members.iter().map(|member| {
-            let (file, index) = member.indices[question];
-            member.files[file].get(index)
-        });
-        views.collect()
+    /// Ranges of questions, to be read one after the other.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        scores::ranges(self.lengths.iter().copied(), CHARACTERS / self.count())
+    }
+
+    /// Reads all members' scores of consecutive questions.
+    ///
+    /// # Errors
+    /// As [`ScoreFile::read`].
+    pub fn read(&self, questions: Range<usize>) -> Result<MemberBlock<'_>> {
+        let ranges: Vec<Range<usize>> = match &self.places {
+            None => vec![questions.clone()],
+            Some(places) => (0..self.members[0].len())
+                .map(|file| {
+                    let places = places[questions.clone()].iter();
+                    let mut indices = places
+                        .filter(|place| place.0 as usize == file)
+                        .map(|place| place.1 as usize);
+                    let first = indices.next();
+                    first.map_or(0..0, |first| {
+                        first..indices.next_back().unwrap_or(first) + 1
+                    })
+                })
+                .collect(),
+        };
+        let read = |files: &Vec<ScoreFile>| -> Result<Vec<ScoreBlock>> {
+            let files = files.iter().zip(&ranges);
+            files
+                .map(|(file, range)| file.read(range.clone()))
+                .collect()
+        };
+        Ok(MemberBlock {
+            blocks: self.members.iter().map(read).collect::<Result<_>>()?,
+            first: questions.start,
+            ranges,
+            places: self.places.as_deref(),
+        })
+    }
+
+    fn lengths_of(&self, member: usize) -> Box<dyn Iterator<Item = usize> + '_> {
+        let files = &self.members[member];
+        match &self.places {
+            None => Box::new(files[0].lengths()),
+            Some(places) => {
+                let mut lengths: Vec<_> = files.iter().map(ScoreFile::lengths).collect();
+                // The files' questions are in order.
+                let next = move |place: &Place| lengths[place.0 as usize].next();
+                Box::new(places.iter().filter_map(next))
+            }
+        }
     }
 }
 
-/// Returns for every question the index of its file and its index in that file: each fold's file
-/// has its questions in order. `None` where the files have other numbers of questions than the
-/// folds.
-fn in_folds(folds: &[usize], files: &[ScoreFile]) -> Option<Vec<(usize, usize)>> {
-    let mut next = vec![0; files.len()];
-    let mut indices = Vec::with_capacity(folds.len());
-    for &fold in folds {
-        let index = next.get_mut(fold)?;
-        indices.push((fold, *index));
-        *index += 1;
+/// All members' scores of consecutive questions.
+pub struct MemberBlock<'a> {
+    /// `[member][file]`
+    blocks: Vec<Vec<ScoreBlock>>,
+    /// Index of the first question in the split.
+    first: usize,
+    /// What is read of each file.
+    ranges: Vec<Range<usize>>,
+    places: Option<&'a [Place]>,
+}
+
+impl MemberBlock<'_> {
+    /// All members' scores of a question, by its index in the split.
+    pub fn get(&self, question: usize) -> Vec<ScoresView<'_>> {
+        let (file, index) = match self.places {
+            None => (0, question),
+            Some(places) => (places[question].0 as usize, places[question].1 as usize),
+        };
+        debug_assert!(question >= self.first);
+        let index = index - self.ranges[file].start;
+        self.blocks
+            .iter()
+            .map(|files| files[file].get(index))
+            .collect()
     }
-    let complete = files
-        .iter()
-        .zip(&next)
-        .all(|(file, &count)| file.questions() == count);
-    complete.then_some(indices)
+}
+
+/// Returns every question's place: each fold's file has its questions in order. `None` where there
+/// are more folds than files.
+fn places(folds: &[usize], files: &[ScoreFile]) -> Option<Vec<Place>> {
+    let mut next = vec![0; files.len()];
+    let places = folds.iter().map(|&fold| {
+        let index = next.get_mut(fold)?;
+        *index += 1;
+        Some((fold as u32, *index - 1))
+    });
+    places.collect()
+}
+
+/// Whether the files of a member have as many questions as the folds.
+fn complete(folds: &[usize], files: &[ScoreFile]) -> bool {
+    let mut counts = vec![0; files.len()];
+    for &fold in folds {
+        match counts.get_mut(fold) {
+            Some(count) => *count += 1,
+            None => return false,
+        }
+    }
+    files.iter().map(ScoreFile::questions).eq(counts)
 }
 
 #[cfg(test)]
@@ -128,12 +201,14 @@ mod tests {
 
     use super::*;
 
-    /// A prediction artifact whose questions have these lengths; every score is `score`.
+    /// A prediction artifact whose questions have these lengths; every score is `score`, and that of
+    /// a question's first character its index behind it.
     fn prediction(split: Split, lengths: &[usize], score: f32) -> Result<tempfile::TempDir> {
         let directory = tempfile::tempdir()?;
         let mut writer = ScoreWriter::create(directory.path(), split, lengths.to_vec())?;
-        for &length in lengths {
-            let column = vec![score; length];
+        for (index, &length) in lengths.iter().enumerate() {
+            let mut column = vec![score; length];
+            column[0] += index as f32 / 10.0;
             let (start, end) = (column.clone(), column);
             writer.push(Scores { start, end }.view())?;
         }
@@ -145,6 +220,7 @@ mod tests {
     fn members_must_have_scored_the_same_questions() -> Result<()> {
         let a = prediction(Split::Dev, &[2, 3], 0.0)?;
         let b = prediction(Split::Dev, &[2, 4], 0.0)?;
+        let c = prediction(Split::Dev, &[2], 0.0)?;
         let empty = tempfile::tempdir()?;
         let open = |members: &[&tempfile::TempDir], split| {
             let members: Vec<Vec<&Path>> = members.iter().map(|m| vec![m.path()]).collect();
@@ -153,8 +229,10 @@ mod tests {
         let both = open(&[&a, &a], Split::Dev)?.expect("there");
         assert_eq!((both.count(), both.questions()), (2, 2));
         assert!(open(&[&a], Split::Test)?.is_none());
-        assert!(open(&[&a, &b], Split::Dev).is_err());
-        assert!(open(&[&a, &empty], Split::Dev).is_err());
+        for other in [&b, &c, &empty] {
+            assert!(open(&[&a, other], Split::Dev).is_err());
+            assert!(open(&[other, &a], Split::Dev).is_err());
+        }
         Ok(())
     }
 
@@ -167,9 +245,14 @@ mod tests {
             |folds: &[usize]| Members::open(std::slice::from_ref(&member), Split::Dev, Some(folds));
         let members = open(&[0, 1, 0])?.expect("there");
         assert_eq!(members.lengths(), [2, 4, 3]);
-        let score = |question: usize| members.get(question)[0].start[0];
-        assert_eq!([score(0), score(1), score(2)], [1.0, 2.0, 1.0]);
-        for folds in [&[0, 0][..], &[0, 1, 1], &[0, 1, 2]] {
+        for range in [0..3, 0..1, 1..3, 2..3, 1..2] {
+            let block = members.read(range.clone())?;
+            for question in range {
+                let score = block.get(question)[0].start[0];
+                assert_eq!(score, [1.0, 2.0, 1.1][question]);
+            }
+        }
+        for folds in [&[0, 0][..], &[0, 1, 1], &[0, 1, 2], &[0, 0, 0]] {
             assert!(open(folds).is_err(), "{folds:?}");
         }
         Ok(())

@@ -1,60 +1,78 @@
 //! What members and their combinations score on dev, by the task's exact match.
 
+use anyhow::Result;
 use spanwise_artifact::Characters;
 use spanwise_artifact::ensemble::{EnsembleReport, EnsembleScores};
 use spanwise_artifact::scores::{ScoresView, Span};
 use spanwise_artifact::settings::{EnsembleJob, EnsembleMethod};
-use spanwise_spans::{best_spans, holdout, task_exact_match};
+use spanwise_spans::{best_spans, task_exact_match};
 
 use crate::combine::{equal, votes, weighted};
-use crate::fit;
-use crate::labelled::LabelledQuestion;
+use crate::dev::{Dev, Labelled};
+use crate::fit::Fitted;
 
-/// Parts of dev that are held out in turn: weights are measured on the part that they were not
-/// fitted to.
-const PARTS: usize = 5;
-
-/// Measures members and all methods on dev. `weights` are those of the method in use. `None`
-/// without questions.
+/// Measures members and all methods on dev, which has a question with reference answers.
+///
+/// `held_out` are the weights fitted without each part: they are measured on the part. `weights`
+/// are those of the method in use.
+///
+/// # Errors
+/// Fails if dev cannot be read.
 pub fn measure(
-    dev: &[LabelledQuestion],
+    dev: &Dev,
     settings: &EnsembleJob,
+    held_out: &[Fitted],
     weights: Option<Vec<f64>>,
-) -> Option<EnsembleReport> {
-    let members = dev.first()?.members.len();
+) -> Result<EnsembleReport> {
+    let members = dev.members().count();
     let longest = settings.max_answer_length;
+    let mean = equal(members);
     let best = |scores: ScoresView| best_spans(scores, longest, 1).pop();
-    let combined = |weights: &dyn Fn(usize) -> Vec<f64>| {
-        exact_share(dev, |index, question| {
-            best(weighted(&question.members, &weights(index)).view())
-        })
+    let spans = |question: &Labelled| -> Vec<Option<Span>> {
+        let combined = |weights: &[f64]| best(weighted(&question.members, weights).view());
+        let fitted = &held_out[question.part];
+        let methods = [
+            combined(&mean),
+            combined(&fitted.calibrated),
+            combined(&fitted.weighted),
+            votes(&question.members, longest).into_iter().next(),
+        ];
+        let alone = question.members.iter().map(|member| best(*member));
+        methods.into_iter().chain(alone).collect()
     };
-    let parts = holdout::parts(dev.iter().map(|question| question.group), PARTS);
-    let held_out = |fit: fn(&[&LabelledQuestion]) -> Vec<f64>| {
-        let fitted: Vec<Vec<f64>> = (0..PARTS)
-            .map(|part| {
-                let others = dev.iter().zip(&parts).filter(|(_, other)| **other != part);
-                fit(&others.map(|(question, _)| question).collect::<Vec<_>>())
-            })
-            .collect();
-        combined(&|index| match &fitted[parts[index]] {
-            none if none.is_empty() => equal(members),
-            weights => weights.clone(),
-        })
-    };
-    let single: Vec<f64> = (0..members)
-        .map(|member| exact_share(dev, |_, question| best(question.members[member])))
-        .collect();
-    let mean_member = single.iter().sum::<f64>() / members as f64;
+    let mut right = vec![0usize; METHODS + members];
+    dev.in_order_with_texts(
+        |question, paragraph, references| {
+            let characters = Characters::new(paragraph);
+            let is_right = |span: Option<Span>| {
+                let answer = span.and_then(|span| characters.get(span.range()));
+                let references = references.iter().map(|answer| &*answer.text);
+                answer.is_some_and(|answer| task_exact_match(answer, references))
+            };
+            spans(question)
+                .into_iter()
+                .map(is_right)
+                .collect::<Vec<_>>()
+        },
+        |is_right| {
+            for (count, is_right) in right.iter_mut().zip(is_right) {
+                *count += usize::from(is_right);
+            }
+        },
+    )?;
+    let shares = right
+        .iter()
+        .map(|&count| count as f64 / dev.labelled() as f64);
+    let shares: Vec<f64> = shares.collect();
+    let alone = shares[METHODS..].to_vec();
+    let mean_member = alone.iter().sum::<f64>() / members as f64;
     let scores = EnsembleScores {
-        members: single,
+        members: alone,
         mean_member,
-        mean: combined(&|_| equal(members)),
-        calibrated: held_out(fit::calibrated),
-        weighted: held_out(fit::weighted),
-        vote: exact_share(dev, |_, question| {
-            votes(&question.members, longest).into_iter().next()
-        }),
+        mean: shares[0],
+        calibrated: shares[1],
+        weighted: shares[2],
+        vote: shares[3],
         gain: 0.0,
     };
     let in_use = match settings.method {
@@ -63,8 +81,8 @@ pub fn measure(
         EnsembleMethod::Weighted => scores.weighted,
         EnsembleMethod::Vote => scores.vote,
     };
-    Some(EnsembleReport {
-        questions: dev.len(),
+    Ok(EnsembleReport {
+        questions: dev.labelled(),
         task_exact_match: EnsembleScores {
             gain: in_use - mean_member,
             ..scores
@@ -73,19 +91,8 @@ pub fn measure(
     })
 }
 
-/// Returns the share of questions whose answer is exact; `answer` gets a question and its index.
-fn exact_share(
-    dev: &[LabelledQuestion],
-    answer: impl Fn(usize, &LabelledQuestion) -> Option<Span>,
-) -> f64 {
-    let right = dev.iter().enumerate().filter(|(index, question)| {
-        let paragraph = Characters::new(question.paragraph);
-        let answer = answer(*index, question).and_then(|span| paragraph.get(span.range()));
-        let references = question.references.iter().map(|answer| &*answer.text);
-        answer.is_some_and(|answer| task_exact_match(answer, references))
-    });
-    right.count() as f64 / dev.len() as f64
-}
+/// Number of ways of combining members.
+const METHODS: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -93,6 +100,9 @@ mod tests {
     use spanwise_artifact::scores::Scores;
 
     use super::*;
+    use crate::dev::PARTS;
+    use crate::fit::{Questions, fit};
+    use crate::testing::{TestQuestion, with_dev};
 
     /// Scores whose best span is that of `range`.
     fn peak(range: std::ops::Range<usize>) -> Scores {
@@ -120,19 +130,31 @@ mod tests {
             [&wrong, &wrong],
             [&long, &short],
         ];
-        let dev = [0, 1, 2, 3].map(|group| LabelledQuestion {
-            members: members[group].map(Scores::view).to_vec(),
-            paragraph: "共1,2人口",
-            group,
-            references: &references,
+        let questions = members
+            .into_iter()
+            .enumerate()
+            .map(|(paragraph, members)| TestQuestion {
+                members: members.map(Scores::clone).to_vec(),
+                paragraph,
+                references: references.to_vec(),
+            });
+        let unlabelled = TestQuestion {
+            members: vec![long.clone(), long.clone()],
+            paragraph: 0,
+            references: Vec::new(),
+        };
+        let questions: Vec<TestQuestion> = [unlabelled].into_iter().chain(questions).collect();
+        with_dev("共1,2人口", &questions, |dev| {
+            let parts: Vec<Questions> = (0..PARTS).map(Questions::Without).collect();
+            let held_out = fit(dev, &parts).unwrap();
+            let unchanged = EnsembleJob::UNCHANGED;
+            let report = measure(dev, &unchanged, &held_out, Some(equal(2))).unwrap();
+            let scores = report.task_exact_match;
+            assert_eq!(report.questions, 4, "one without references does not count");
+            assert_eq!(scores.members, [0.75, 0.25]);
+            assert_eq!(scores.mean_member, 0.5);
+            assert_eq!(scores.gain, scores.mean - scores.mean_member);
+            assert_eq!(report.weights, Some(vec![0.5, 0.5]));
         });
-        let report = measure(&dev, &EnsembleJob::UNCHANGED, Some(equal(2))).unwrap();
-        let scores = report.task_exact_match;
-        assert_eq!(report.questions, 4);
-        assert_eq!(scores.members, [0.75, 0.25]);
-        assert_eq!(scores.mean_member, 0.5);
-        assert_eq!(scores.gain, scores.mean - scores.mean_member);
-        assert_eq!(report.weights, Some(vec![0.5, 0.5]));
-        assert!(measure(&[], &EnsembleJob::UNCHANGED, None).is_none());
     }
 }

@@ -72,6 +72,9 @@ static RULES: LazyLock<(Vec<Rule>, Vec<Rule>)> = LazyLock::new(|| {
 
 /// Returns the words of a lower-cased sentence.
 pub(crate) fn words(text: &str) -> Vec<String> {
+    if text.is_empty() {
+        return Vec::new();
+    }
     let (inside, padded) = &*RULES;
     let substitute = |text: String, (pattern, replacement): &Rule| {
         if pattern.as_str() == APOSTROPHE {

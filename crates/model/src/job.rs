@@ -39,14 +39,7 @@ pub fn precision(setting: Precision, device: &Device) -> Precision {
 /// Reads the windows' layout and checks that the model takes inputs that long.
 pub fn read_layout(job: &Job, config: &EncoderConfig) -> Result<Layout> {
     let layout: Layout = jsonl::read_document(&job.artifact("windows")?.join(LAYOUT_FILE))?;
-    ensure!(
-        layout.max_length <= config.max_tokens(),
-        UserError::new(format!(
-            "windows.max_length is {}, but the checkpoint takes at most {} tokens",
-            layout.max_length,
-            config.max_tokens()
-        ))
-    );
+    config.check_window(layout.max_length)?;
     let Template {
         before,
         between,

@@ -2,7 +2,6 @@
 //! measured on one.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 /// Returns the part of every item, from 0 to `count` - 1. `groups` holds the group of every item.
 ///
@@ -14,23 +13,23 @@ use std::collections::BTreeMap;
 /// # Panics
 /// Where there are items and `count` is 0.
 pub fn parts<G: Ord>(groups: impl IntoIterator<Item = G>, count: usize) -> Vec<usize> {
-    let mut items: BTreeMap<G, Vec<usize>> = BTreeMap::new();
-    let mut total = 0;
-    for (item, group) in groups.into_iter().enumerate() {
-        items.entry(group).or_default().push(item);
-        total += 1;
-    }
-    let mut items: Vec<Vec<usize>> = items.into_values().collect();
-    items.sort_by_key(|items| Reverse(items.len()));
+    let mut items: Vec<(G, usize)> = groups
+        .into_iter()
+        .enumerate()
+        .map(|(item, group)| (group, item))
+        .collect();
+    items.sort_unstable();
+    let mut groups: Vec<&[(G, usize)]> = items.chunk_by(|(a, _), (b, _)| a == b).collect();
+    groups.sort_by_key(|group| Reverse(group.len()));
     let mut sizes = vec![0; count];
-    let mut assigned = vec![0; total];
-    for items in items {
+    let mut assigned = vec![0; items.len()];
+    for group in groups {
         let smallest = (0..count)
             .min_by_key(|&part| sizes[part])
             .expect("a part to assign to");
-        sizes[smallest] += items.len();
-        for item in items {
-            assigned[item] = smallest;
+        sizes[smallest] += group.len();
+        for (_, item) in group {
+            assigned[*item] = smallest;
         }
     }
     assigned
@@ -38,6 +37,8 @@ pub fn parts<G: Ord>(groups: impl IntoIterator<Item = G>, count: usize) -> Vec<u
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -19,4 +19,4 @@ pub mod softmax;
 pub use covering::covering;
 pub use exact_match::task_exact_match;
 pub use sample::in_sample;
-pub use search::{best_spans, span_score};
+pub use search::{best_spans, best_spans_by_limit, span_score};

@@ -16,7 +16,7 @@ pub fn span_score(scores: ScoresView, span: Range<usize>) -> f32 {
 /// Of equal scores the earlier start comes first, then the shorter span. Empty where no character
 /// is a candidate.
 pub fn best_spans(scores: ScoresView, max_length: usize, count: usize) -> Vec<Span> {
-    let mut best: Vec<Span> = Vec::with_capacity(count + 1);
+    let mut best: Vec<Span> = Vec::new();
     for (start, &start_score) in scores.start.iter().enumerate() {
         if start_score == f32::NEG_INFINITY {
             continue;
@@ -35,6 +35,33 @@ pub fn best_spans(scores: ScoresView, max_length: usize, count: usize) -> Vec<Sp
         }
     }
     best
+}
+
+/// Returns what [`best_spans`] returns for every limit from 1 to `longest`, in that order, from one
+/// pass over all spans.
+pub fn best_spans_by_limit(scores: ScoresView, longest: usize, count: usize) -> Vec<Vec<Span>> {
+    let characters = scores.start.len();
+    let mut best: Vec<Span> = Vec::new();
+    let limits = (1..=longest).map(|length| {
+        // A limit adds the spans of one length to those of the limit before it.
+        for start in 0..(characters + 1).saturating_sub(length) {
+            let end = start + length;
+            let score = scores.start[start] + scores.end[end - 1];
+            // Of equal scores the earlier start comes first; the shorter span is there already.
+            let precedes = |other: &Span| {
+                other.score > score || (other.score == score && other.start <= start)
+            };
+            let enters = best.len() < count || best.last().is_some_and(|worst| !precedes(worst));
+            if score == f32::NEG_INFINITY || !enters {
+                continue;
+            }
+            let rank = best.partition_point(precedes);
+            best.insert(rank, Span { start, end, score });
+            best.truncate(count);
+        }
+        best.clone()
+    });
+    limits.collect()
 }
 
 #[cfg(test)]
@@ -97,6 +124,24 @@ mod tests {
             all.sort_by(|a, b| b.score.total_cmp(&a.score)); // stable: ties stay in order of position
             all.truncate(count);
             prop_assert_eq!(best_spans(view, max_length, count), all);
+        }
+
+        #[test]
+        fn every_limit_has_the_spans_of_its_own_search(
+            scores in prop::collection::vec((-3i8..3, -3i8..3, prop::bool::weighted(0.2)), 0..30),
+            longest in 0usize..12,
+            count in 1usize..8,
+        ) {
+            let column = |score: fn(&(i8, i8, bool)) -> i8| -> Vec<f32> {
+                let value = |one: &(i8, i8, bool)| if one.2 { NONE } else { f32::from(score(one)) };
+                scores.iter().map(value).collect()
+            };
+            let (start, end) = (column(|one| one.0), column(|one| one.1));
+            let view = ScoresView { start: &start, end: &end };
+            let by_limit = best_spans_by_limit(view, longest, count);
+            let each: Vec<Vec<Span>> =
+                (1..=longest).map(|limit| best_spans(view, limit, count)).collect();
+            prop_assert_eq!(by_limit, each);
         }
     }
 }

@@ -33,14 +33,21 @@ pub(crate) struct Dev<'a> {
     pub(crate) tokens_per_pass: usize,
 }
 
-/// Returns loss and task exact match on `count` dev questions, evenly spread, without dropout.
-pub(crate) fn evaluate(model: &SpanModel, dev: Dev, count: usize) -> Result<DevMetrics> {
-    let all = dev.windows.questions();
-    let questions = count.min(all);
+/// Returns loss and task exact match on `count` dev questions that have an answer, evenly spread,
+/// without dropout; `None` where there is none, or no window has its answer.
+pub(crate) fn evaluate(model: &SpanModel, dev: Dev, count: usize) -> Result<Option<DevMetrics>> {
+    let questions = dev.references.questions.iter().enumerate();
+    let labelled = questions.filter(|(_, question)| !question.answers.is_empty());
+    let labelled: Vec<usize> = labelled.map(|(question, _)| question).collect();
+    let questions = count.min(labelled.len());
+    let mut is_sampled = vec![false; dev.references.questions.len()];
+    for (index, question) in labelled.iter().enumerate() {
+        is_sampled[*question] = in_sample(index, questions, labelled.len());
+    }
     let windows = dev
         .windows
         .evaluation_windows()
-        .filter(|window| in_sample(window.question, questions, all));
+        .filter(|window| is_sampled.get(window.question) == Some(&true));
     let model = model.valid();
     let device = dev.device.clone().without_autodiff();
     let scorer = Scorer {
@@ -61,9 +68,10 @@ pub(crate) fn evaluate(model: &SpanModel, dev: Dev, count: usize) -> Result<DevM
         exact += usize::from(is_exact);
         Ok(())
     })?;
-    Ok(DevMetrics {
-        loss: loss.value(),
+    let loss = loss.value();
+    Ok((!loss.is_nan()).then(|| DevMetrics {
+        loss,
         exact_match: exact as f64 / questions as f64,
         questions,
-    })
+    }))
 }

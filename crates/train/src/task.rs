@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use spanwise_artifact::UserError;
 use spanwise_artifact::questions::Questions;
-use spanwise_artifact::scores::ScoreFile;
+use spanwise_artifact::scores::{self, ScoreFile};
 use spanwise_artifact::settings::{DistillTable, Precision, TrainTable};
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_model::SpanModel;
@@ -72,6 +72,9 @@ impl<'a> SpanTask<'a> {
             data.layout.template.mask_id.is_some() || settings.mask_inputs == 0.0,
             UserError::new("train.mask_inputs needs a masking token, and the tokenizer has none")
         );
+        if let Some((teacher, _)) = data.teacher {
+            check_teacher(teacher, data.train)?;
+        }
         Ok(Self {
             data,
             settings,
@@ -168,13 +171,14 @@ impl<'a> SpanTask<'a> {
             let window = &example.windows[0];
             let [_, paragraph] = question_and_paragraph_ranges(train, layout, window);
             let scores = teacher.get(window.question);
+            let scores = scores.expect("all were read when the task was made");
             let temperature = settings.temperature as f32;
-            distillation::soft_targets(train, window, paragraph.start, scores, temperature)
+            distillation::soft_targets(train, window, paragraph.start, scores.view(), temperature)
         });
         targets.with_teacher(&soft_targets.collect::<Vec<_>>(), settings)
     }
 
-    /// Returns loss and task exact match on some dev questions; `None` without any.
+    /// Returns loss and task exact match on some dev questions; `None` where none can be measured.
     fn dev_metrics(&self, model: &SpanModel, questions: usize) -> Result<Option<DevMetrics>> {
         let Some((windows, references)) = self.data.dev else {
             return Ok(None);
@@ -188,7 +192,7 @@ impl<'a> SpanTask<'a> {
             // Without activations to keep, twice as many fit.
             tokens_per_pass: 2 * self.settings.micro_batch_size() * self.data.layout.max_length,
         };
-        evaluation::evaluate(model, dev, questions).map(Some)
+        evaluation::evaluate(model, dev, questions)
     }
 }
 
@@ -246,6 +250,11 @@ impl Task for SpanTask<'_> {
     }
 
     fn check(&self, model: &SpanModel) -> Result<()> {
+        if let Some((_, references)) = self.data.dev
+            && references.questions.iter().all(|q| q.answers.is_empty())
+        {
+            tracing::info!("no dev question has an answer: nothing is measured while training");
+        }
         self.dev_metrics(model, evaluation::FIRST_QUESTIONS)
             .map(drop)
     }
@@ -253,6 +262,20 @@ impl Task for SpanTask<'_> {
     fn evaluate(&self, model: &SpanModel) -> Result<Option<DevMetrics>> {
         self.dev_metrics(model, evaluation::QUESTIONS)
     }
+}
+
+/// Refuses a teacher that has scored other questions than those to learn from, or whose scores
+/// cannot be read.
+fn check_teacher(teacher: &ScoreFile, train: &WindowFile) -> Result<()> {
+    let lengths = (0..train.questions()).map(|question| train.paragraph_characters(question));
+    ensure!(
+        teacher.lengths().eq(lengths),
+        UserError::new("the teacher has scored other questions than those to learn from")
+    );
+    for range in scores::ranges(teacher.lengths(), 1 << 20) {
+        teacher.read(range)?;
+    }
+    Ok(())
 }
 
 /// Returns the questions that can be learned from: those with an answer that fits a window.

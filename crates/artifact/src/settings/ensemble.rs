@@ -21,6 +21,13 @@ pub enum EnsembleMethod {
     Vote,
 }
 
+impl EnsembleMethod {
+    /// Whether it takes labelled questions to fit something on.
+    pub fn is_fitted(self) -> bool {
+        matches!(self, Self::Calibrated | Self::Weighted)
+    }
+}
+
 /// What the ensemble stage is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

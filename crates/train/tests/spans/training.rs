@@ -92,6 +92,30 @@ fn training_learns_and_repeats_itself() -> Result<()> {
 }
 
 #[test]
+fn only_dev_questions_with_answers_are_measured() -> Result<()> {
+    let settings = TrainTable {
+        epochs: 1,
+        ..settings()
+    };
+    let mut files = Files::new()?;
+    let questions = files.references.questions.len();
+    for labelled in [questions / 2, 0] {
+        for question in &mut files.references.questions[labelled..] {
+            question.answers.clear();
+        }
+        for (name, device) in devices() {
+            let records = train(&files, &device, &settings, Precision::Fp32)?;
+            let measured = numbers(&records, "dev_questions");
+            let expected = (labelled > 0).then_some(labelled as f64);
+            assert_eq!(measured.last().copied(), expected, "{name}");
+            let losses = numbers(&records, "dev_loss");
+            assert_eq!(losses.is_empty(), labelled == 0, "{name}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_run_ends_in_time_and_its_schedule_with_it() -> Result<()> {
     let files = Files::new()?;
     for (name, device) in devices() {

@@ -1,0 +1,196 @@
+//! What the program says of jobs, settings and artifacts that cannot be, and of answers that cannot
+//! be found.
+
+mod made;
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use spanwise_artifact::answers::{REPORT_FILE, read_metrics};
+use spanwise_artifact::questions::Questions;
+use spanwise_artifact::scores::{ScoreWriter, Scores};
+use spanwise_artifact::{Answer, Paragraph, Question, Split};
+
+/// Runs a job and returns its exit code and what it says. What it wrote is in `output` then.
+fn run(directory: &Path, settings: &Value, data: &Path, scores: &Path) -> Result<(i32, String)> {
+    let job = json!({
+        "stage": "answers",
+        "settings": settings,
+        "inputs": {"data": {"path": data}, "ensemble": {"path": scores}},
+        "output": directory.join("output"),
+    });
+    let path = directory.join("job.json");
+    fs_err::write(&path, job.to_string())?;
+    let output = Command::new(env!("CARGO_BIN_EXE_spanwise-answers"))
+        .arg("--job")
+        .arg(&path)
+        .output()?;
+    let code = output.status.code().context("ended by a signal")?;
+    Ok((code, String::from_utf8(output.stderr)?))
+}
+
+/// Artifacts of three dev questions about one paragraph, the last without an answer.
+fn write_artifacts(directory: &Path) -> Result<()> {
+    let text =
+        "青田站於1926年啟用，位於嵐山縣北端，由建築師高野設計。站前的石獅廣場每週六舉辦市集。";
+    let question = |(index, answer): (usize, Option<&str>)| Question {
+        id: index.to_string(),
+        paragraph: 0,
+        text: "何時?".to_owned(),
+        answers: answer
+            .map(|answer| Answer {
+                text: answer.to_owned(),
+                start: text[..text.find(answer).unwrap_or(0)].chars().count(),
+            })
+            .into_iter()
+            .collect(),
+    };
+    let answers = [Some("1926年"), Some(text), None];
+    Questions {
+        paragraphs: vec![Paragraph {
+            text: text.to_owned(),
+            article: None,
+        }],
+        questions: answers.into_iter().enumerate().map(question).collect(),
+    }
+    .write(directory, Split::Dev)?;
+    let length = text.chars().count();
+    let mut writer = ScoreWriter::create(directory, Split::Dev, vec![length; answers.len()])?;
+    for _ in answers {
+        let mut scores = Scores::none(length);
+        (scores.start[4], scores.end[8]) = (1.0, 1.0);
+        writer.push(scores.view())?;
+    }
+    writer.finish()
+}
+
+#[test]
+fn what_is_no_artifact_is_refused() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path();
+    let made = path.join("made");
+    fs_err::create_dir(&made)?;
+    write_artifacts(&made)?;
+    let empty = path.join("empty");
+    fs_err::create_dir(&empty)?;
+    let passwd = Path::new("/etc/passwd");
+    for (data, scores) in [
+        (&*empty, &*made),
+        (&made, &empty),
+        (passwd, &made),
+        (&made, passwd),
+        (passwd, passwd),
+        (&path.join("nothing"), &path.join("nothing")),
+    ] {
+        let (code, message) = run(path, &json!({}), data, scores)?;
+        assert_eq!(code, 2, "{message}");
+        assert!(message.contains("there is nothing to answer"), "{message}");
+        assert!(!path.join("output").exists());
+    }
+    Ok(())
+}
+
+#[test]
+fn settings_without_bounds_are_refused() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path();
+    write_artifacts(path)?;
+    for settings in [
+        json!({"n_best_size": i64::MAX}),
+        json!({"n_best_size": u64::MAX}),
+        json!({"n_best_size": 0}),
+        json!({"n_best_size": -1}),
+        json!({"n_best_size": 1e300}),
+        json!({"max_answer_length": i64::MAX}),
+        json!({"max_answer_length": 0}),
+        json!({"max_answer_length": "fitted"}),
+        json!({"rules": {"titles": "maybe"}}),
+        json!(null),
+    ] {
+        let (code, message) = run(path, &settings, path, path)?;
+        assert_eq!(code, 2, "{settings}: {message}");
+        assert!(message.starts_with("error: "), "{settings}: {message}");
+    }
+    Ok(())
+}
+
+#[test]
+fn damaged_artifacts_end_in_a_sentence() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path();
+    write_artifacts(path)?;
+    fs_err::write(path.join("dev.candidates.jsonl"), "[]\n[]\n[]\n")?;
+    let all_fitted = json!({"max_answer_length": "fit", "rules": {"units": "fit"}});
+    assert_eq!(run(path, &all_fitted, path, path)?.0, 0);
+    for name in [
+        "dev.questions.jsonl",
+        "dev.paragraphs.jsonl",
+        "dev.safetensors",
+        "dev.candidates.jsonl",
+    ] {
+        let file = path.join(name);
+        let bytes = fs_err::read(&file)?;
+        let mut damages = vec![Vec::new(), b"\0".to_vec(), b"{}\n".repeat(3)];
+        for eighth in 1..8 {
+            damages.push(bytes[..bytes.len() * eighth / 8].to_vec());
+            let mut flipped = bytes.clone();
+            flipped[bytes.len() * eighth / 8] ^= 0x84;
+            damages.push(flipped);
+        }
+        for damaged in damages {
+            fs_err::write(&file, &damaged)?;
+            let (code, message) = run(path, &all_fitted, path, path)?;
+            // A letter may have become another.
+            assert!([0, 2].contains(&code), "{name}: {code} {message}");
+        }
+        fs_err::write(&file, &bytes)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn answers_that_cannot_be_found_and_questions_that_cannot_be_measured_are_said() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path();
+    write_artifacts(path)?;
+    let (code, message) = run(path, &json!({}), path, path)?;
+    assert_eq!(code, 0, "{message}");
+    for sentence in [
+        "dev: 1 of 2 answers is longer than max_answer_length, 30 characters",
+        "dev: no reference answer for 1 of 3 questions",
+        "dev: task exact match 0.500",
+    ] {
+        assert!(message.contains(sentence), "{message}");
+    }
+    let metrics = &read_metrics(&path.join("output"))?[&Split::Dev];
+    assert_eq!(metrics.longer_than_max_answer_length, 1);
+    assert_eq!((metrics.questions, metrics.unlabelled), (2, 1));
+    let page = fs_err::read_to_string(path.join("output").join(REPORT_FILE))?;
+    assert!(page.contains("1 of 2 answers is longer than <code>max_answer_length</code>"));
+
+    // Without the limit nothing is too long.
+    let (_, message) = run(path, &json!({"decoding": "independent"}), path, path)?;
+    assert!(!message.contains("longer than"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn what_is_not_measured_is_no_number() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path();
+    made::data(path, Split::Dev, 10, false)?;
+    made::prediction(path, Split::Dev, 10, 1)?;
+    let settings = json!({"max_answer_length": "fit", "rules": {"units": "fit"}});
+    let (code, message) = run(path, &settings, path, path)?;
+    assert_eq!(code, 0, "{message}");
+    let page = fs_err::read_to_string(path.join("output").join(REPORT_FILE))?;
+    let page = &page[page.find("<h1>").context("a page")?..];
+    for text in [&message[..], page] {
+        assert!(!text.contains("0.000") && !text.contains("NaN"), "{text}");
+    }
+    assert!(message.contains("no dev question has a reference answer to fit it on"));
+    assert!(read_metrics(&path.join("output"))?.is_empty());
+    Ok(())
+}
