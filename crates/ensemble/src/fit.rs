@@ -71,13 +71,13 @@ pub fn fit(dev: &Dev, selections: &[Questions]) -> Result<Vec<Fitted>> {
         .collect();
 
     // The weights with which each member's was last fitted: with the same ones it stays.
-    let mut last = vec![vec![Vec::new(); members]; selections.len()];
+    let mut last = vec![vec![Vec::new(); selections.len()]; members];
     for _ in 0..SWEEPS {
-        for member in 0..members {
+        for (member, last) in last.iter_mut().enumerate() {
             let (mut searches, mut indices) = (Vec::new(), Vec::new());
             for (index, &questions) in selections.iter().enumerate() {
                 let weights = &fitted[index].weighted;
-                if last[index][member] != *weights {
+                if last[index] != *weights {
                     searches.push(Search::new(
                         questions,
                         Members::All,
@@ -89,7 +89,7 @@ pub fn fit(dev: &Dev, selections: &[Questions]) -> Result<Vec<Fitted>> {
             }
             minimise(dev, &mut searches)?;
             for (search, index) in searches.into_iter().zip(indices) {
-                last[index][member].clone_from(&search.weights);
+                last[index].clone_from(&search.weights);
                 fitted[index].weighted = search.weights;
             }
         }
@@ -170,11 +170,10 @@ fn minimise(dev: &Dev, searches: &mut [Search]) -> Result<()> {
         let mut points = Vec::new();
         let mut unknown = Vec::new();
         for (index, search) in searches.iter().enumerate() {
-            let at = [search.left(), search.right()];
-            for side in 0..2 {
+            for (side, at) in [search.left(), search.right()].into_iter().enumerate() {
                 if !search.is_done() && search.losses[side].is_none() {
                     let mut weights = search.weights.clone();
-                    weights[search.weight] = at[side];
+                    weights[search.weight] = at;
                     points.push(Point {
                         questions: search.questions,
                         members: search.members,
@@ -336,7 +335,7 @@ mod tests {
                     end: column,
                 }
             };
-            let first = if question % 4 == 0 { wrong } else { answer };
+            let first = if question.is_multiple_of(4) { wrong } else { answer };
             TestQuestion {
                 members: vec![
                     peak(first, 20.0),
