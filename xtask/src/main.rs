@@ -77,6 +77,10 @@ enum Task {
     Report {
         #[command(flatten)]
         file: FileArguments,
+        /// Also write the submission as safe-submission.csv, in which a spreadsheet takes no answer
+        /// for a formula; not to be handed in
+        #[arg(long)]
+        safe_csv: bool,
     },
     /// Print whether every stage of a pipeline is fresh, and if not, why
     Status {
@@ -239,7 +243,13 @@ fn run(task: Task) -> Result<()> {
             };
             ask::run(folder, file.read()?, &ask, &mut programs.quiet(), terminal)
         }
-        Task::Report { file } => summary::print(folder, &file.read()?, out),
+        Task::Report { file, safe_csv } => {
+            let pipeline = file.read()?;
+            if safe_csv {
+                summary::write_safe_csv(folder, &pipeline)?;
+            }
+            summary::print_last(folder, &pipeline, out)
+        }
         Task::Status { file, verify } => {
             let scope = Scope {
                 verify,
@@ -277,11 +287,11 @@ fn pipeline(file: &FileArguments, scope: &Scope) -> Result<()> {
     let pipeline = file.read()?;
     let folder = &workspace::output();
     let log = &mut output::messages();
-    run::run(folder, &pipeline, scope, &mut programs(), log)?;
+    let run = run::run(folder, &pipeline, scope, &mut programs(), log)?;
     if scope.only.is_none() {
         let out = &mut output::results();
         writeln!(out)?;
-        summary::print(folder, &pipeline, out)?;
+        summary::print(&run, out)?;
     }
     Ok(())
 }

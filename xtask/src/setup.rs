@@ -14,6 +14,7 @@ use zip::ZipArchive;
 
 use spanwise_program::output::message;
 use spanwise_program::pip;
+use spanwise_runner::programs::has_nvidia_gpu;
 use spanwise_runner::{links, workspace};
 
 /// The release that burn-tch 0.22 is made for.
@@ -47,7 +48,7 @@ pub(crate) fn run(cuda: bool) -> Result<()> {
         ));
         remove(&destination)?;
         links::replace(&found, &destination)?;
-    } else if cuda || has_gpu() {
+    } else if cuda || has_nvidia_gpu() {
         install_cuda(&destination)?;
     } else {
         install_cpu(&destination)?;
@@ -118,13 +119,6 @@ pub(crate) fn version(directory: &Path) -> Option<String> {
     Some(release.split(['+', '\'']).next()?.trim().to_owned())
 }
 
-fn has_gpu() -> bool {
-    Command::new("nvidia-smi")
-        .arg("-L")
-        .output()
-        .is_ok_and(|output| output.status.success())
-}
-
 /// The whole CUDA build, in a Python environment of its own, where its libraries find each other.
 fn install_cuda(destination: &Path) -> Result<()> {
     message(format_args!(
@@ -161,8 +155,9 @@ fn install_cuda(destination: &Path) -> Result<()> {
 fn install_cpu(destination: &Path) -> Result<()> {
     let parent = destination.parent().expect("lies in .libtorch");
     fs_err::create_dir_all(parent)?;
+    remove_leftovers(parent)?;
     let scratch = tempfile::Builder::new()
-        .prefix(".fetch-")
+        .prefix(&format!("{FETCH}{}-", std::process::id()))
         .tempdir_in(parent)?;
     let root = scratch.path().join("root");
     message(format_args!("fetching libtorch {VERSION} for the CPU"));
@@ -205,6 +200,31 @@ fn install_cpu(destination: &Path) -> Result<()> {
         let target = parent.join(entry.file_name());
         remove(&target)?;
         fs_err::rename(entry.path(), target)?;
+    }
+    Ok(())
+}
+
+/// What begins the name of a folder that a setup fetches into; its process and some letters follow.
+const FETCH: &str = ".fetch-";
+
+/// Removes what setups have left that were killed.
+fn remove_leftovers(parent: &Path) -> Result<()> {
+    for entry in fs_err::read_dir(parent)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(owner) = name.strip_prefix(FETCH) else {
+            continue;
+        };
+        let process = owner.split('-').next().unwrap_or_default();
+        let is_running = !process.is_empty()
+            && process.bytes().all(|byte| byte.is_ascii_digit())
+            && Path::new("/proc").join(process).exists();
+        if !is_running {
+            message(format_args!(
+                "removing {name}, which an interrupted setup has left"
+            ));
+            fs_err::remove_dir_all(entry.path())?;
+        }
     }
     Ok(())
 }
@@ -261,4 +281,25 @@ fn replace_front_library(libraries: &Path) -> Result<()> {
         "-Wl,-rpath,$ORIGIN",
     ]);
     workspace::check(&mut link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_killed_setups_have_left_is_removed() -> Result<()> {
+        let parent = tempfile::tempdir()?;
+        let own = format!("{FETCH}{}-abc", std::process::id());
+        for name in [&own, ".fetch-U4Di5r", ".fetch-4194305-abc", "torch"] {
+            fs_err::create_dir(parent.path().join(name))?;
+        }
+        remove_leftovers(parent.path())?;
+        let mut left: Vec<_> = fs_err::read_dir(parent.path())?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<Result<_>>()?;
+        left.sort();
+        assert_eq!(left, [own, "torch".to_owned()]);
+        Ok(())
+    }
 }

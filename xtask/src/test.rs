@@ -10,6 +10,16 @@ use crate::ci::is_installed;
 
 /// Runs every test, on libtorch too where it is set up.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    run_where(arguments, None)
+}
+
+/// The same, without the trials, which take minutes.
+pub(crate) fn run_without_trials() -> Result<()> {
+    run_where(&[], Some("not test(/^trials::/)"))
+}
+
+/// `filter`: what nextest runs, in its own language.
+fn run_where(arguments: &[String], filter: Option<&str>) -> Result<()> {
     if !workspace::has_libtorch() {
         message(
             "libtorch is not set up: the model is tested on flex only (`cargo xtask setup` changes that)",
@@ -21,6 +31,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     let mut nextest = workspace::cargo();
     nextest.args(["nextest", "run", "--workspace"]);
+    if let Some(filter) = filter {
+        nextest.args(["-E", filter]);
+    }
     workspace::check(nextest.args(workspace::features()))?;
     // The one kind of test that nextest leaves out.
     workspace::check(cargo_test().arg("--doc"))

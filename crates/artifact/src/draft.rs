@@ -18,9 +18,10 @@ use crate::stage::Stage;
 /// artifacts.
 pub const STATE_PREFIX: &str = ".state-";
 
-/// What the names of drafts begin with that a process writes.
-pub fn prefix(process: u32) -> String {
-    format!(".draft-{process}-")
+/// What the names of folders begin with in which the artifact of a name is being written or
+/// removed, beside it. Whoever is alone in making it may remove them.
+pub fn prefix(artifact: &str) -> String {
+    format!(".draft-{artifact}-")
 }
 
 /// A directory that becomes an artifact on [`Draft::commit`] and disappears otherwise.
@@ -51,8 +52,9 @@ impl Draft {
             .parent()
             .context("the output directory has no parent")?;
         fs_err::create_dir_all(parent)?;
+        let name = destination.file_name().context("the output has no name")?;
         let directory = tempfile::Builder::new()
-            .prefix(&prefix(std::process::id()))
+            .prefix(&prefix(&name.to_string_lossy()))
             .tempdir_in(parent)
             .with_context(|| format!("create a directory in {}", parent.display()))?;
         Ok(Self {

@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use fs_err::File;
 
+use crate::draft;
+
 /// Renames the directory `new` to `name`, on the same file system, where nothing lies at `name`.
 /// Everything in it is on the disk before it has the name, and the name is when this returns.
 ///
@@ -55,8 +57,9 @@ fn sync(path: &Path) -> Result<()> {
 /// Fails where it cannot be renamed or removed.
 pub fn remove(directory: &Path) -> Result<()> {
     let parent = directory.parent().context("a directory has a parent")?;
+    let name = directory.file_name().context("a directory has a name")?;
     let old = tempfile::Builder::new()
-        .prefix(".removed-")
+        .prefix(&draft::prefix(&name.to_string_lossy()))
         .tempdir_in(parent)?;
     fs_err::rename(directory, old.path().join("old"))?;
     old.close()?;

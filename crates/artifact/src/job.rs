@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::error::UserError;
 use crate::fingerprint;
 use crate::manifest::Manifest;
-use crate::settings::{Device, Settings};
+use crate::settings::{Device, Problem, Settings};
 use crate::stage::Stage;
 
 /// One run of a stage. Written by the runner; just as well by hand or by a scheduler.
@@ -36,6 +36,13 @@ pub struct Job {
     /// Where to compute, for stages that have a model.
     #[serde(default)]
     pub device: Option<Device>,
+    /// Minutes between the states that a training saves to go on from: changes no result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save_minutes: Option<f64>,
+    /// Tokens of the longest window that the pipeline cuts, so that a checkpoint that takes fewer is
+    /// refused before its weights are fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_window: Option<usize>,
     /// Digests of the stage's code, as the runner computed them.
     #[serde(default)]
     pub code: BTreeMap<String, String>,
@@ -122,10 +129,9 @@ impl Job {
             |what: String| UserError::new(format!("settings of the {} stage: {what}", self.stage));
         let settings: S = serde_json::from_value(self.settings.clone())
             .map_err(|error| wrong(error.to_string()))?;
-        match settings.problems().first() {
-            None => Ok(settings),
-            Some(problem) => bail!(wrong(problem.to_string())),
-        }
+        let problems: Vec<String> = settings.problems().iter().map(Problem::to_string).collect();
+        ensure!(problems.is_empty(), wrong(problems.join("; ")));
+        Ok(settings)
     }
 
     /// Path of a required input.
@@ -148,5 +154,100 @@ impl Job {
             .iter()
             .map(|(role, input)| Ok((role.clone(), input.content()?)))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::settings::{AnswersTable, DataJob, EnsembleJob, PredictJob, TrainJob, WindowsTable};
+
+    /// Checks that a stage refuses a job whose settings are its own with `changes` applied.
+    fn check<S: DeserializeOwned + Serialize + Settings + std::fmt::Debug>(
+        stage: Stage,
+        settings: &S,
+        changes: Value,
+        expected: &str,
+    ) {
+        let mut settings = serde_json::to_value(settings).unwrap();
+        for (key, value) in changes.as_object().unwrap() {
+            settings[key] = value.clone();
+        }
+        let job = json!({"stage": stage, "settings": settings, "inputs": {}, "output": "out/0"});
+        let job: Job = serde_json::from_value(job).unwrap();
+        let error = job.settings::<S>().expect_err(expected);
+        let error = error.downcast_ref::<UserError>().expect(expected);
+        assert!(error.message.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn settings_written_by_hand_are_held_to_the_bounds_of_the_pipeline_file() {
+        let data = DataJob::default();
+        let fold = json!({"train": ["t"], "dev": ["d"], "fold": {"count": 0}});
+        check(Stage::Data, &data, fold, "fold.count = 0: must be at least");
+        let windows = WindowsTable::default();
+        check(
+            Stage::Windows,
+            &windows,
+            json!({"stride": 0}),
+            "windows.stride = 0: must be at least 1",
+        );
+        let train = TrainJob::default();
+        for (change, expected) in [
+            (json!({"epochs": 0}), "train.epochs = 0: must be at least 1"),
+            (json!({"epochs": u64::MAX}), "must be at most 10000"),
+            (json!({"batch_size": 0}), "train.batch_size = 0: must be"),
+            (json!({"batch_size": 1u64 << 60}), "must be at most 65536"),
+            (
+                json!({"micro_batch_size": 0}),
+                "train.micro_batch_size = 0: must be at least 1",
+            ),
+            (
+                json!({"learning_rate": -1.0}),
+                "train.learning_rate = -1.0: must be more than 0",
+            ),
+            (json!({"learning_rate": 1e300}), "must be at most 10"),
+            (json!({"max_minutes": 1e300}), "must be at most 1000000"),
+            (
+                json!({"negative_windows": i64::MAX}),
+                "must be at most 1000",
+            ),
+            (
+                json!({"epochs": 0, "batch_size": 0}),
+                "must be at least 1; train.epochs = 0",
+            ),
+        ] {
+            check(Stage::Train, &train, change, expected);
+        }
+        let predict = PredictJob {
+            table: crate::settings::PredictTable::default(),
+            splits: vec![crate::Split::Dev],
+        };
+        check(
+            Stage::Predict,
+            &predict,
+            json!({"batch_size": 0}),
+            "predict.batch_size = 0: must be at least 1",
+        );
+        check(
+            Stage::Predict,
+            &predict,
+            json!({"splits": []}),
+            "predict.splits = []: must not be empty",
+        );
+        check(
+            Stage::Ensemble,
+            &EnsembleJob::UNCHANGED,
+            json!({"max_answer_length": u64::MAX}),
+            "must be at most 100000",
+        );
+        check(
+            Stage::Answers,
+            &AnswersTable::default(),
+            json!({"n_best_size": 1_000_000_000_000u64}),
+            "answers.n_best_size = 1000000000000: must be at most 1000",
+        );
     }
 }

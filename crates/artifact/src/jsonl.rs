@@ -15,13 +15,44 @@ use crate::fingerprint;
 /// # Errors
 /// Fails if the file cannot be written.
 pub fn write<T: Serialize>(path: &Path, records: impl IntoIterator<Item = T>) -> Result<()> {
-    let mut writer = BufWriter::new(File::create(path)?);
+    let mut writer = Writer::create(path)?;
     for record in records {
-        serde_json::to_writer(&mut writer, &record)?;
-        writer.write_all(b"\n")?;
+        writer.push(&record)?;
     }
-    writer.flush()?;
-    Ok(())
+    writer.finish()
+}
+
+/// Writes a file of one record on each line, record by record.
+pub struct Writer {
+    file: BufWriter<File>,
+}
+
+impl Writer {
+    /// Starts a file, in place of what is there.
+    ///
+    /// # Errors
+    /// Fails if it cannot be created.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = BufWriter::new(File::create(path)?);
+        Ok(Self { file })
+    }
+
+    /// Adds a record.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written.
+    pub fn push(&mut self, record: &impl Serialize) -> Result<()> {
+        serde_json::to_writer(&mut self.file, record)?;
+        Ok(self.file.write_all(b"\n")?)
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// Fails if it cannot be written.
+    pub fn finish(mut self) -> Result<()> {
+        Ok(self.file.flush()?)
+    }
 }
 
 /// Reads `path` one record at a time.

@@ -3,9 +3,14 @@
 //! `<split>.paragraphs.jsonl` and `<split>.questions.jsonl`, in input order. All offsets count
 //! characters and every stored answer equals its slice of the paragraph.
 
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use fs_err::File;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -118,40 +123,161 @@ impl Questions {
         jsonl::write(&directory.join(split.paragraphs_file()), &self.paragraphs)
     }
 
-    /// Keeps the questions whose index `keep` returns `true` for, and the paragraphs they are
-    /// about.
-    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
-        let mut index = 0;
-        self.questions.retain(|_| {
-            index += 1;
-            keep(index - 1)
-        });
-        let mut new_indices = vec![None; self.paragraphs.len()];
-        let mut kept = Vec::new();
-        for question in &mut self.questions {
-            let new_index = new_indices[question.paragraph].get_or_insert_with(|| {
-                kept.push(self.paragraphs[question.paragraph].clone());
-                kept.len() - 1
-            });
-            question.paragraph = *new_index;
-        }
-        self.paragraphs = kept;
-    }
-
-    /// Adds the questions of another split after these.
-    pub fn append(&mut self, other: Questions) {
-        let first = self.paragraphs.len();
-        self.paragraphs.extend(other.paragraphs);
-        self.questions
-            .extend(other.questions.into_iter().map(|question| Question {
-                paragraph: first + question.paragraph,
-                ..question
-            }));
-    }
-
     /// The text that a question is about.
     pub fn paragraph(&self, question: &Question) -> &str {
         &self.paragraphs[question.paragraph].text
+    }
+}
+
+/// Reads a split question by question, each with its paragraph. In memory are one question, one
+/// paragraph, and eight bytes for every other paragraph.
+pub struct QuestionReader {
+    questions: Box<dyn Iterator<Item = Result<Question>> + Send>,
+    paragraphs: ParagraphReader,
+}
+
+impl QuestionReader {
+    /// Opens a split of a data artifact; `None` if the pipeline has no files for it.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be read.
+    pub fn open(directory: &Path, split: Split) -> Result<Option<Self>> {
+        let path = directory.join(split.questions_file());
+        if !path.exists() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            questions: Box::new(jsonl::read(&path)?),
+            paragraphs: ParagraphReader::open(&directory.join(split.paragraphs_file()))?,
+        }))
+    }
+}
+
+impl Iterator for QuestionReader {
+    type Item = Result<(Question, Arc<Paragraph>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let question = self.questions.next()?;
+        Some(question.and_then(|question| {
+            let paragraph = self.paragraphs.get(question.paragraph)?;
+            Ok((question, paragraph))
+        }))
+    }
+}
+
+/// Reads paragraphs of a data artifact in any order, holding the last one.
+pub struct ParagraphReader {
+    path: PathBuf,
+    file: File,
+    /// Where each paragraph's line begins, and the end of the file.
+    lines: Vec<u64>,
+    last: Option<(usize, Arc<Paragraph>)>,
+}
+
+impl ParagraphReader {
+    /// Opens a file of paragraphs and finds its lines.
+    ///
+    /// # Errors
+    /// Fails if it cannot be read.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut reader = BufReader::with_capacity(1 << 16, File::open(path)?);
+        let mut lines = vec![0];
+        let mut end = 0;
+        while let bytes = reader.fill_buf()?
+            && !bytes.is_empty()
+        {
+            let read = bytes.len();
+            let ends = (1..).zip(bytes).filter(|(_, byte)| **byte == b'\n');
+            lines.extend(ends.map(|(line_end, _)| end + line_end));
+            reader.consume(read);
+            end += read as u64;
+        }
+        if lines.last() != Some(&end) {
+            lines.push(end);
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            file: reader.into_inner(),
+            lines,
+            last: None,
+        })
+    }
+
+    /// Number of paragraphs.
+    pub fn len(&self) -> usize {
+        self.lines.len() - 1
+    }
+
+    /// Whether there is no paragraph.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads a paragraph.
+    ///
+    /// # Errors
+    /// Fails if there is none of this index, or its line is no paragraph.
+    pub fn get(&mut self, index: usize) -> Result<Arc<Paragraph>> {
+        if let Some((last, paragraph)) = &self.last
+            && *last == index
+        {
+            return Ok(Arc::clone(paragraph));
+        }
+        let path = self.path.display();
+        ensure!(
+            index < self.len(),
+            "{path} has no paragraph {index}: it has {}",
+            self.len()
+        );
+        let (start, end) = (self.lines[index], self.lines[index + 1]);
+        let mut line = vec![0; (end - start) as usize];
+        self.file.file().read_exact_at(&mut line, start)?;
+        let paragraph =
+            serde_json::from_slice(&line).with_context(|| format!("read {path}:{}", index + 1))?;
+        let paragraph = Arc::new(paragraph);
+        self.last = Some((index, Arc::clone(&paragraph)));
+        Ok(paragraph)
+    }
+}
+
+/// File of the [`QuestionCounts`], by split.
+pub const COUNTS_FILE: &str = "counts.json";
+
+/// What became of one split's records, in `counts.json`. What is lost is counted here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuestionCounts {
+    /// Number of questions.
+    pub questions: usize,
+    /// Number of paragraphs.
+    pub paragraphs: usize,
+    /// Labelled questions. The others of dev cannot be measured.
+    pub answered: usize,
+    /// Records that were left out since something is wrong with them. Where a question of test is
+    /// left out, the submission has no row for it.
+    pub rejected: usize,
+    /// Questions of test that are answered, but not measured by all their labels, since something
+    /// is wrong with these.
+    pub labels_left_out: usize,
+    /// Questions that an earlier split has too, about the same paragraph, with train before dev
+    /// before test: what is measured on them says little.
+    pub in_earlier_splits: usize,
+}
+
+impl QuestionCounts {
+    /// Reads the counts of every split of a data artifact.
+    ///
+    /// # Errors
+    /// Fails if they cannot be read.
+    pub fn read(directory: &Path) -> Result<BTreeMap<Split, Self>> {
+        jsonl::read_document(&directory.join(COUNTS_FILE))
+    }
+
+    /// Writes the counts of every split into a data artifact.
+    ///
+    /// # Errors
+    /// Fails if they cannot be written.
+    pub fn write(directory: &Path, counts: &BTreeMap<Split, Self>) -> Result<()> {
+        jsonl::write_document(&directory.join(COUNTS_FILE), counts)
     }
 }
 
@@ -159,57 +285,76 @@ impl Questions {
 mod tests {
     use super::*;
 
-    #[test]
-    fn kept_questions_keep_their_paragraphs() {
-        fn check(keep: &[usize], ids: &[&str], paragraphs: &[&str]) {
-            let question = |index: usize| Question {
-                id: index.to_string(),
-                paragraph: index / 2,
-                text: String::new(),
-                answers: Vec::new(),
-            };
-            let paragraph = |index: usize| Paragraph {
-                text: index.to_string(),
-                article: None,
-            };
-            let mut kept = Questions {
-                paragraphs: (0..4).map(paragraph).collect(),
-                questions: (0..8).map(question).collect(),
-            };
-            kept.retain(|index| keep.contains(&index));
-            let found: Vec<&str> = kept.questions.iter().map(|q| &*q.id).collect();
-            assert_eq!(found, ids);
-            let of_questions: Vec<&str> =
-                kept.questions.iter().map(|q| kept.paragraph(q)).collect();
-            assert_eq!(of_questions, paragraphs);
-            let mut distinct = paragraphs.to_vec();
-            distinct.dedup();
-            assert_eq!(kept.paragraphs.len(), distinct.len());
+    fn paragraph(text: &str) -> Paragraph {
+        Paragraph {
+            text: text.to_owned(),
+            article: None,
         }
-        check(&[7], &["7"], &["3"]);
-        check(&[2, 3, 6], &["2", "3", "6"], &["1", "1", "3"]);
-        check(&[], &[], &[]);
+    }
+
+    fn question(paragraph: usize) -> Question {
+        Question {
+            id: paragraph.to_string(),
+            paragraph,
+            text: "誰?".to_owned(),
+            answers: Vec::new(),
+        }
     }
 
     #[test]
-    fn appended_questions_keep_their_paragraphs() {
-        let split = |name: &str| Questions {
-            paragraphs: vec![Paragraph {
-                text: name.to_owned(),
-                article: None,
-            }],
-            questions: vec![Question {
-                id: name.to_owned(),
-                paragraph: 0,
-                text: String::new(),
-                answers: Vec::new(),
-            }],
+    fn questions_are_read_one_by_one_as_all_at_once() -> Result<()> {
+        let check = |paragraphs: &[&str], questions: &[usize]| -> Result<()> {
+            let directory = tempfile::tempdir()?;
+            let split = Questions {
+                paragraphs: paragraphs.iter().map(|text| paragraph(text)).collect(),
+                questions: questions.iter().map(|&index| question(index)).collect(),
+            };
+            split.write(directory.path(), Split::Dev)?;
+            assert!(QuestionReader::open(directory.path(), Split::Test)?.is_none());
+            let reader = QuestionReader::open(directory.path(), Split::Dev)?;
+            let found: Vec<_> = reader.context("dev")?.collect::<Result<_>>()?;
+            assert_eq!(Questions::read(directory.path(), Split::Dev)?, Some(split));
+            let texts: Vec<_> = found.iter().map(|(_, found)| &*found.text).collect();
+            let expected: Vec<_> = questions.iter().map(|&index| paragraphs[index]).collect();
+            assert_eq!(texts, expected);
+            let found: Vec<_> = found.into_iter().map(|(question, _)| question).collect();
+            let expected: Vec<_> = questions.iter().map(|&index| question(index)).collect();
+            assert_eq!(found, expected);
+            Ok(())
         };
-        let mut both = split("a");
-        both.append(split("b"));
-        for question in &both.questions {
-            assert_eq!(both.paragraph(question), question.id);
-        }
-        assert_eq!(both.questions.len(), 2);
+        check(&[], &[])?;
+        check(&["one\ntwo", "三\u{2028}\u{0}"], &[1, 1, 0, 1])?;
+        let long = "長".repeat(1 << 16);
+        check(&["a", &long, "b"], &[2, 1, 0])
+    }
+
+    #[test]
+    fn a_question_without_its_paragraph_is_an_error() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let split = Questions {
+            paragraphs: vec![paragraph("one")],
+            questions: vec![question(1)],
+        };
+        split.write(directory.path(), Split::Dev)?;
+        let reader = QuestionReader::open(directory.path(), Split::Dev)?;
+        let error = reader.context("dev")?.next().context("a question")?;
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.ends_with("dev.paragraphs.jsonl has no paragraph 1: it has 1"),
+            "{error}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_last_line_may_lack_its_end() -> Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        fs_err::write(file.path(), "{\"text\": \"a\"}\n{\"text\": \"b\"}")?;
+        let mut reader = ParagraphReader::open(file.path())?;
+        assert_eq!(reader.len(), 2);
+        assert_eq!(*reader.get(1)?, paragraph("b"));
+        fs_err::write(file.path(), "")?;
+        assert!(ParagraphReader::open(file.path())?.is_empty());
+        Ok(())
     }
 }

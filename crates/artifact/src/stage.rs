@@ -35,8 +35,8 @@ impl Stage {
     /// then rebuilt and never misread.
     pub fn format_version(self) -> u32 {
         match self {
-            Stage::Windows => 3,
-            Stage::Ensemble | Stage::Answers => 2,
+            Stage::Windows => 4,
+            Stage::Data | Stage::Ensemble | Stage::Answers => 2,
             _ => 1,
         }
     }

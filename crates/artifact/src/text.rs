@@ -1,5 +1,6 @@
-//! Character offsets into UTF-8 text.
+//! Character offsets into UTF-8 text, and texts in messages.
 
+use std::fmt::Display;
 use std::ops::Range;
 
 /// A text addressed by characters (Unicode scalar values), the unit of every offset in this
@@ -40,9 +41,34 @@ impl<'a> Characters<'a> {
     }
 }
 
+/// How many of many names a message has.
+const NAMED: usize = 3;
+
+/// Returns the first few of some names and the number of the others. Names may come from files that
+/// anyone has written: control characters are shown as such.
+pub fn some_of(names: &[impl Display]) -> String {
+    let first = names.iter().take(NAMED);
+    let mut some: Vec<String> = first
+        .map(|name| name.to_string().escape_debug().collect())
+        .collect();
+    if names.len() > NAMED {
+        some.push(format!("and {} others", names.len() - NAMED));
+    }
+    some.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Characters;
+    use super::*;
+
+    #[test]
+    fn many_names_are_counted() {
+        let check = |names: &[&str], expected: &str| assert_eq!(some_of(names), expected);
+        check(&[], "");
+        check(&["a", "b", "c"], "a, b, c");
+        check(&["a", "b", "c", "d", "e"], "a, b, c, and 2 others");
+        check(&["\x1b[2J\u{202e}"], "\\u{1b}[2J\\u{202e}");
+    }
 
     #[test]
     fn slices_by_scalar_value() {

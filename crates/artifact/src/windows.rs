@@ -6,17 +6,76 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::columns::{self, Columns};
+use crate::columns::{self, Columns, GrowingColumn};
+use crate::jsonl;
 use crate::questions::Split;
 use crate::settings::Placement;
 
 /// File name of the [`Layout`].
 pub const LAYOUT_FILE: &str = "windows.json";
+
+/// File of the [`WindowCounts`], by split.
+pub const COUNTS_FILE: &str = "counts.json";
+
+/// What became of one split's texts, in `counts.json`. What is lost is counted here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowCounts {
+    /// Number of questions.
+    pub questions: usize,
+    /// Number of evaluation windows.
+    pub windows: usize,
+    /// Questions that were longer than `max_question_length`: the model does not see their end.
+    pub questions_cut: usize,
+    /// Labelled questions.
+    pub answers: usize,
+    /// Labelled questions whose first answer no span of whole tokens equals: with this tokenizer
+    /// they can never be answered exactly.
+    pub answers_not_expressible: usize,
+    /// Labelled questions whose first answer has more tokens than a window has room for: they are
+    /// not learned from, and no window has the whole answer.
+    pub answers_longer_than_window: usize,
+    /// Labelled questions whose first answer no token touches: they are not learned from.
+    pub answers_without_tokens: usize,
+    /// Number of paragraphs.
+    pub paragraphs: usize,
+    /// Paragraphs with at least one token that the vocabulary lacks.
+    pub paragraphs_with_unknown_tokens: usize,
+    /// Paragraphs with characters of which none has a token that the vocabulary has: the model
+    /// sees nothing of them.
+    pub paragraphs_unknown: usize,
+    /// Tokens of all paragraphs.
+    pub tokens: usize,
+    /// Tokens of paragraphs that the vocabulary lacks.
+    pub unknown_tokens: usize,
+}
+
+impl WindowCounts {
+    /// Labelled questions that cannot be learned from, since their answer fits no window.
+    pub fn not_learnable(&self) -> usize {
+        self.answers_longer_than_window + self.answers_without_tokens
+    }
+
+    /// Reads the counts of every split of a windows artifact.
+    ///
+    /// # Errors
+    /// Fails if they cannot be read.
+    pub fn read(directory: &Path) -> Result<BTreeMap<Split, Self>> {
+        jsonl::read_document(&directory.join(COUNTS_FILE))
+    }
+
+    /// Writes the counts of every split into a windows artifact.
+    ///
+    /// # Errors
+    /// Fails if they cannot be written.
+    pub fn write(directory: &Path, counts: &BTreeMap<Split, Self>) -> Result<()> {
+        jsonl::write_document(&directory.join(COUNTS_FILE), counts)
+    }
+}
 
 /// How question and window are put together into one model input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,67 +144,90 @@ pub struct Window {
     pub tokens: Range<usize>,
 }
 
-/// The arrays of one split, as they are built: paragraphs first, then each question followed by its
-/// windows.
-#[derive(Debug, PartialEq, Eq)]
-pub struct WindowArrays {
+/// The arrays in a split's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Column {
     /// Token ids of all paragraphs, one after the other.
-    paragraph_tokens: Vec<u32>,
+    ParagraphTokens,
     /// First character of each of these tokens in its paragraph.
-    token_starts: Vec<u32>,
+    TokenStarts,
     /// One past the last character of each of these tokens.
-    token_ends: Vec<u32>,
+    TokenEnds,
     /// Where each paragraph's tokens begin, and one past the last at the end.
-    paragraph_offsets: Vec<u32>,
+    ParagraphOffsets,
     /// Length of each paragraph in characters.
-    paragraph_characters: Vec<u32>,
+    ParagraphCharacters,
     /// Token ids of all questions, one after the other.
-    question_tokens: Vec<u32>,
+    QuestionTokens,
     /// Where each question's tokens begin, and one past the last at the end.
-    question_offsets: Vec<u32>,
+    QuestionOffsets,
     /// Index of each question's paragraph.
-    question_paragraphs: Vec<u32>,
+    QuestionParagraphs,
     /// First token of each question's training answer in its paragraph, [`NO_ANSWER`] without one.
-    answer_starts: Vec<u32>,
+    AnswerStarts,
     /// One past the last token of the answer.
-    answer_ends: Vec<u32>,
+    AnswerEnds,
     /// Index of each window's question, ascending.
-    window_questions: Vec<u32>,
+    WindowQuestions,
     /// First paragraph token of each window.
-    window_starts: Vec<u32>,
+    WindowStarts,
     /// One past the last paragraph token of each window.
-    window_ends: Vec<u32>,
+    WindowEnds,
 }
+
+/// Every array with its name in the file, in the order of the variants.
+const ARRAYS: [(Column, &str); 13] = [
+    (Column::ParagraphTokens, "paragraph_tokens"),
+    (Column::TokenStarts, "token_starts"),
+    (Column::TokenEnds, "token_ends"),
+    (Column::ParagraphOffsets, "paragraph_offsets"),
+    (Column::ParagraphCharacters, "paragraph_characters"),
+    (Column::QuestionTokens, "question_tokens"),
+    (Column::QuestionOffsets, "question_offsets"),
+    (Column::QuestionParagraphs, "question_paragraphs"),
+    (Column::AnswerStarts, "answer_starts"),
+    (Column::AnswerEnds, "answer_ends"),
+    (Column::WindowQuestions, "window_questions"),
+    (Column::WindowStarts, "window_starts"),
+    (Column::WindowEnds, "window_ends"),
+];
 
 /// The value of `answer_starts` and `answer_ends` for an unlabelled question.
 const NO_ANSWER: u32 = u32::MAX;
 
-impl Default for WindowArrays {
-    fn default() -> Self {
-        Self {
-            paragraph_tokens: Vec::new(),
-            token_starts: Vec::new(),
-            token_ends: Vec::new(),
-            paragraph_offsets: vec![0],
-            paragraph_characters: Vec::new(),
-            question_tokens: Vec::new(),
-            question_offsets: vec![0],
-            question_paragraphs: Vec::new(),
-            answer_starts: Vec::new(),
-            answer_ends: Vec::new(),
-            window_questions: Vec::new(),
-            window_starts: Vec::new(),
-            window_ends: Vec::new(),
-        }
-    }
+/// Writes a split's file as it is built, holding none of it: paragraphs first, then each question
+/// followed by its windows.
+pub struct WindowWriter {
+    path: PathBuf,
+    columns: [GrowingColumn; ARRAYS.len()],
 }
 
-impl WindowArrays {
+impl WindowWriter {
+    /// Starts the file of a split. Until [`Self::finish`] the arrays lie in files without names on
+    /// the file system of `directory`.
+    ///
+    /// # Errors
+    /// Fails if no file can be created there.
+    pub fn create(directory: &Path, split: Split) -> Result<Self> {
+        let mut columns = Vec::new();
+        for _ in ARRAYS {
+            columns.push(GrowingColumn::create(directory)?);
+        }
+        let columns = columns.try_into().ok();
+        let mut writer = Self {
+            path: directory.join(file_name(split)),
+            columns: columns.context("a column for each array")?,
+        };
+        writer.push(Column::ParagraphOffsets, 0)?;
+        writer.push(Column::QuestionOffsets, 0)?;
+        Ok(writer)
+    }
+
     /// Adds a paragraph of `length` characters: the ids of its tokens and their character ranges.
     ///
     /// # Errors
-    /// Fails if ids and ranges differ in number, or the split has more tokens than 32 bits can
-    /// count.
+    /// Fails if ids and ranges differ in number, if the split has more tokens than 32 bits can
+    /// count, or if a file cannot be written.
     pub fn push_paragraph(
         &mut self,
         ids: &[u32],
@@ -158,94 +240,107 @@ impl WindowArrays {
             ids.len(),
             characters.len()
         );
-        self.paragraph_tokens.extend(ids);
+        self.column(Column::ParagraphTokens).extend(ids)?;
         for range in characters {
-            self.token_starts.push(narrow(range.start)?);
-            self.token_ends.push(narrow(range.end)?);
+            self.push(Column::TokenStarts, range.start)?;
+            self.push(Column::TokenEnds, range.end)?;
         }
-        let end = narrow(self.paragraph_tokens.len())?;
-        self.paragraph_offsets.push(end);
-        self.paragraph_characters.push(narrow(length)?);
-        Ok(())
+        let end = self.column(Column::ParagraphTokens).len();
+        self.push(Column::ParagraphOffsets, end)?;
+        self.push(Column::ParagraphCharacters, length)
+    }
+
+    /// Number of paragraphs so far.
+    pub fn paragraphs(&mut self) -> usize {
+        self.column(Column::ParagraphCharacters).len()
+    }
+
+    /// Reads the character ranges of a paragraph's tokens back.
+    ///
+    /// # Errors
+    /// Fails if there is no such paragraph, or a file cannot be read.
+    pub fn token_ranges(&mut self, paragraph: usize) -> Result<Vec<Range<usize>>> {
+        self.check_paragraph(paragraph)?;
+        let offsets = self.column(Column::ParagraphOffsets);
+        let offsets = offsets.read(paragraph..paragraph + 2)?;
+        let tokens = offsets[0] as usize..offsets[1] as usize;
+        let starts = self.column(Column::TokenStarts).read(tokens.clone())?;
+        let ends = self.column(Column::TokenEnds).read(tokens)?;
+        let ranges = starts.into_iter().zip(ends);
+        Ok(ranges
+            .map(|(start, end)| start as usize..end as usize)
+            .collect())
     }
 
     /// Adds a question about paragraph `paragraph`: the ids of its tokens, and the paragraph tokens
     /// of its training answer where it has one.
     ///
     /// # Errors
-    /// Fails if there is no such paragraph, if the answer is empty, or if the split has more tokens
-    /// than 32 bits can count.
+    /// Fails if there is no such paragraph, if the answer is empty, if the split has more tokens
+    /// than 32 bits can count, or if a file cannot be written.
     pub fn push_question(
         &mut self,
         ids: &[u32],
         paragraph: usize,
         answer: Option<Range<usize>>,
     ) -> Result<()> {
-        let paragraphs = self.paragraph_characters.len();
-        ensure!(
-            paragraph < paragraphs,
-            "a question about paragraph {paragraph} of {paragraphs}"
-        );
+        self.check_paragraph(paragraph)?;
         let (start, end) = match answer {
             Some(answer) => {
                 ensure!(!answer.is_empty(), "an answer without tokens: {answer:?}");
-                (narrow(answer.start)?, narrow(answer.end)?)
+                (answer.start, answer.end)
             }
-            None => (NO_ANSWER, NO_ANSWER),
+            None => (NO_ANSWER as usize, NO_ANSWER as usize),
         };
-        self.question_tokens.extend(ids);
-        self.question_offsets
-            .push(narrow(self.question_tokens.len())?);
-        self.question_paragraphs.push(narrow(paragraph)?);
-        self.answer_starts.push(start);
-        self.answer_ends.push(end);
-        Ok(())
+        self.column(Column::QuestionTokens).extend(ids)?;
+        let tokens = self.column(Column::QuestionTokens).len();
+        self.push(Column::QuestionOffsets, tokens)?;
+        self.push(Column::QuestionParagraphs, paragraph)?;
+        self.push(Column::AnswerStarts, start)?;
+        self.push(Column::AnswerEnds, end)
     }
 
     /// Adds an evaluation window of the question that was added last: a range of its paragraph's
     /// tokens.
     ///
     /// # Errors
-    /// Fails if there is no question yet.
+    /// Fails if there is no question yet, or if a file cannot be written.
     pub fn push_window(&mut self, tokens: Range<usize>) -> Result<()> {
-        let question = self.question_paragraphs.len().checked_sub(1);
+        let questions = self.column(Column::QuestionParagraphs).len();
+        let question = questions.checked_sub(1);
         let question = question.context("a window before any question")?;
-        self.window_questions.push(narrow(question)?);
-        self.window_starts.push(narrow(tokens.start)?);
-        self.window_ends.push(narrow(tokens.end)?);
-        Ok(())
+        self.push(Column::WindowQuestions, question)?;
+        self.push(Column::WindowStarts, tokens.start)?;
+        self.push(Column::WindowEnds, tokens.end)
     }
 
-    /// Writes the arrays as `<split>.safetensors`.
+    /// Puts the arrays together as `<split>.safetensors`.
     ///
     /// # Errors
     /// Fails if the file cannot be written.
-    pub fn write(&self, directory: &Path, split: Split) -> Result<()> {
-        let arrays = ARRAYS.map(|(name, array)| (name, array(self)));
-        columns::write_u32s(&directory.join(file_name(split)), &arrays)
+    pub fn finish(self) -> Result<()> {
+        let names = ARRAYS.into_iter().map(|(_, name)| name);
+        columns::write(&self.path, names.zip(self.columns).collect())
+    }
+
+    fn column(&mut self, array: Column) -> &mut GrowingColumn {
+        &mut self.columns[array as usize]
+    }
+
+    fn push(&mut self, array: Column, value: usize) -> Result<()> {
+        let value = narrow(value)?;
+        self.column(array).extend(&[value])
+    }
+
+    fn check_paragraph(&mut self, paragraph: usize) -> Result<()> {
+        let paragraphs = self.paragraphs();
+        ensure!(
+            paragraph < paragraphs,
+            "a question about paragraph {paragraph} of {paragraphs}"
+        );
+        Ok(())
     }
 }
-
-/// An array's name in the file, and the array itself.
-type Array = (&'static str, fn(&WindowArrays) -> &[u32]);
-
-const ARRAYS: [Array; 13] = [
-    ("paragraph_tokens", |arrays| &arrays.paragraph_tokens),
-    ("token_starts", |arrays| &arrays.token_starts),
-    ("token_ends", |arrays| &arrays.token_ends),
-    ("paragraph_offsets", |arrays| &arrays.paragraph_offsets),
-    ("paragraph_characters", |arrays| {
-        &arrays.paragraph_characters
-    }),
-    ("question_tokens", |arrays| &arrays.question_tokens),
-    ("question_offsets", |arrays| &arrays.question_offsets),
-    ("question_paragraphs", |arrays| &arrays.question_paragraphs),
-    ("answer_starts", |arrays| &arrays.answer_starts),
-    ("answer_ends", |arrays| &arrays.answer_ends),
-    ("window_questions", |arrays| &arrays.window_questions),
-    ("window_starts", |arrays| &arrays.window_starts),
-    ("window_ends", |arrays| &arrays.window_ends),
-];
 
 /// Arrays count in 32 bits: 4 billion tokens in one split are beyond this project.
 fn narrow(value: usize) -> Result<u32> {
@@ -283,7 +378,7 @@ impl WindowFile {
     /// Checks that every array is there and as long as those it belongs to.
     fn check(&self) -> Result<()> {
         let mut arrays = BTreeMap::new();
-        for (name, _) in ARRAYS {
+        for (_, name) in ARRAYS {
             arrays.insert(name, self.columns.u32s(name)?);
         }
         let alike = |names: &[&str]| {
@@ -320,6 +415,13 @@ impl WindowFile {
             );
         }
         Ok(())
+    }
+
+    /// The largest vocabulary id of the split, 0 without tokens.
+    pub fn largest_id(&self) -> u32 {
+        let arrays = ["paragraph_tokens", "question_tokens"];
+        let ids = arrays.iter().flat_map(|name| self.array(name));
+        ids.max().copied().unwrap_or(0)
     }
 
     /// An array that [`Self::check`] has found.
@@ -397,24 +499,29 @@ mod tests {
     use super::*;
 
     /// Two paragraphs of two and three tokens, a question about each, of which one has an answer.
-    fn arrays() -> WindowArrays {
-        let mut arrays = WindowArrays::default();
-        arrays.push_paragraph(&[7, 8], &[0..1, 2..4], 5).unwrap();
-        arrays
+    fn writer(directory: &Path) -> WindowWriter {
+        let mut writer = WindowWriter::create(directory, Split::Dev).unwrap();
+        writer.push_paragraph(&[7, 8], &[0..1, 2..4], 5).unwrap();
+        writer
             .push_paragraph(&[9, 7, 8], &[0..1, 1..2, 2..3], 3)
             .unwrap();
-        arrays.push_question(&[4], 1, Some(1..3)).unwrap();
-        arrays.push_window(0..2).unwrap();
-        arrays.push_window(1..3).unwrap();
-        arrays.push_question(&[5, 6], 0, None).unwrap();
-        arrays.push_window(0..2).unwrap();
-        arrays
+        writer.push_question(&[4], 1, Some(1..3)).unwrap();
+        writer.push_window(0..2).unwrap();
+        writer.push_window(1..3).unwrap();
+        writer.push_question(&[5, 6], 0, None).unwrap();
+        writer.push_window(0..2).unwrap();
+        writer
     }
 
     #[test]
     fn what_is_built_is_read_back() {
         let directory = tempfile::tempdir().unwrap();
-        arrays().write(directory.path(), Split::Dev).unwrap();
+        let mut writer = writer(directory.path());
+        assert_eq!(writer.token_ranges(0).unwrap(), [0..1, 2..4]);
+        assert_eq!(writer.token_ranges(1).unwrap(), [0..1, 1..2, 2..3]);
+        writer.finish().unwrap();
+        let files = fs_err::read_dir(directory.path()).unwrap();
+        assert_eq!(files.count(), 1, "no other file is left");
         assert!(
             WindowFile::open(directory.path(), Split::Test)
                 .unwrap()
@@ -438,58 +545,80 @@ mod tests {
 
     #[test]
     fn refuses_what_cannot_be_built() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = writer(directory.path());
         let check = |result: Result<()>, expected: &str| {
             assert_eq!(result.unwrap_err().to_string(), expected);
         };
         check(
-            arrays().push_paragraph(&[1], &[], 1),
+            writer.push_paragraph(&[1], &[], 1),
             "1 tokens with 0 character ranges",
         );
         check(
-            arrays().push_question(&[1], 2, None),
+            writer.push_question(&[1], 2, None),
             "a question about paragraph 2 of 2",
         );
         check(
-            arrays().push_question(&[1], 0, Some(1..1)),
+            writer.token_ranges(2).map(drop),
+            "a question about paragraph 2 of 2",
+        );
+        check(
+            writer.push_question(&[1], 0, Some(1..1)),
             "an answer without tokens: 1..1",
         );
         check(
-            WindowArrays::default().push_window(0..1),
+            WindowWriter::create(directory.path(), Split::Dev)
+                .unwrap()
+                .push_window(0..1),
             "a window before any question",
         );
     }
 
     #[test]
     fn refuses_files_whose_arrays_do_not_fit() {
-        let check = |change: fn(&mut WindowArrays), expected: &str| {
+        let check = |array: Column, values: &[u32], expected: &str| {
             let directory = tempfile::tempdir().unwrap();
-            let mut arrays = arrays();
-            change(&mut arrays);
-            arrays.write(directory.path(), Split::Dev).unwrap();
+            let mut writer = writer(directory.path());
+            let mut column = GrowingColumn::create(directory.path()).unwrap();
+            column.extend(values).unwrap();
+            *writer.column(array) = column;
+            writer.finish().unwrap();
             let error = WindowFile::open(directory.path(), Split::Dev)
                 .err()
                 .unwrap();
             assert_eq!(error.root_cause().to_string(), expected);
         };
         check(
-            |arrays| arrays.token_ends.truncate(1),
+            Column::TokenEnds,
+            &[1],
             "array token_starts has 5 numbers, token_ends has 1",
         );
         check(
-            |arrays| arrays.answer_ends.push(0),
+            Column::AnswerEnds,
+            &[3, NO_ANSWER, 0],
             "array answer_starts has 2 numbers, answer_ends has 3",
         );
         check(
-            |arrays| arrays.window_starts.clear(),
+            Column::WindowStarts,
+            &[],
             "array window_questions has 3 numbers, window_starts has 0",
         );
         check(
-            |arrays| arrays.paragraph_offsets = vec![0, 2, 6],
+            Column::ParagraphOffsets,
+            &[0, 2, 6],
             "array paragraph_offsets does not divide paragraph_tokens among paragraph_characters",
         );
         check(
-            |arrays| arrays.question_offsets = vec![0, 3],
+            Column::QuestionOffsets,
+            &[0, 3],
             "array question_offsets does not divide question_tokens among question_paragraphs",
         );
+    }
+
+    #[test]
+    fn arrays_are_in_the_order_of_their_names() {
+        for (index, (array, _)) in ARRAYS.into_iter().enumerate() {
+            assert_eq!(array as usize, index);
+        }
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use spanwise_artifact::{UserError, draft, fingerprint};
 
-use crate::{Origin, tokenizer, weights};
+use crate::{Origin, foreign, tokenizer, weights};
 
 /// Files beside `config.json` and the weights that are copied if they exist.
 pub const KEPT: [&str; 10] = [
@@ -30,21 +30,34 @@ pub const KEPT: [&str; 10] = [
 pub fn import(name: &str, source: &Path, output: &Path) -> Result<Origin> {
     let config = source.join("config.json");
     let weights = weights::files(source)?;
-    for (missing, file) in [
-        (!config.is_file(), "config.json"),
-        (weights.is_empty(), "model.safetensors or pytorch_model.bin"),
-    ] {
-        ensure!(
-            !missing,
+    if weights.is_empty() {
+        let (what, hint) = foreign::remedy(source).map_or_else(
+            || {
+                let hint =
+                    "a checkpoint holds config.json, its weights, and tokenizer.json or vocab.txt";
+                (
+                    "it is not a checkpoint in Hugging Face layout".to_owned(),
+                    hint,
+                )
+            },
+            |(what, hint)| (what, hint),
+        );
+        bail!(
             UserError::new(format!(
-                "{name} has no {file}: it is not a checkpoint in Hugging Face layout"
+                "{name} has no model.safetensors or pytorch_model.bin: {what}"
             ))
-            .hint("a checkpoint holds config.json, its weights, and tokenizer.json or vocab.txt")
+            .hint(hint)
         );
     }
     let mut files = vec![config];
     let kept = KEPT.iter().map(|file| source.join(file));
     files.extend(kept.filter(|path| path.is_file()));
+    for path in files.iter().chain(&weights) {
+        fs_err::File::open(path).map_err(|error| {
+            UserError::new(format!("cannot read {name}: {error}"))
+                .hint("check that you may read its files")
+        })?;
+    }
     for path in &files {
         let name = path.file_name().expect("a file has a name");
         draft::copy(path, &output.join(name))?;

@@ -11,13 +11,17 @@
 //!   PyTorch's own, [`tensor`] is what they are read into
 //! - [`tokenizer`], [`sentencepiece`]: `tokenizer.json` where the source has only a vocabulary
 //! - [`layers`]: keeps only the first encoder layers
+//! - [`agreement`]: the files of a checkpoint fit each other and what this version builds
 
 #![warn(missing_docs)]
 
+pub mod agreement;
 pub mod directory;
+mod foreign;
 pub mod hub;
 pub mod layers;
 pub mod package;
+mod pickle;
 pub mod pytorch_file;
 pub mod sentencepiece;
 pub mod tensor;

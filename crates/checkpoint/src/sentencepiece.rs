@@ -71,7 +71,8 @@ pub fn read(path: &Path) -> Result<Tokenizer> {
         UserError::new(format!("cannot read {}: {problem}", path.display()))
             .hint("fetch the checkpoint again, or save it with transformers' AutoTokenizer")
     };
-    let model = ModelProto::decode(&*fs_err::read(path)?)
+    let bytes = fs_err::read(path).map_err(|error| refuse(&error))?;
+    let model = ModelProto::decode(&*bytes)
         .map_err(|error| refuse(&format!("it is not a SentencePiece model: {error}")))?;
     let kind = model
         .trainer

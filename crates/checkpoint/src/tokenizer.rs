@@ -2,10 +2,13 @@
 //! `tokenizer_config.json`, or a SentencePiece model), and rewritten to split characters.
 
 use std::fmt::Display;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::str::FromStr;
 
 use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use spanwise_artifact::UserError;
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::wordpiece::WordPiece;
@@ -73,16 +76,50 @@ impl Token {
 /// # Errors
 /// Fails with a [`UserError`] if the checkpoint has no tokenizer or it cannot be read.
 pub fn complete(name: &str, directory: &Path) -> Result<()> {
+    let tokenizer = read(name, directory)?;
     let path = directory.join("tokenizer.json");
     if path.is_file() {
-        open(&path)?;
         return Ok(());
     }
+    save(&tokenizer, &path, Layout::Pretty)
+}
+
+/// Reads the tokenizer of the checkpoint in `directory`, or builds it from its vocabulary.
+///
+/// # Errors
+/// Fails with a [`UserError`] if the checkpoint has no tokenizer or it cannot be read.
+pub fn read(name: &str, directory: &Path) -> Result<Tokenizer> {
+    guarded(name, || read_unguarded(name, directory))?
+}
+
+/// Calls the tokenizers library, which panics at some files that are not what it expects. Messages
+/// call the checkpoint `name`.
+///
+/// # Errors
+/// Fails with a [`UserError`] where it does.
+pub(crate) fn guarded<T>(name: &str, call: impl FnOnce() -> T) -> Result<T, UserError> {
+    // Only this thread runs while a checkpoint is read, so the hook is its own.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| ()));
+    let result = panic::catch_unwind(AssertUnwindSafe(call));
+    panic::set_hook(hook);
+    result.map_err(|_| {
+        UserError::new(format!(
+            "the tokenizer of {name} is damaged: the tokenizers library stops at it"
+        ))
+        .hint("fetch the checkpoint again, or save it with transformers' AutoTokenizer")
+    })
+}
+
+fn read_unguarded(name: &str, directory: &Path) -> Result<Tokenizer> {
+    let path = directory.join("tokenizer.json");
     let pieces = directory.join("sentencepiece.bpe.model");
-    let tokenizer = if directory.join("vocab.txt").is_file() {
-        from_vocabulary(directory)?
+    if path.is_file() {
+        open(&path)
+    } else if directory.join("vocab.txt").is_file() {
+        from_vocabulary(directory)
     } else if pieces.is_file() {
-        sentencepiece::read(&pieces)?
+        sentencepiece::read(&pieces)
     } else {
         bail!(
             UserError::new(format!(
@@ -90,13 +127,14 @@ pub fn complete(name: &str, directory: &Path) -> Result<()> {
             ))
             .hint("save it with transformers' AutoTokenizer, which writes tokenizer.json")
         );
-    };
-    save(&tokenizer, &path, Layout::Pretty)
+    }
 }
 
-/// Reads a `tokenizer.json`.
 fn open(path: &Path) -> Result<Tokenizer> {
-    let tokenizer = Tokenizer::from_file(path).map_err(|error| unreadable(path, error))?;
+    let text = fs_err::read_to_string(path).map_err(|error| unreadable(path, error))?;
+    // The library panics at some that are not even JSON.
+    let _: IgnoredAny = serde_json::from_str(&text).map_err(|error| unreadable(path, error))?;
+    let tokenizer = Tokenizer::from_str(&text).map_err(|error| unreadable(path, error))?;
     Ok(tokenizer)
 }
 
@@ -153,7 +191,7 @@ pub fn save(tokenizer: &Tokenizer, path: &Path, layout: Layout) -> Result<()> {
 /// transformers' `BertTokenizerFast` does.
 ///
 /// # Errors
-/// Fails with a [`UserError`] if a file cannot be read or the vocabulary lacks `[SEP]` or `[CLS]`.
+/// Fails with a [`UserError`] if a file cannot be read or the vocabulary lacks a special token.
 pub fn from_vocabulary(directory: &Path) -> Result<Tokenizer> {
     let path = directory.join("tokenizer_config.json");
     let config: TokenizerConfig = if path.exists() {
@@ -172,11 +210,17 @@ pub fn from_vocabulary(directory: &Path) -> Result<Tokenizer> {
         None => {
             let token = token.text();
             Err(
-                UserError::new(format!("{} has no {token}", vocabulary.display()))
-                    .hint("tokenizer_config.json names the special tokens that vocab.txt has"),
+                UserError::new(format!("{} has no {token:?}", vocabulary.display())).hint(
+                    "a line of vocab.txt is a token, and its number the row of the embedding; \
+                     tokenizer_config.json names the special tokens where they are called otherwise",
+                ),
             )
         }
     };
+    for token in [&config.unk_token, &config.pad_token, &config.mask_token] {
+        // One that is added behind the vocabulary has no row in the embedding.
+        id(token)?;
+    }
     let post_processor = BertProcessing::new(id(&config.sep_token)?, id(&config.cls_token)?);
 
     let mut tokenizer = Tokenizer::new(model);

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde::Deserialize;
+use spanwise_artifact::text::some_of;
 use spanwise_artifact::{UserError, columns};
+use spanwise_config::EncoderConfig;
 
 use crate::tensor::{self, NamedTensor};
-use crate::{pytorch_file, read_json};
+use crate::{foreign, pytorch_file, read_json};
 
 /// The file that holds the weights of a checkpoint artifact.
 pub const FILE: &str = "model.safetensors";
@@ -25,11 +27,19 @@ pub const CANDIDATES: [&str; 4] = [
 
 const FETCH_AGAIN: &str = "fetch the checkpoint again";
 
+/// What training scripts put before the names of tensors: data-parallel and compiled models, and
+/// models that are a field of another.
+const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
+
 /// An index of several files: `{"weight_map": {tensor: file}}`.
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
 }
+
+/// Bytes of the longest header: a hundred for each tensor, of which the largest encoders have some
+/// thousands.
+const LONGEST_HEADER: u64 = 4 << 20;
 
 /// Returns the weights files of a checkpoint directory; none if it has no weights.
 ///
@@ -43,19 +53,23 @@ pub fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let Some(shards) = shards(&first)? else {
         return Ok(vec![first]);
     };
-    let paths: Vec<PathBuf> = shards.iter().map(|file| directory.join(file)).collect();
-    for path in &paths {
-        ensure!(
-            path.is_file(),
-            UserError::new(format!(
-                "{} is missing, but {} names it",
-                path.display(),
-                first.display()
-            ))
-            .hint(FETCH_AGAIN)
-        );
-    }
-    Ok(paths)
+    let path = |file: &String| directory.join(file);
+    let missing: Vec<&String> = shards.iter().filter(|file| !path(file).is_file()).collect();
+    let (is, it) = if missing.len() == 1 {
+        ("is", "it")
+    } else {
+        ("are", "them")
+    };
+    ensure!(
+        missing.is_empty(),
+        UserError::new(format!(
+            "{} {is} missing, but {} names {it}",
+            some_of(&missing),
+            first.display()
+        ))
+        .hint(FETCH_AGAIN)
+    );
+    Ok(shards.iter().map(path).collect())
 }
 
 /// Returns the files that an index names; `None` if `path` is not an index.
@@ -73,11 +87,12 @@ pub fn shards(path: &Path) -> Result<Option<BTreeSet<String>>> {
         // The hub's cache writes a file where its name says.
         let inside = |component| matches!(component, Component::Normal(_));
         ensure!(
-            Path::new(shard).components().all(inside),
+            !shard.is_empty() && Path::new(shard).components().all(inside),
             UserError::new(format!(
                 "{} names {shard:?}, which is outside the checkpoint",
                 path.display()
             ))
+            .hint("fetch the checkpoint from its own source: this one was tampered with")
         );
     }
     Ok(Some(shards))
@@ -90,10 +105,9 @@ pub fn shards(path: &Path) -> Result<Option<BTreeSet<String>>> {
 pub fn unify(files: &[PathBuf], output: &Path) -> Result<()> {
     let mut tensors: BTreeMap<String, NamedTensor> = BTreeMap::new();
     for file in files {
-        let is_safetensors = file
-            .extension()
-            .is_some_and(|extension| extension == "safetensors");
-        let read = if is_safetensors {
+        foreign::refuse(file)?;
+        // What a file is counts, not what it is called.
+        let read = if foreign::is_safetensors(file)? {
             read_safetensors(file)?
         } else {
             pytorch_file::read(file).map_err(|error| {
@@ -106,7 +120,8 @@ pub fn unify(files: &[PathBuf], output: &Path) -> Result<()> {
             let name = tensor.name.clone();
             ensure!(
                 tensors.insert(name.clone(), tensor).is_none(),
-                UserError::new(format!("the checkpoint has two tensors named {name}"))
+                UserError::new(format!("the checkpoint has two tensors named {name:?}"))
+                    .hint(FETCH_AGAIN)
             );
         }
     }
@@ -115,9 +130,19 @@ pub fn unify(files: &[PathBuf], output: &Path) -> Result<()> {
 
 fn read_safetensors(path: &Path) -> Result<Vec<NamedTensor>> {
     let map = columns::map(path)?;
-    let tensors = SafeTensors::deserialize(&map).map_err(|error| {
-        UserError::new(format!("{} is damaged: {error}", path.display())).hint(FETCH_AGAIN)
-    })?;
+    let damaged = |what: String| {
+        UserError::new(format!("{} is damaged: {what}", path.display())).hint(FETCH_AGAIN)
+    };
+    let header = map
+        .first_chunk()
+        .map_or(0, |length| u64::from_le_bytes(*length));
+    ensure!(
+        header <= LONGEST_HEADER,
+        damaged(format!(
+            "its header has {header} bytes, which no encoder needs"
+        ))
+    );
+    let tensors = SafeTensors::deserialize(&map).map_err(|error| damaged(error.to_string()))?;
     let named = |(name, view): (String, TensorView)| NamedTensor {
         name,
         dtype: view.dtype(),
@@ -127,9 +152,30 @@ fn read_safetensors(path: &Path) -> Result<Vec<NamedTensor>> {
     Ok(tensors.tensors().into_iter().map(named).collect())
 }
 
-/// Returns the name that a tensor has today: checkpoints converted from TensorFlow call a layer
-/// norm's weight `gamma` and its bias `beta`.
+/// Refuses weights that are not those of the encoder that `config` describes: tensors that are
+/// missing, or of another shape. Only the header of `directory`'s weights is read.
+///
+/// # Errors
+/// Fails with a [`UserError`] that names the first few.
+pub fn check(name: &str, directory: &Path, config: &EncoderConfig) -> Result<()> {
+    let path = directory.join(FILE);
+    let map = columns::map(&path)?;
+    let tensors = SafeTensors::deserialize(&map).with_context(|| format!("{}", path.display()))?;
+    config.refuse_other_tensors(name, |tensor| {
+        Some(tensors.tensor(tensor).ok()?.shape().to_vec())
+    })?;
+    Ok(())
+}
+
+/// Returns the name that a tensor has today and without wrappers: checkpoints converted from
+/// TensorFlow call a layer norm's weight `gamma` and its bias `beta`.
 fn current_name(name: &str) -> String {
+    let unwrapped = WRAPPERS
+        .iter()
+        .find_map(|wrapper| name.strip_prefix(wrapper));
+    if let Some(name) = unwrapped {
+        return current_name(name);
+    }
     match name.rsplit_once('.') {
         Some((module, "gamma")) => format!("{module}.weight"),
         Some((module, "beta")) => format!("{module}.bias"),
@@ -153,5 +199,16 @@ mod tests {
             "bert.embeddings.LayerNorm.bias",
         );
         check("bert.pooler.dense.bias", "bert.pooler.dense.bias");
+    }
+
+    #[test]
+    fn takes_wrappers_off() {
+        let check = |name: &str, expected: &str| assert_eq!(current_name(name), expected);
+        check("module.bert.pooler.dense.bias", "bert.pooler.dense.bias");
+        check(
+            "model._orig_mod.module.bert.LayerNorm.gamma",
+            "bert.LayerNorm.weight",
+        );
+        check("models.bert.weight", "models.bert.weight");
     }
 }

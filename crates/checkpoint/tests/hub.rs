@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::json;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -16,6 +16,11 @@ use spanwise_checkpoint::hub::{Hub, Snapshot};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const ID: &str = "someone/tiny";
+
+/// A configuration that this version builds, and a vocabulary that fits it.
+const CONFIG: &str = r#"{"model_type": "bert", "vocab_size": 6, "hidden_size": 4, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "intermediate_size": 4, "max_position_embeddings": 8}"#;
+const VOCABULARY: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n1\n";
 
 /// The fault of the server.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -30,6 +35,10 @@ enum Fault {
     Status(u16),
     /// Answers requests without this token with status 401.
     Token(&'static str),
+    /// Names this as the commit.
+    Commit(&'static str),
+    /// Announces this as the digest of every file.
+    Digest(&'static str),
 }
 
 /// What the server serves, and what was requested from it.
@@ -53,8 +62,8 @@ impl Server {
         let endpoint = format!("http://{}", listener.local_addr()?);
         let weights: Vec<u8> = (0..200_000u32).flat_map(u32::to_le_bytes).collect();
         let files = [
-            ("config.json", b"{}".to_vec()),
-            ("tokenizer.json", vec![b' '; 5000]),
+            ("config.json", CONFIG.as_bytes().to_vec()),
+            ("vocab.txt", VOCABULARY.as_bytes().to_vec()),
             ("pytorch_model.bin", b"never fetched".to_vec()),
             ("model.safetensors", weights),
             ("flax_model.msgpack", b"never fetched".to_vec()),
@@ -128,7 +137,11 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         }
         if path.starts_with("/api/") {
             let names = state.files.keys().map(|name| json!({"rfilename": name}));
-            let body = json!({"sha": COMMIT, "siblings": names.collect::<Vec<_>>()}).to_string();
+            let commit = match state.fault {
+                Fault::Commit(commit) => commit,
+                _ => COMMIT,
+            };
+            let body = json!({"sha": commit, "siblings": names.collect::<Vec<_>>()}).to_string();
             let length = body.len();
             write!(
                 stream,
@@ -155,13 +168,14 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
             )?;
             continue;
         }
-        let etag = format!(
-            "{:x}",
-            Sha1::new()
-                .chain_update(format!("blob {}\0", bytes.len()))
-                .chain_update(&bytes)
-                .finalize()
-        );
+        let digest = Sha1::new()
+            .chain_update(format!("blob {}\0", bytes.len()))
+            .chain_update(&bytes)
+            .finalize();
+        let etag = match state.fault {
+            Fault::Digest(digest) => digest.to_owned(),
+            _ => format!("{digest:x}"),
+        };
         let range = range.unwrap_or_default();
         let (first, last) = range
             .trim_start_matches("bytes=")
@@ -191,16 +205,18 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     }
 }
 
+/// For checkpoints whose small files are not looked at.
+fn unchecked(_: &Path) -> Result<()> {
+    Ok(())
+}
+
 fn check_snapshot(snapshot: &Snapshot, server: &Server) -> Result<()> {
     assert_eq!(snapshot.commit, COMMIT);
     let mut names: Vec<String> = fs_err::read_dir(&snapshot.directory)?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<_>>()?;
     names.sort();
-    assert_eq!(
-        names,
-        ["config.json", "model.safetensors", "tokenizer.json"]
-    );
+    assert_eq!(names, ["config.json", "model.safetensors", "vocab.txt"]);
     let state = server.state.lock().unwrap();
     for name in names {
         assert!(
@@ -221,7 +237,10 @@ fn refused(result: Result<Snapshot>) -> UserError {
 fn fetches_each_file_once() -> Result<()> {
     let server = Server::start(Fault::None)?;
     let cache = tempfile::tempdir()?;
-    check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)?;
+    check_snapshot(
+        &server.hub(cache.path()).fetch(ID, "main", unchecked)?,
+        &server,
+    )?;
     let requests = server.requests();
     assert!(
         requests.contains(&format!("/api/models/{ID}/revision/main")),
@@ -234,7 +253,10 @@ fn fetches_each_file_once() -> Result<()> {
         "{requests:?}"
     );
 
-    check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)?;
+    check_snapshot(
+        &server.hub(cache.path()).fetch(ID, "main", unchecked)?,
+        &server,
+    )?;
     assert_eq!(
         server.requests().len(),
         1,
@@ -247,9 +269,9 @@ fn fetches_each_file_once() -> Result<()> {
         None,
         true,
     );
-    check_snapshot(&offline.fetch(ID, "main")?, &server)?;
-    check_snapshot(&offline.fetch(ID, COMMIT)?, &server)?;
-    let error = refused(offline.fetch(ID, "v2"));
+    check_snapshot(&offline.fetch(ID, "main", unchecked)?, &server)?;
+    check_snapshot(&offline.fetch(ID, COMMIT, unchecked)?, &server)?;
+    let error = refused(offline.fetch(ID, "v2", unchecked));
     assert!(error.message.contains("HF_HUB_OFFLINE is set"), "{error}");
     Ok(())
 }
@@ -258,7 +280,10 @@ fn fetches_each_file_once() -> Result<()> {
 fn resumes_after_dropped_connection() -> Result<()> {
     let server = Server::start(Fault::Drops(2))?;
     let cache = tempfile::tempdir()?;
-    check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)?;
+    check_snapshot(
+        &server.hub(cache.path()).fetch(ID, "main", unchecked)?,
+        &server,
+    )?;
     let requests = server.requests();
     let resumed = requests.iter().filter(|path| {
         path.starts_with("/storage/model.safetensors bytes=") && !path.contains("=0-")
@@ -271,7 +296,7 @@ fn resumes_after_dropped_connection() -> Result<()> {
 fn resumes_after_interrupted_run() -> Result<()> {
     let server = Server::start(Fault::Drops(usize::MAX))?;
     let cache = tempfile::tempdir()?;
-    let error = refused(server.hub(cache.path()).fetch(ID, "main"));
+    let error = refused(server.hub(cache.path()).fetch(ID, "main", unchecked));
     assert!(
         error
             .message
@@ -288,7 +313,10 @@ fn resumes_after_interrupted_run() -> Result<()> {
     );
     server.requests();
     server.set(Fault::None);
-    check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)?;
+    check_snapshot(
+        &server.hub(cache.path()).fetch(ID, "main", unchecked)?,
+        &server,
+    )?;
     let requests = server.requests();
     assert!(
         requests.iter().any(|path| path.starts_with("/storage/")
@@ -303,7 +331,7 @@ fn resumes_after_interrupted_run() -> Result<()> {
 fn never_uses_a_damaged_file() -> Result<()> {
     let server = Server::start(Fault::Other)?;
     let cache = tempfile::tempdir()?;
-    let error = refused(server.hub(cache.path()).fetch(ID, "main"));
+    let error = refused(server.hub(cache.path()).fetch(ID, "main", unchecked));
     assert!(
         error
             .message
@@ -312,12 +340,15 @@ fn never_uses_a_damaged_file() -> Result<()> {
     );
 
     server.set(Fault::None);
-    let snapshot = server.hub(cache.path()).fetch(ID, "main")?;
+    let snapshot = server.hub(cache.path()).fetch(ID, "main", unchecked)?;
     check_snapshot(&snapshot, &server)?;
 
     // The same for a file that is damaged later, in the cache.
     fs_err::write(snapshot.directory.join("model.safetensors"), b"short")?;
-    check_snapshot(&server.hub(cache.path()).fetch(ID, "main")?, &server)
+    check_snapshot(
+        &server.hub(cache.path()).fetch(ID, "main", unchecked)?,
+        &server,
+    )
 }
 
 #[test]
@@ -333,7 +364,7 @@ fn errors_hint_at_the_remedy() -> Result<()> {
         (503, "answers 503", "HF_ENDPOINT"),
     ] {
         let server = Server::start(Fault::Status(status))?;
-        let error = refused(server.hub(cache.path()).fetch(ID, "main"));
+        let error = refused(server.hub(cache.path()).fetch(ID, "main", unchecked));
         assert!(error.message.contains(message), "{status}: {error}");
         assert!(
             error
@@ -349,7 +380,7 @@ fn errors_hint_at_the_remedy() -> Result<()> {
         None,
         false,
     );
-    let error = refused(nowhere.fetch(ID, "main"));
+    let error = refused(nowhere.fetch(ID, "main", unchecked));
     assert!(
         error.message.contains("cannot reach http://127.0.0.1:1"),
         "{error}"
@@ -370,32 +401,208 @@ fn reads_environment_variables() -> Result<()> {
         json!({"stage": "checkpoint", "settings": settings, "inputs": {}, "output": output})
             .to_string(),
     )?;
-    let run = |token: &str, offline: &str| {
+    let run = |token: &str, offline: &str, cache: &str| {
         Command::new(env!("CARGO_BIN_EXE_spanwise-checkpoint"))
             .arg("--job")
             .arg(&job)
             .env("HF_ENDPOINT", &server.endpoint)
-            .env("HF_HOME", home.path())
+            .env("HOME", home.path())
+            .env("HF_HOME", cache)
             .env("HF_TOKEN", token)
             .env("HF_HUB_OFFLINE", offline)
             .env_remove("HF_HUB_CACHE")
+            .env_remove("HUGGINGFACE_HUB_CACHE")
+            .env_remove("TRANSFORMERS_OFFLINE")
             .output()
     };
-    let check = |token, offline, expected: &str| -> Result<()> {
-        let output = run(token, offline)?;
+    let check = |token, offline, cache, expected: &str| -> Result<()> {
+        let output = run(token, offline, cache)?;
         let messages = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{messages}");
         assert!(messages.contains(expected), "{messages}");
         Ok(())
     };
-    check("secret", "1", "HF_HUB_OFFLINE is set")?;
-    check("wrong", "", "does not let you read someone/tiny")?;
+    check("secret", "1", "~/hf", "HF_HUB_OFFLINE is set")?;
+    check("wrong", "", "~/hf", "does not let you read someone/tiny")?;
     // With the right token every file is fetched, and only then the weights prove to be none.
-    check("secret", "0", "model.safetensors is damaged")?;
+    check("secret", "0", "~/hf", "model.safetensors is damaged")?;
     let snapshot = home
         .path()
-        .join("hub/models--someone--tiny/snapshots")
+        .join("hf/hub/models--someone--tiny/snapshots")
         .join(COMMIT);
     assert!(snapshot.join("model.safetensors").exists());
+    // A cache that cannot be written.
+    let file = home.path().join("file");
+    fs_err::write(&file, "")?;
+    let expected = "cannot keep config.json of someone/tiny";
+    check("secret", "0", &file.to_string_lossy(), expected)
+}
+
+#[test]
+fn small_files_are_checked_before_the_weights_are_fetched() -> Result<()> {
+    let server = Server::start(Fault::None)?;
+    let cache = tempfile::tempdir()?;
+    let check = |directory: &Path| -> Result<()> {
+        assert!(directory.join("config.json").exists());
+        assert!(directory.join("vocab.txt").exists());
+        bail!(UserError::new("not supported"))
+    };
+    let error = refused(server.hub(cache.path()).fetch(ID, "main", check));
+    assert_eq!(error.message, "not supported");
+    let requests = server.requests();
+    let weights = |path: &String| path.contains("model.safetensors");
+    assert!(!requests.iter().any(weights), "{requests:?}");
     Ok(())
+}
+
+#[test]
+fn waits_for_another_download_of_the_same_file() -> Result<()> {
+    let server = Server::start(Fault::None)?;
+    let cache = tempfile::tempdir()?;
+    // Another process holds the lock that Python takes too.
+    let bytes = server.state.lock().unwrap().files["model.safetensors"].clone();
+    let digest = format!("{:x}", Sha256::digest(&bytes));
+    let locks = cache.path().join(".locks/models--someone--tiny");
+    fs_err::create_dir_all(&locks)?;
+    let lock = fs_err::File::create(locks.join(format!("{digest}.lock")))?;
+    lock.lock()?;
+    std::thread::scope(|scope| {
+        let hub = server.hub(cache.path());
+        let fetch = scope.spawn(move || hub.fetch(ID, "main", unchecked));
+        // It has reached the weights, and does not fetch them.
+        let announced =
+            |path: &String| path.contains("resolve") && path.contains("model.safetensors");
+        let mut requests = Vec::new();
+        while !requests.iter().any(announced) {
+            requests.extend(server.requests());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        assert!(!fetch.is_finished());
+        // What the other one has fetched is used.
+        let blobs = cache.path().join("models--someone--tiny/blobs");
+        fs_err::write(blobs.join(&digest), &bytes)?;
+        lock.unlock()?;
+        check_snapshot(&fetch.join().expect("no panic")?, &server)?;
+        requests.extend(server.requests());
+        assert!(
+            !requests.iter().any(|path| path.starts_with("/storage/")),
+            "{requests:?}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn names_of_files_in_the_cache_are_not_taken_from_the_hub_as_they_are() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    for (fault, expected) in [
+        (Fault::Commit("../../../escape"), "is no commit"),
+        (Fault::Digest("../../../escape"), "is no digest"),
+        (Fault::Digest(""), "is no digest"),
+    ] {
+        let server = Server::start(fault)?;
+        let error = refused(server.hub(cache.path()).fetch(ID, "main", unchecked));
+        assert!(error.message.contains(expected), "{error}");
+    }
+    Ok(())
+}
+
+/// A company's proxy: its certificate comes from an authority that only this machine knows.
+#[test]
+fn trusts_the_authorities_that_the_environment_names() -> Result<()> {
+    let mut authority = rcgen::CertificateParams::new(Vec::new())?;
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = rcgen::CertifiedIssuer::self_signed(authority, rcgen::KeyPair::generate()?)?;
+    let key = rcgen::KeyPair::generate()?;
+    let certificate =
+        rcgen::CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&key, &authority)?;
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()?
+    .with_no_client_auth()
+    .with_single_cert(
+        vec![certificate.der().clone()],
+        rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+    )?;
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let endpoint = format!("https://localhost:{}", listener.local_addr()?.port());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let Ok(mut connection) = rustls::ServerConnection::new(config.clone()) else {
+                continue;
+            };
+            let mut stream = rustls::Stream::new(&mut connection, &mut stream);
+            let mut request = [0; 4096];
+            // A client that does not trust the authority hangs up.
+            if std::io::Read::read(&mut stream, &mut request).is_ok() {
+                let answer = b"HTTP/1.1 418 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                let _ = stream.write_all(answer);
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        }
+    });
+
+    let home = tempfile::tempdir()?;
+    let job = home.path().join("job.json");
+    let settings = json!({"source": ID, "revision": "main"});
+    let output = home.path().join("artifacts/checkpoint/one");
+    let job_text =
+        json!({"stage": "checkpoint", "settings": settings, "inputs": {}, "output": output});
+    fs_err::write(&job, job_text.to_string())?;
+    let file = home.path().join("authority.pem");
+    fs_err::write(&file, authority.pem())?;
+    let directory = home.path().join("authorities");
+    fs_err::create_dir(&directory)?;
+    fs_err::write(directory.join("12345678.0"), authority.pem())?;
+    let empty = home.path().join("empty.pem");
+    fs_err::write(&empty, "")?;
+
+    let variables = [
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+    ];
+    let check = |name: &str, value: &Path, expected: &str| -> Result<()> {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_spanwise-checkpoint"));
+        for variable in variables {
+            program.env_remove(variable);
+        }
+        let output = program
+            .arg("--job")
+            .arg(&job)
+            .env("HF_ENDPOINT", &endpoint)
+            .env("HF_HOME", home.path())
+            .env("NO_PROXY", "localhost")
+            .env_remove("HF_HUB_OFFLINE")
+            .env_remove("TRANSFORMERS_OFFLINE")
+            .env(name, value)
+            .output()?;
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{name}: {messages}");
+        assert!(messages.contains(expected), "{name}: {messages}");
+        Ok(())
+    };
+    // It is reached, and answers.
+    let reached = "answers 418 for someone/tiny";
+    check("SSL_CERT_FILE", &file, reached)?;
+    check("SSL_CERT_DIR", &directory, reached)?;
+    check("REQUESTS_CA_BUNDLE", &file, reached)?;
+    check("REQUESTS_CA_BUNDLE", &directory, reached)?;
+    check("CURL_CA_BUNDLE", &file, reached)?;
+    check(
+        "UNRELATED",
+        &file,
+        "hint: behind a company's proxy, name the file of its",
+    )?;
+    check("SSL_CERT_FILE", &empty, "in which there is no certificate")?;
+    check(
+        "CURL_CA_BUNDLE",
+        Path::new("/none"),
+        "in which there is no certificate",
+    )
 }

@@ -135,6 +135,76 @@ fn reads_what_these_tests_are_built_from() -> Result<()> {
 }
 
 #[test]
+fn takes_the_state_dictionary_out_of_a_training_state() -> Result<()> {
+    let state = dictionary("bert.a", &SCALAR.pickle());
+    // Beside it the tensors of an optimizer, which are not read.
+    let optimizer = dictionary("exp_avg", &SCALAR.pickle());
+    for key in ["state_dict", "model_state_dict", "model"] {
+        let training = [
+            b"}",
+            &text("optimizer")[..],
+            &optimizer,
+            b"s",
+            &text(key),
+            &state,
+            b"s",
+            &text("epoch"),
+            b"K\x03s",
+        ]
+        .concat();
+        let tensors = read(&legacy(&training, &["0"], ONE))?;
+        let names: Vec<&str> = tensors.iter().map(|tensor| &*tensor.name).collect();
+        assert_eq!(names, ["bert.a"], "{key}");
+    }
+    let twice = dictionary("model", &dictionary("inner", &state));
+    check_refused(&legacy(&twice, &["0"], ONE), "its tensors are in \"inner\"");
+    Ok(())
+}
+
+#[test]
+fn every_checksum_of_an_archive_is_compared() -> Result<()> {
+    // A view of the first element alone: its reader stops before the end of the storage.
+    let storage: Vec<u8> = [&ONE[8..]; 64].concat();
+    let view = Tensor {
+        elements: 64,
+        ..SCALAR
+    };
+    for compression in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+        let file = zipped(&dictionary("weight", &view.pickle()), &storage, compression)?;
+        assert_eq!(read(&file)?.len(), 1);
+        // The checksum of each entry, in the list at the end of the archive.
+        let entries: Vec<usize> = file
+            .windows(4)
+            .enumerate()
+            .filter(|(_, bytes)| *bytes == b"PK\x01\x02")
+            .map(|(start, _)| start + 16)
+            .collect();
+        assert_eq!(entries.len(), 2);
+        for checksum in entries {
+            let mut flipped = file.clone();
+            flipped[checksum] ^= 1;
+            let error = read(&flipped).expect_err("a wrong checksum");
+            assert!(error.to_string().contains("checksum"), "{error}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn refuses_pickles_longer_than_any_state_dictionary() -> Result<()> {
+    // Every byte a value of its own, which takes a hundred times as much memory.
+    let long = [&b"]("[..], &vec![b'N'; 3 << 20], b"e"].concat();
+    check_refused(&legacy(&dictionary("a", &long), &[], &[]), "its pickle has");
+    for compression in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+        check_refused(
+            &zipped(&dictionary("a", &long), &[], compression)?,
+            "its pickle has",
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn executes_nothing() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let trace = directory.path().join("trace");
@@ -306,10 +376,10 @@ fn refuses_what_is_no_state_dictionary() {
     check_refused(&legacy(b"]", &[], &[]), "no tensors");
     check_refused(&legacy(b"}", &[], &[]), "no tensors");
     check_refused(&legacy(&dictionary("a", b"K\x01"), &[], &[]), "no tensors");
-    let training = dictionary("model", &dictionary("a", &SCALAR.pickle()));
+    let training = dictionary("best", &dictionary("a", &SCALAR.pickle()));
     check_refused(
         &legacy(&training, &["0"], ONE),
-        "its tensors are in \"model\"",
+        "its tensors are in \"best\"",
     );
     let both = [
         &dictionary("a.b", &SCALAR.pickle())[..],

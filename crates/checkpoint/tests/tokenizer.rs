@@ -143,8 +143,20 @@ fn reports_unreadable_files() -> Result<()> {
     check(&[("tokenizer.json", b"{")], "tokenizer.json: EOF")?;
     check(&[("vocab.txt", b"\xff\xfe")], "vocab.txt: ")?;
     check(
-        &[("vocab.txt", b"[UNK]\n[SEP]\n")],
-        "vocab.txt has no [CLS]",
+        &[("vocab.txt", b"[PAD]\n[UNK]\n[SEP]\n[MASK]\n")],
+        "vocab.txt has no \"[CLS]\"",
+    )?;
+    check(
+        &[("vocab.txt", b"[PAD]\n[CLS]\n[SEP]\n[MASK]\n")],
+        "vocab.txt has no \"[UNK]\"",
+    )?;
+    check(
+        &[("vocab.txt", b"[UNK]\n[CLS]\n[SEP]\n[MASK]\n")],
+        "vocab.txt has no \"[PAD]\"",
+    )?;
+    check(
+        &[("vocab.txt", b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n")],
+        "vocab.txt has no \"[MASK]\"",
     )?;
     check(
         &[("vocab.txt", vocabulary), ("tokenizer_config.json", b"[")],

@@ -117,7 +117,7 @@ fn refuses_a_tensor_in_two_shards() -> Result<()> {
     let error = weights::unify(&[shard.clone(), shard], &output.path().join(weights::FILE))
         .expect_err("two tensors of one name");
     assert!(
-        error.to_string().contains("two tensors named bert."),
+        error.to_string().contains("two tensors named \"bert."),
         "{error}"
     );
     Ok(())

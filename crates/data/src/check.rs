@@ -1,13 +1,15 @@
 //! Decides which records can be trusted, and what is wrong with the others.
 
 use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
 
-use serde::Serialize;
-use spanwise_artifact::questions::Questions;
-use spanwise_artifact::settings::OnBadRecord;
-use spanwise_artifact::{Answer, Characters, Paragraph, Question, Split, UserError};
+use anyhow::Result;
+use spanwise_artifact::questions::ParagraphReader;
+use spanwise_artifact::{Answer, Paragraph, Question, Split};
 
-use crate::layout::{Claim, Document, Record};
+use crate::input::excerpt;
+use crate::layout::{Claim, Record};
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +41,10 @@ pub enum Fault {
     #[error("the answer is empty")]
     EmptyAnswer,
     /// Start and end of its answer do not fit the answer's length.
-    #[error("the answer {text:?} has {length} characters, but its start and end span {span}")]
+    #[error(
+        "the answer {} has {length} characters, but its start and end span {span}",
+        excerpt(text)
+    )]
     WrongLength {
         /// The answer.
         text: String,
@@ -49,7 +54,11 @@ pub enum Fault {
         span: usize,
     },
     /// The paragraph has another text where the answer should be.
-    #[error("the paragraph has {found:?} at character {start}, not the answer {text:?}")]
+    #[error(
+        "the paragraph has {} at character {start}, not the answer {}",
+        excerpt(found),
+        excerpt(text)
+    )]
     OtherText {
         /// The answer.
         text: String,
@@ -60,8 +69,9 @@ pub enum Fault {
     },
     /// The answer ends behind the paragraph.
     #[error(
-        "the answer {text:?} at character {start} runs past the end of the paragraph, which has \
-         {length} characters"
+        "the answer {} at character {start} runs past the end of the paragraph, which has {length} \
+         characters",
+        excerpt(text)
     )]
     PastEnd {
         /// The answer.
@@ -73,160 +83,164 @@ pub enum Fault {
     },
 }
 
-/// Why the files of a split are refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// A record is wrong, and wrong ones are not to be skipped.
-    #[error("{file}: question {id}: {fault}")]
-    Record {
-        /// The file.
-        file: String,
-        /// The record's id.
-        id: String,
-        /// What is wrong with it.
-        fault: Fault,
-    },
-    /// No record is left.
-    #[error("the {} files have no usable question", .0.name())]
-    Empty(Split),
+/// The paragraphs of one file, among those of its split.
+pub struct Passages<'a> {
+    paragraphs: &'a mut ParagraphReader,
+    /// Indices of the file's paragraphs.
+    of_file: Range<usize>,
+    last: Option<(usize, Passage)>,
 }
 
-impl From<Refused> for UserError {
-    fn from(refused: Refused) -> Self {
-        let error = UserError::new(refused.to_string());
-        match refused {
-            Refused::Record { .. } => error.hint(
-                "correct the file, or leave such records out with data.on_bad_record = \"skip\"",
-            ),
-            Refused::Empty(_) => error,
+impl<'a> Passages<'a> {
+    /// The paragraphs of the split with the indices `of_file`.
+    pub fn new(paragraphs: &'a mut ParagraphReader, of_file: Range<usize>) -> Self {
+        Self {
+            paragraphs,
+            of_file,
+            last: None,
         }
+    }
+
+    /// The file's paragraph of this number; `None` if it has none.
+    fn get(&mut self, number: usize) -> Result<Option<&Passage>> {
+        if number >= self.of_file.len() {
+            return Ok(None);
+        }
+        let passage = match self.last.take() {
+            Some((last, passage)) if last == number => passage,
+            _ => Passage::new(self.paragraphs.get(self.of_file.start + number)?),
+        };
+        Ok(Some(&self.last.insert((number, passage)).1))
     }
 }
 
-/// A record that was left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Rejected {
-    /// The split it was meant for.
-    pub split: Split,
-    /// The file it is in.
-    pub file: String,
-    /// Its id.
-    pub id: String,
-    /// What is wrong with it.
-    pub reason: String,
+/// A paragraph, addressed by characters. They are counted once, however many questions it has.
+struct Passage {
+    paragraph: Arc<Paragraph>,
+    /// Byte offset of every character, and the text's length at the end.
+    bytes: Vec<usize>,
 }
 
-/// Collects the files of one split.
+impl Passage {
+    fn new(paragraph: Arc<Paragraph>) -> Self {
+        let text = &paragraph.text;
+        let bytes = text.char_indices().map(|(byte, _)| byte);
+        Self {
+            bytes: bytes.chain([text.len()]).collect(),
+            paragraph,
+        }
+    }
+
+    /// Its length in characters.
+    fn len(&self) -> usize {
+        self.bytes.len() - 1
+    }
+
+    fn get(&self, range: Range<usize>) -> Option<&str> {
+        let (start, end) = (self.bytes.get(range.start)?, self.bytes.get(range.end)?);
+        self.paragraph.text.get(*start..*end)
+    }
+}
+
+/// What can be trusted of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The question, with the answers that are right.
+    pub question: Question,
+    /// The text that it is about.
+    pub paragraph: Arc<Paragraph>,
+    /// What is wrong with the first answer that is not.
+    pub wrong_label: Option<Fault>,
+}
+
+/// Checks the records of one split, file after file.
 pub struct Checker {
     split: Split,
-    on_bad_record: OnBadRecord,
-    accepted: Questions,
-    rejected: Vec<Rejected>,
-    ids: HashSet<String>,
+    /// What ids are known by: digests of 128 bits, of which no two are equal by chance.
+    ids: HashSet<[u8; 16]>,
 }
 
 impl Checker {
     /// Starts with no file.
-    pub fn new(split: Split, on_bad_record: OnBadRecord) -> Self {
+    pub fn new(split: Split) -> Self {
         Self {
             split,
-            on_bad_record,
-            accepted: Questions::default(),
-            rejected: Vec::new(),
             ids: HashSet::new(),
         }
     }
 
-    /// Adds a file's records.
-    ///
-    /// # Errors
-    /// Fails at the first wrong one, unless wrong ones are to be skipped.
-    pub fn add(&mut self, file: &str, document: Document) -> Result<(), Refused> {
-        let first_paragraph = self.accepted.paragraphs.len();
+    /// Goes on with the next file.
+    pub fn next_file(&mut self) {
         if self.split != Split::Test {
             // Files of the course layout all count from 0; only a submission needs ids unique
             // across files.
             self.ids.clear();
         }
-        for record in document.records {
-            let checked = record
-                .map_err(|malformed| (malformed.id, Fault::Malformed(malformed.reason)))
-                .and_then(|record| {
-                    let id = record.id.clone();
-                    self.check(record, &document.paragraphs, first_paragraph)
-                        .map_err(|fault| (id, fault))
-                });
-            match (checked, self.on_bad_record) {
-                (Ok(question), _) => self.accepted.questions.push(question),
-                (Err((id, fault)), OnBadRecord::Error) => {
-                    let file = file.to_owned();
-                    return Err(Refused::Record { file, id, fault });
-                }
-                (Err((id, fault)), OnBadRecord::Skip) => {
-                    self.rejected.push(Rejected {
-                        split: self.split,
-                        file: file.to_owned(),
-                        id,
-                        reason: fault.to_string(),
-                    });
-                }
-            }
-        }
-        self.accepted.paragraphs.extend(document.paragraphs);
-        Ok(())
     }
 
-    /// What was accepted and what was left out.
+    /// Checks a record of the file whose paragraphs are `passages`.
     ///
     /// # Errors
-    /// Fails if nothing was accepted.
-    pub fn finish(self) -> Result<(Questions, Vec<Rejected>), Refused> {
-        if self.accepted.questions.is_empty() {
-            return Err(Refused::Empty(self.split));
-        }
-        Ok((self.accepted, self.rejected))
-    }
-
-    fn check(
+    /// The outer result is an error if a paragraph cannot be read, the inner one if the record
+    /// cannot be used. A wrong answer leaves a question of test without it and makes any other
+    /// record unusable.
+    pub fn check(
         &mut self,
         record: Record,
-        paragraphs: &[Paragraph],
-        first_paragraph: usize,
-    ) -> Result<Question, Fault> {
-        if !self.ids.insert(record.id.clone()) {
-            return Err(Fault::DuplicateId);
+        passages: &mut Passages<'_>,
+    ) -> Result<Result<Checked, Fault>> {
+        if !self.ids.insert(short_digest(record.id.as_bytes())) {
+            return Ok(Err(Fault::DuplicateId));
         }
         if record.question.trim().is_empty() {
-            return Err(Fault::EmptyQuestion);
+            return Ok(Err(Fault::EmptyQuestion));
         }
-        let Some(Paragraph { text, .. }) = paragraphs.get(record.paragraph) else {
-            return Err(Fault::NoParagraph {
+        let first = passages.of_file.start;
+        let paragraphs = passages.of_file.len();
+        let Some(passage) = passages.get(record.paragraph)? else {
+            return Ok(Err(Fault::NoParagraph {
                 paragraph: record.paragraph,
-                paragraphs: paragraphs.len(),
-            });
+                paragraphs,
+            }));
         };
-        if text.trim().is_empty() {
-            return Err(Fault::EmptyParagraph(record.paragraph));
+        if passage.paragraph.text.trim().is_empty() {
+            return Ok(Err(Fault::EmptyParagraph(record.paragraph)));
         }
         if record.answers.is_empty() && self.split == Split::Train {
-            return Err(Fault::NoAnswer);
+            return Ok(Err(Fault::NoAnswer));
         }
-        let characters = Characters::new(text);
-        let answers = record
-            .answers
-            .into_iter()
-            .map(|claim| check_answer(claim, &characters))
-            .collect::<Result<_, _>>()?;
-        Ok(Question {
-            id: record.id,
-            paragraph: first_paragraph + record.paragraph,
-            text: record.question,
-            answers,
-        })
+        let mut answers = Vec::new();
+        let mut wrong_label = None;
+        for claim in record.answers {
+            let answer = claim.map_err(Fault::Malformed);
+            match answer.and_then(|claim| check_answer(claim, passage)) {
+                Ok(answer) => answers.push(answer),
+                Err(fault) if self.split == Split::Test => {
+                    wrong_label.get_or_insert(fault);
+                }
+                Err(fault) => return Ok(Err(fault)),
+            }
+        }
+        Ok(Ok(Checked {
+            question: Question {
+                id: record.id,
+                paragraph: first + record.paragraph,
+                text: record.question,
+                answers,
+            },
+            paragraph: Arc::clone(&passage.paragraph),
+            wrong_label,
+        }))
     }
 }
 
-fn check_answer(claim: Claim, paragraph: &Characters) -> Result<Answer, Fault> {
+/// The beginning of a digest.
+fn short_digest(bytes: &[u8]) -> [u8; 16] {
+    let digest = blake3::hash(bytes);
+    std::array::from_fn(|index| digest.as_bytes()[index])
+}
+
+fn check_answer(claim: Claim, passage: &Passage) -> Result<Answer, Fault> {
     let length = claim.text.chars().count();
     let Claim { text, start, end } = claim;
     if length == 0 {
@@ -240,7 +254,7 @@ fn check_answer(claim: Claim, paragraph: &Characters) -> Result<Answer, Fault> {
     }
     let found = start
         .checked_add(length)
-        .and_then(|end| paragraph.get(start..end));
+        .and_then(|end| passage.get(start..end));
     match found {
         Some(found) if found == text => Ok(Answer { text, start }),
         Some(found) => Err(Fault::OtherText {
@@ -251,152 +265,159 @@ fn check_answer(claim: Claim, paragraph: &Characters) -> Result<Answer, Fault> {
         None => Err(Fault::PastEnd {
             text,
             start,
-            length: paragraph.len(),
+            length: passage.len(),
         }),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::layout::Malformed;
+    use std::io::Write;
 
-    #[expect(clippy::unnecessary_wraps, reason = "as a layout returns its records")]
-    fn record(
-        id: &str,
-        paragraph: usize,
-        answer: Option<(&str, usize, Option<usize>)>,
-    ) -> Result<Record, Malformed> {
-        let answers = answer.into_iter().map(|(text, start, end)| Claim {
-            text: text.to_owned(),
-            start,
-            end,
-        });
-        Ok(Record {
+    use super::*;
+
+    /// The paragraphs of a file, between those of others.
+    fn paragraphs() -> (ParagraphReader, Range<usize>) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for text in ["another file's", "𠮷野家在臺北。", " ", "another file's"] {
+            writeln!(file, "{}", serde_json::json!({ "text": text })).unwrap();
+        }
+        (ParagraphReader::open(file.path()).unwrap(), 1..3)
+    }
+
+    type Label<'a> = (&'a str, usize, Option<usize>);
+
+    fn record(id: &str, paragraph: usize, answers: &[Label<'_>]) -> Record {
+        let claim = |&(text, start, end): &Label<'_>| {
+            Ok(Claim {
+                text: text.to_owned(),
+                start,
+                end,
+            })
+        };
+        Record {
             id: id.to_owned(),
             paragraph,
             question: "問?".to_owned(),
-            answers: answers.collect(),
-        })
-    }
-
-    fn document(records: Vec<Result<Record, Malformed>>) -> Document {
-        Document {
-            paragraphs: ["𠮷野家在臺北。", " "]
-                .map(|text| Paragraph {
-                    text: text.to_owned(),
-                    article: None,
-                })
-                .into(),
-            records,
+            answers: answers.iter().map(claim).collect(),
         }
     }
 
-    fn reason(split: Split, record: Result<Record, Malformed>) -> String {
-        let mut checker = Checker::new(split, OnBadRecord::Error);
-        match checker.add("f.json", document(vec![record])) {
-            Ok(()) => "accepted".to_owned(),
-            Err(error) => error.to_string(),
-        }
+    fn check(split: Split, record: Record) -> Result<Checked, Fault> {
+        let (mut reader, of_file) = paragraphs();
+        let mut passages = Passages::new(&mut reader, of_file);
+        let checked = Checker::new(split).check(record, &mut passages);
+        checked.unwrap()
     }
 
     #[test]
     fn reports_what_is_wrong() {
-        let check = |record, expected: &str| assert_eq!(reason(Split::Train, record), expected);
-        check(record("1", 0, Some(("臺北", 4, Some(6)))), "accepted");
-        check(record("1", 0, Some(("臺北", 4, None))), "accepted");
+        let check = |paragraph, answers: &[Label<'_>], expected: &str| {
+            let found = match check(Split::Train, record("1", paragraph, answers)) {
+                Ok(_) => "accepted".to_owned(),
+                Err(fault) => fault.to_string(),
+            };
+            assert_eq!(found, expected);
+        };
+        check(0, &[("臺北", 4, Some(6))], "accepted");
+        check(0, &[("臺北", 4, None)], "accepted");
         check(
-            record("1", 0, Some(("臺北", 4, Some(7)))),
-            "f.json: question 1: the answer \"臺北\" has 2 characters, but its start and end span 3",
+            0,
+            &[("臺北", 4, Some(7))],
+            "the answer \"臺北\" has 2 characters, but its start and end span 3",
         );
         check(
-            record("1", 0, Some(("台北", 4, Some(6)))),
-            "f.json: question 1: the paragraph has \"臺北\" at character 4, not the answer \"台北\"",
+            0,
+            &[("台北", 4, Some(6))],
+            "the paragraph has \"臺北\" at character 4, not the answer \"台北\"",
         );
         check(
-            record("1", 0, Some(("臺北", 6, Some(8)))),
-            "f.json: question 1: the answer \"臺北\" at character 6 runs past the end of the \
-            paragraph, which has 7 characters",
+            0,
+            &[("臺北", 6, Some(8))],
+            "the answer \"臺北\" at character 6 runs past the end of the paragraph, which has 7 \
+             characters",
+        );
+        check(0, &[("", 4, None)], "the answer is empty");
+        check(
+            0,
+            &[("臺", usize::MAX, None)],
+            "the answer \"臺\" at character 18446744073709551615 runs past the end of the \
+             paragraph, which has 7 characters",
         );
         check(
-            record("1", 0, Some(("", 4, None))),
-            "f.json: question 1: the answer is empty",
+            2,
+            &[],
+            "there is no paragraph 2: the file has 2, counted from 0",
         );
         check(
-            record("1", 0, Some(("臺", usize::MAX, None))),
-            "f.json: question 1: the answer \"臺\" at character \
-            18446744073709551615 runs past the end of the paragraph, which has 7 characters",
+            usize::MAX,
+            &[],
+            "there is no paragraph 18446744073709551615: the file has 2, counted from 0",
         );
+        check(1, &[], "paragraph 1 is empty");
+        check(0, &[], "it has no answer to train on");
+        let long = "長\u{1b}".repeat(40);
         check(
-            record("1", 2, None),
-            "f.json: question 1: there is no paragraph 2: the file has 2, counted from 0",
+            0,
+            &[(&long, 0, None)],
+            &format!(
+                "the answer {:?}… at character 0 runs past the end of the paragraph, which has 7 \
+                 characters",
+                "長\u{1b}".repeat(30)
+            ),
         );
-        check(
-            record("1", 1, None),
-            "f.json: question 1: paragraph 1 is empty",
-        );
-        check(
-            record("1", 0, None),
-            "f.json: question 1: it has no answer to train on",
-        );
-        assert_eq!(reason(Split::Test, record("1", 0, None)), "accepted");
     }
 
     #[test]
-    fn skipped_records_are_listed() {
-        let mut checker = Checker::new(Split::Dev, OnBadRecord::Skip);
-        let malformed = Err(Malformed {
-            id: "9".to_owned(),
-            reason: "missing field `id`".to_owned(),
-        });
-        checker
-            .add(
-                "a",
-                document(vec![record("1", 0, None), record("1", 0, None), malformed]),
-            )
-            .unwrap();
-        checker
-            .add("b", document(vec![record("1", 0, Some(("家", 2, None)))]))
-            .unwrap();
-        let (accepted, rejected) = checker.finish().unwrap();
-        assert_eq!(accepted.questions.len(), 2);
-        assert_eq!(accepted.questions[1].paragraph, 2);
-        assert_eq!(accepted.paragraph(&accepted.questions[1]), "𠮷野家在臺北。");
-        let reasons: Vec<_> = rejected
-            .iter()
-            .map(|r| (&*r.file, &*r.id, &*r.reason))
-            .collect();
-        assert_eq!(
-            reasons,
-            [
-                ("a", "1", "the id is used twice"),
-                ("a", "9", "missing field `id`")
-            ]
-        );
+    fn a_question_of_test_is_apart_from_its_labels() {
+        let (right, wrong) = (("臺北", 4, None), ("臺北", 5, None));
+        let check = |answers: &[Label<'_>], kept: usize, has_wrong: bool| {
+            let checked = check(Split::Test, record("1", 0, answers)).unwrap();
+            let found = (
+                checked.question.answers.len(),
+                checked.wrong_label.is_some(),
+            );
+            assert_eq!(found, (kept, has_wrong));
+            assert_eq!(checked.question.paragraph, 1);
+            assert_eq!(checked.paragraph.text, "𠮷野家在臺北。");
+        };
+        check(&[], 0, false);
+        check(&[right], 1, false);
+        check(&[wrong], 0, true);
+        check(&[wrong, right, wrong], 1, true);
+        for split in [Split::Train, Split::Dev] {
+            assert!(super::tests::check(split, record("1", 0, &[right, wrong])).is_err());
+        }
+        let mut malformed = record("1", 0, &[]);
+        malformed.answers = vec![Err("answers is 3: must be a list".to_owned())];
+        let checked = super::tests::check(Split::Test, malformed).unwrap();
+        let fault = checked.wrong_label.unwrap().to_string();
+        assert_eq!(fault, "answers is 3: must be a list");
     }
 
     #[test]
     fn a_submission_needs_ids_unique_across_files() {
-        let add_twice = |split| {
-            let mut checker = Checker::new(split, OnBadRecord::Error);
-            checker
-                .add("a", document(vec![record("1", 0, Some(("家", 2, None)))]))
-                .unwrap();
-            checker.add("b", document(vec![record("1", 0, Some(("家", 2, None)))]))
+        let twice = |split, next_file: bool| {
+            let (mut reader, of_file) = paragraphs();
+            let mut passages = Passages::new(&mut reader, of_file);
+            let mut checker = Checker::new(split);
+            let mut check = |checker: &mut Checker| {
+                let record = record("1", 0, &[("家", 2, None)]);
+                checker.check(record, &mut passages).unwrap().map(drop)
+            };
+            check(&mut checker).unwrap();
+            if next_file {
+                checker.next_file();
+            }
+            check(&mut checker)
         };
-        assert!(add_twice(Split::Train).is_ok());
-        assert_eq!(
-            add_twice(Split::Test).unwrap_err().to_string(),
-            "b: question 1: the id is used twice"
-        );
-    }
-
-    #[test]
-    fn a_split_without_questions_is_refused() {
-        let checker = Checker::new(Split::Dev, OnBadRecord::Skip);
-        assert_eq!(
-            checker.finish().unwrap_err().to_string(),
-            "the dev files have no usable question"
-        );
+        assert_eq!(twice(Split::Train, true), Ok(()));
+        for (split, next_file) in [
+            (Split::Train, false),
+            (Split::Dev, false),
+            (Split::Test, true),
+        ] {
+            assert_eq!(twice(split, next_file), Err(Fault::DuplicateId));
+        }
     }
 }

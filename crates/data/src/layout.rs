@@ -7,26 +7,25 @@
 //! - SQuAD (DRCD, CMRC 2018): `{"data": [{"paragraphs": [{"context", "qas": [{id, question,
 //!   "answers": [{text, answer_start}]}]}]}]}`
 //! - native, as this stage writes it: `<name>.questions.jsonl` and, beside it,
-//!   `<name>.paragraphs.jsonl`, each with a [`Question`] or a [`Paragraph`] on every line
+//!   `<name>.paragraphs.jsonl`, each with a [`Question`](spanwise_artifact::Question) or a [`Paragraph`] on every line
 //!
 //! Course and SQuAD layout are told apart by content, the native one by its name.
+//!
+//! A file is read once for its [`Shape`], once for its paragraphs and once for its questions, in
+//! which order it may have both. One record is in memory at a time.
 
-use std::fmt::Write;
+use std::fmt::Display;
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
 
+use anyhow::Result;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-use spanwise_artifact::{Paragraph, Question, UserError};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess};
+use serde_json::{Map, Value};
+use spanwise_artifact::{Paragraph, UserError};
 
-/// A file's content in this project's terms, not yet checked.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Document {
-    /// The texts, in input order.
-    pub paragraphs: Vec<Paragraph>,
-    /// The questions, in input order; those that lack a field or have one of the wrong type as an
-    /// error.
-    pub records: Vec<Result<Record, Malformed>>,
-}
+use crate::input::{NotUtf8, TextReader, excerpt};
+use crate::json::{Look, Looking};
 
 /// A question as the file has it.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,8 +36,8 @@ pub struct Record {
     pub paragraph: usize,
     /// The question.
     pub question: String,
-    /// Its reference answers, as claimed.
-    pub answers: Vec<Claim>,
+    /// Its reference answers, as claimed, or what is wrong with one.
+    pub answers: Vec<Result<Claim, String>>,
 }
 
 /// An answer as the file has it.
@@ -61,259 +60,767 @@ pub struct Malformed {
     pub reason: String,
 }
 
-/// Parses a file of course or SQuAD layout. `name` is the file's name in messages.
-///
-/// # Errors
-/// Fails if the file has neither layout. A record that lacks a field is an error of its own in the
-/// document.
-pub fn parse(name: &str, bytes: &[u8]) -> Result<Document, UserError> {
-    let text = text(name, bytes)?;
-    let value: Value = serde_json::from_str(text).map_err(|error| {
-        if text.trim().is_empty() {
-            UserError::new(format!("{name} is empty"))
-        } else if error.is_eof() {
-            UserError::new(format!(
-                "{name} ends in the middle of its JSON, at line {}: it is truncated",
-                error.line()
-            ))
-            .hint("copy or download the file again")
-        } else {
-            UserError::new(format!("{name} is not JSON: {error}"))
+/// What is done with each paragraph of a file.
+pub type ParagraphSink<'a> = dyn FnMut(Paragraph) -> Result<()> + 'a;
+
+/// What is done with each question of a file.
+pub type RecordSink<'a> = dyn FnMut(Result<Record, Malformed>) -> Result<()> + 'a;
+
+/// The layout of a JSON file, and what has to be known before its paragraphs are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    /// The course layout.
+    Course,
+    /// The SQuAD layout.
+    Squad {
+        /// The title of each article, where it has one: it may stand behind the article's
+        /// paragraphs.
+        titles: Vec<Option<Arc<str>>>,
+    },
+}
+
+impl Shape {
+    /// Looks through a whole file of course or SQuAD layout. `name` is the file's name in messages.
+    ///
+    /// # Errors
+    /// Fails if the file is not JSON or has neither layout.
+    pub fn of(name: &str, mut reader: TextReader<impl Read>) -> Result<Self> {
+        let mut outline = Outline::default();
+        let mut json = serde_json::Deserializer::from_reader(&mut reader);
+        let seen = Looking(&mut outline).deserialize(&mut json);
+        if let Err(error) = seen.and_then(|()| json.end()) {
+            return Err(not_json(name, error, reader.is_blank()).into());
         }
-    })?;
-    match (
-        value.get("questions"),
-        value.get("paragraphs"),
-        value.get("data"),
-    ) {
-        (Some(Value::Array(questions)), Some(Value::Array(paragraphs)), _) => {
-            course(name, questions, paragraphs)
+        if let Some(key) = outline.repeated {
+            return Err(repeated(name, &key).into());
         }
-        (_, _, Some(Value::Array(articles))) => squad(name, articles),
-        _ => Err(unknown(name, &value)),
+        match (outline.questions, outline.paragraphs, outline.data) {
+            (Some(Kind::List), Some(Kind::List), _) => Ok(Self::Course),
+            (_, _, Some(Kind::List)) => Ok(Self::Squad {
+                titles: outline.titles,
+            }),
+            _ => Err(unknown(name, &outline.found).into()),
+        }
+    }
+
+    /// Reads the paragraphs of a file, in input order.
+    ///
+    /// # Errors
+    /// Fails if one is not text or lacks what the layout asks for, or if `sink` fails.
+    pub fn read_paragraphs(
+        &self,
+        name: &str,
+        reader: TextReader<impl Read>,
+        sink: &mut ParagraphSink<'_>,
+    ) -> Result<()> {
+        self.walk(name, reader, Wanted::Paragraphs(sink))
+    }
+
+    /// Reads the questions of a file, in input order; those that lack a field or have one of the
+    /// wrong type as [`Malformed`].
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read, or if `sink` fails.
+    pub fn read_records(
+        &self,
+        name: &str,
+        reader: TextReader<impl Read>,
+        sink: &mut RecordSink<'_>,
+    ) -> Result<()> {
+        self.walk(name, reader, Wanted::Records(sink))
+    }
+
+    fn walk(
+        &self,
+        name: &str,
+        mut reader: TextReader<impl Read>,
+        wanted: Wanted<'_, '_>,
+    ) -> Result<()> {
+        let mut walk = Walk {
+            shape: self,
+            wanted,
+            articles: 0,
+            paragraphs: 0,
+            records: 0,
+            stopped: None,
+        };
+        let node = Node {
+            walk: &mut walk,
+            place: Place::File,
+        };
+        let result = node.deserialize(&mut serde_json::Deserializer::from_reader(&mut reader));
+        match (result, walk.stopped) {
+            (Ok(()), _) => Ok(()),
+            (Err(_), Some(Stopped::Failed(error))) => Err(error),
+            (Err(_), Some(Stopped::Wrong(what))) => {
+                Err(UserError::new(format!("{name}: {what}")).into())
+            }
+            (Err(error), None) => Err(not_json(name, error, reader.is_blank()).into()),
+        }
     }
 }
 
-/// Parses a pair of files in the native layout: questions and the paragraphs they are about.
-/// `questions` and `paragraphs` are a file's name in messages and its content.
+/// Reads a file of paragraphs in the native layout.
 ///
 /// # Errors
-/// Fails if a line is not a record of its file.
-pub fn parse_native(
-    questions: (&str, &[u8]),
-    paragraphs: (&str, &[u8]),
-) -> Result<Document, UserError> {
-    let records = json_lines::<Question>(questions.0, questions.1)?;
-    let record = |question: Question| {
-        let answers = question.answers.into_iter().map(|answer| Claim {
-            text: answer.text,
-            start: answer.start,
-            end: None,
-        });
-        Ok(Record {
-            id: question.id,
-            paragraph: question.paragraph,
-            question: question.text,
-            answers: answers.collect(),
-        })
-    };
-    Ok(Document {
-        paragraphs: json_lines(paragraphs.0, paragraphs.1)?,
-        records: records.into_iter().map(record).collect(),
+/// Fails if a line is not a paragraph, or if `sink` fails.
+pub fn read_native_paragraphs(
+    name: &str,
+    reader: TextReader<impl Read>,
+    sink: &mut ParagraphSink<'_>,
+) -> Result<()> {
+    json_lines(
+        name,
+        reader,
+        |value| {
+            let fields = Fields::of(&value)?;
+            let article = match fields.optional("article") {
+                None => None,
+                Some(article) => title(string("article", article)?),
+            };
+            Ok(Paragraph {
+                text: fields.string("text")?.to_owned(),
+                article: article.map(str::to_owned),
+            })
+        },
+        sink,
+    )
+}
+
+/// Reads a file of questions in the native layout.
+///
+/// # Errors
+/// Fails if a line is not a question, or if `sink` fails.
+pub fn read_native_records(
+    name: &str,
+    reader: TextReader<impl Read>,
+    sink: &mut RecordSink<'_>,
+) -> Result<()> {
+    json_lines(name, reader, |value| native_record(&value), &mut |record| {
+        sink(Ok(record))
     })
 }
 
-/// A file of one record a line.
-fn json_lines<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<Vec<T>, UserError> {
-    let record = |(index, line): (usize, &str)| {
-        serde_json::from_str(line)
-            .map_err(|error| UserError::new(format!("{name}:{}: {error}", index + 1)))
-    };
-    text(name, bytes)?.lines().enumerate().map(record).collect()
-}
-
-/// A file's content as text, without a byte order mark.
-fn text<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, UserError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        UserError::new(format!(
-            "{name} is not UTF-8: byte {} cannot be read",
-            error.valid_up_to()
-        ))
-        .hint("save the file as UTF-8 and try again")
-    })?;
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
-}
-
-fn unknown(name: &str, value: &Value) -> UserError {
-    let found = match value {
-        Value::Object(map) => {
-            let mut keys = String::from("an object with the keys");
-            for key in map.keys().take(6) {
-                // Writing to a string cannot fail.
-                let _ = write!(keys, " {key:?}");
-            }
-            keys
+/// Reads a file of one record a line.
+fn json_lines<T>(
+    name: &str,
+    mut reader: TextReader<impl Read>,
+    parse: impl Fn(Value) -> Result<T, String>,
+    sink: &mut dyn FnMut(T) -> Result<()>,
+) -> Result<()> {
+    let mut line = String::new();
+    for number in 1.. {
+        line.clear();
+        let read = reader.read_line(&mut line);
+        if read.map_err(|error| unreadable(name, &error))? == 0 {
+            break;
         }
-        Value::Array(_) => "a list".to_owned(),
-        _ => "a single value".to_owned(),
-    };
-    UserError::new(format!("{name} has an unknown layout: {found}"))
-        .hint(
-            "expected the course layout (\"questions\" and \"paragraphs\"), the SQuAD layout (\"data\"), \
-             or a file named <name>.questions.jsonl",
-        )
+        let wrong = |reason: String| UserError::new(format!("{name}:{number}: {reason}"));
+        let value = serde_json::from_str(&line).map_err(|error| wrong(in_line(&line, &error)))?;
+        sink(parse(value).map_err(wrong)?)?;
+    }
+    Ok(())
 }
 
-#[derive(Deserialize)]
-struct CourseQuestion {
-    id: Value,
-    paragraph_id: usize,
-    question_text: String,
-    answer_text: Option<String>,
-    answer_start: Option<usize>,
-    answer_end: Option<usize>,
+/// What is wrong with the JSON of one line.
+fn in_line(line: &str, error: &serde_json::Error) -> String {
+    if line.trim().is_empty() {
+        "the line is empty".to_owned()
+    } else if error.is_eof() {
+        "the line ends in the middle of its JSON".to_owned()
+    } else {
+        syntax(error)
+    }
 }
 
-fn course(name: &str, questions: &[Value], paragraphs: &[Value]) -> Result<Document, UserError> {
-    let paragraphs = paragraphs
-        .iter()
-        .enumerate()
-        .map(|(index, text)| match text {
-            Value::String(text) => Ok(Paragraph {
-                text: text.clone(),
-                article: None,
-            }),
-            other => Err(UserError::new(format!(
-                "{name}: paragraph {index} is {other}: must be a string"
-            ))),
-        })
-        .collect::<Result<_, _>>()?;
-    let records = questions
-        .iter()
-        .enumerate()
-        .map(|(index, value)| record(index, value, course_record))
-        .collect();
-    Ok(Document {
-        paragraphs,
-        records,
-    })
+/// Why a file is not JSON, in words that do not name a type of ours.
+fn not_json(name: &str, error: serde_json::Error, blank: bool) -> UserError {
+    if error.is_io() {
+        return unreadable(name, &io::Error::from(error));
+    }
+    if error.is_eof() && blank {
+        return UserError::new(format!("{name} is empty"));
+    }
+    if error.is_eof() {
+        return UserError::new(format!(
+            "{name} ends in the middle of its JSON, at line {}: it is truncated",
+            error.line()
+        ))
+        .hint("copy or download the file again");
+    }
+    UserError::new(format!("{name} is not JSON: {}", syntax(&error)))
+}
+
+/// What is wrong with JSON, and where.
+fn syntax(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let place = format!("at line {} column {}", error.line(), error.column());
+    if message.starts_with("recursion limit exceeded") {
+        format!("it is nested too deep {place}")
+    } else if message.starts_with("number out of range") {
+        format!("a number is too large {place}")
+    } else {
+        message
+    }
+}
+
+fn unreadable(name: &str, error: &io::Error) -> UserError {
+    let source = error.get_ref().and_then(|source| source.downcast_ref());
+    match source {
+        Some(NotUtf8 { byte }) => {
+            UserError::new(format!("{name} is not UTF-8: byte {byte} cannot be read"))
+                .hint("save the file as UTF-8 and try again")
+        }
+        None => UserError::new(format!("cannot read {name}: {error}")),
+    }
+}
+
+fn unknown(name: &str, found: &str) -> UserError {
+    UserError::new(format!("{name} has an unknown layout: {found}")).hint(
+        "expected the course layout (\"questions\" and \"paragraphs\"), the SQuAD layout (\"data\"), \
+         or a file named <name>.questions.jsonl",
+    )
+}
+
+fn repeated(name: &str, key: &str) -> UserError {
+    UserError::new(format!("{name} has {key:?} twice in one object"))
+}
+
+/// What a file has at its top.
+#[derive(Default)]
+struct Outline {
+    questions: Option<Kind>,
+    paragraphs: Option<Kind>,
+    data: Option<Kind>,
+    titles: Vec<Option<Arc<str>>>,
+    repeated: Option<String>,
+    /// What the file is, for people.
+    found: String,
+}
+
+/// What kind of value a key has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    List,
+    Other,
+}
+
+impl Look for &mut Outline {
+    type Found = ();
+
+    fn object<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut keys = String::new();
+        let mut count = 0;
+        while let Some(key) = map.next_key::<String>()? {
+            let slot = match &*key {
+                "questions" => Some(&mut self.questions),
+                "paragraphs" => Some(&mut self.paragraphs),
+                "data" => Some(&mut self.data),
+                _ => None,
+            };
+            let titles = (key == "data").then_some(&mut self.titles);
+            let kind = map.next_value_seed(Looking(MaybeArticles(titles)))?;
+            if slot.is_some_and(|slot| slot.replace(kind).is_some()) {
+                self.repeated = Some(key.clone());
+            }
+            count += 1;
+            if count <= 6 {
+                keys = format!("{keys} {}", excerpt(&key));
+            }
+        }
+        self.found = match count {
+            0 => "an object without keys".to_owned(),
+            _ => format!("an object with the keys{keys}"),
+        };
+        Ok(())
+    }
+
+    fn list<'de, A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        "a list".clone_into(&mut self.found);
+        Ok(())
+    }
+
+    fn other<E>(self, _: &dyn Display) -> Result<(), E> {
+        "a single value".clone_into(&mut self.found);
+        Ok(())
+    }
+}
+
+/// Sees what kind a value is, and the titles in it where it may be a list of articles.
+struct MaybeArticles<'a>(Option<&'a mut Vec<Option<Arc<str>>>>);
+
+impl Look for MaybeArticles<'_> {
+    type Found = Kind;
+
+    fn list<'de, A: SeqAccess<'de>>(self, mut list: A) -> Result<Kind, A::Error> {
+        let Some(titles) = self.0 else {
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(Kind::List);
+        };
+        while let Some(found) = list.next_element_seed(Looking(MaybeArticle))? {
+            let last = titles.last().and_then(Option::as_ref);
+            // Files may have one title for all their articles.
+            let same = last.filter(|last| Some(&***last) == found.as_deref());
+            titles.push(same.cloned().or_else(|| found.map(Arc::from)));
+        }
+        Ok(Kind::List)
+    }
+
+    fn other<E>(self, _: &dyn Display) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+}
+
+/// The title of what may be an article.
+struct MaybeArticle;
+
+impl Look for MaybeArticle {
+    type Found = Option<String>;
+
+    fn object<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<Option<String>, A::Error> {
+        let mut found = None;
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "title" {
+                found = map.next_value_seed(Looking(MaybeTitle))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn other<E>(self, _: &dyn Display) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+}
+
+/// What may be a title.
+struct MaybeTitle;
+
+impl Look for MaybeTitle {
+    type Found = Option<String>;
+
+    fn text<E>(self, text: &str) -> Result<Option<String>, E> {
+        Ok(title(text).map(str::to_owned))
+    }
+
+    fn other<E>(self, _: &dyn Display) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+}
+
+/// An article's title. An empty one, which annotation tools write, is none.
+fn title(text: &str) -> Option<&str> {
+    (!text.trim().is_empty()).then_some(text)
+}
+
+/// A file of known shape on its way from the first byte to the last.
+struct Walk<'a, 'b> {
+    shape: &'a Shape,
+    wanted: Wanted<'a, 'b>,
+    /// How many of each have been seen.
+    articles: usize,
+    paragraphs: usize,
+    records: usize,
+    stopped: Option<Stopped>,
+}
+
+/// What a walk hands out.
+enum Wanted<'a, 'b> {
+    Paragraphs(&'a mut ParagraphSink<'b>),
+    Records(&'a mut RecordSink<'b>),
+}
+
+/// Why a walk stopped, where the file is JSON.
+enum Stopped {
+    /// The file does not have its layout.
+    Wrong(String),
+    /// What was handed out could not be used.
+    Failed(anyhow::Error),
+}
+
+/// Where a value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    File,
+    /// The list of a course file's paragraphs.
+    Texts,
+    Text,
+    Articles,
+    Article,
+    Title,
+    Paragraphs,
+    Paragraph,
+    Context,
+    Questions,
+    Question,
+    /// Somewhere that says nothing.
+    Elsewhere,
+}
+
+impl Place {
+    /// Where the value of a key stands.
+    fn of_key(self, key: &str, shape: &Shape) -> Self {
+        match (self, key, shape) {
+            (Self::File, "questions", Shape::Course)
+            | (Self::Paragraph, "qas", Shape::Squad { .. }) => Self::Questions,
+            (Self::File, "paragraphs", Shape::Course) => Self::Texts,
+            (Self::File, "data", Shape::Squad { .. }) => Self::Articles,
+            (Self::Article, "title", _) => Self::Title,
+            (Self::Article, "paragraphs", _) => Self::Paragraphs,
+            (Self::Paragraph, "context", _) => Self::Context,
+            _ => Self::Elsewhere,
+        }
+    }
+
+    /// Where the items of a list stand.
+    fn of_item(self) -> Option<Self> {
+        match self {
+            Self::Texts => Some(Self::Text),
+            Self::Articles => Some(Self::Article),
+            Self::Paragraphs => Some(Self::Paragraph),
+            Self::Questions => Some(Self::Question),
+            _ => None,
+        }
+    }
+
+    /// The keys that an object here must have.
+    fn required(self) -> &'static [&'static str] {
+        match self {
+            Self::Article => &["paragraphs"],
+            Self::Paragraph => &["context", "qas"],
+            _ => &[],
+        }
+    }
+
+    /// What must be here.
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Texts | Self::Articles | Self::Paragraphs | Self::Questions => "a list",
+            Self::Text | Self::Title | Self::Context => "a string",
+            _ => "an object",
+        }
+    }
+}
+
+impl Walk<'_, '_> {
+    /// Whether anything that is wanted stands at a place, or below it.
+    fn wants(&self, place: Place) -> bool {
+        match self.wanted {
+            Wanted::Paragraphs(_) => !matches!(place, Place::Question | Place::Elsewhere),
+            Wanted::Records(_) => !matches!(
+                place,
+                Place::Texts | Place::Title | Place::Context | Place::Elsewhere
+            ),
+        }
+    }
+
+    /// What a place is called in messages.
+    fn name(&self, place: Place) -> String {
+        let article = format!("article {}", self.articles);
+        let paragraph = format!("paragraph {}", self.paragraphs);
+        match place {
+            Place::File => "the file".to_owned(),
+            Place::Text => paragraph,
+            Place::Texts => "\"paragraphs\"".to_owned(),
+            Place::Articles => "\"data\"".to_owned(),
+            Place::Article => article,
+            Place::Title => format!("{article}: the title"),
+            Place::Paragraphs => format!("{article}: \"paragraphs\""),
+            Place::Paragraph => format!("{article}: {paragraph}"),
+            Place::Context => format!("{article}: the context of {paragraph}"),
+            Place::Questions if *self.shape == Shape::Course => "\"questions\"".to_owned(),
+            Place::Questions => format!("{article}: \"qas\" of {paragraph}"),
+            Place::Question | Place::Elsewhere => format!("question {}", self.records),
+        }
+    }
+
+    fn stop<E: de::Error>(&mut self, stopped: Stopped) -> E {
+        self.stopped = Some(stopped);
+        E::custom("stopped")
+    }
+
+    fn paragraph(&mut self, text: &str) -> Result<()> {
+        let article = match self.shape {
+            Shape::Course => None,
+            Shape::Squad { titles } => titles.get(self.articles).cloned().flatten(),
+        };
+        if let Wanted::Paragraphs(sink) = &mut self.wanted {
+            sink(Paragraph {
+                text: text.to_owned(),
+                article: article.as_deref().map(str::to_owned),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, value: &Value) -> Result<()> {
+        let record = match self.shape {
+            Shape::Course => course_record(value),
+            Shape::Squad { .. } => squad_record(value, self.paragraphs),
+        };
+        let record = record.map_err(|reason| Malformed {
+            id: value
+                .get("id")
+                .and_then(|value| id(value).ok())
+                .unwrap_or_else(|| format!("number {} in the file", self.records + 1)),
+            reason,
+        });
+        if let Wanted::Records(sink) = &mut self.wanted {
+            sink(record)?;
+        }
+        Ok(())
+    }
+}
+
+/// The next value of a walk.
+struct Node<'w, 'a, 'b> {
+    walk: &'w mut Walk<'a, 'b>,
+    place: Place,
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_, '_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if !self.walk.wants(self.place) {
+            IgnoredAny::deserialize(deserializer)?;
+        } else if self.place == Place::Question {
+            let value = Value::deserialize(deserializer)?;
+            let result = self.walk.record(&value);
+            result.map_err(|error| self.walk.stop(Stopped::Failed(error)))?;
+        } else {
+            deserializer.deserialize_any(Looking(Node {
+                walk: &mut *self.walk,
+                place: self.place,
+            }))?;
+        }
+        match self.place {
+            Place::Article => self.walk.articles += 1,
+            Place::Text | Place::Paragraph => self.walk.paragraphs += 1,
+            Place::Question => self.walk.records += 1,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Look for Node<'_, '_, '_> {
+    type Found = ();
+
+    fn object<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { walk, place } = self;
+        let mut seen = Vec::new();
+        if place.expected() != "an object" {
+            return wrong_kind(walk, place, &"an object");
+        }
+        while let Some(key) = map.next_key::<String>()? {
+            let below = place.of_key(&key, walk.shape);
+            if below != Place::Elsewhere {
+                if seen.contains(&key) {
+                    let what = format!("{} has {key:?} twice", walk.name(place));
+                    return Err(walk.stop(Stopped::Wrong(what)));
+                }
+                seen.push(key);
+            }
+            map.next_value_seed(Node {
+                walk: &mut *walk,
+                place: below,
+            })?;
+        }
+        let missing = |key: &&&str| !seen.iter().any(|seen| seen == **key);
+        if let Some(key) = place.required().iter().find(missing) {
+            let what = format!("{} has no {key:?}", walk.name(place));
+            return Err(walk.stop(Stopped::Wrong(what)));
+        }
+        Ok(())
+    }
+
+    fn list<'de, A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Self { walk, place } = self;
+        let Some(place) = place.of_item() else {
+            return wrong_kind(walk, place, &"a list");
+        };
+        while list
+            .next_element_seed(Node {
+                walk: &mut *walk,
+                place,
+            })?
+            .is_some()
+        {}
+        Ok(())
+    }
+
+    fn text<E: de::Error>(self, text: &str) -> Result<(), E> {
+        let Self { walk, place } = self;
+        match place {
+            Place::Title => Ok(()),
+            Place::Text | Place::Context => {
+                let result = walk.paragraph(text);
+                result.map_err(|error| walk.stop(Stopped::Failed(error)))
+            }
+            _ => wrong_kind(walk, place, &excerpt(text)),
+        }
+    }
+
+    fn other<E: de::Error>(self, found: &dyn Display) -> Result<(), E> {
+        if self.place == Place::Title && found.to_string() == "null" {
+            return Ok(());
+        }
+        wrong_kind(self.walk, self.place, found)
+    }
+}
+
+/// A value of the wrong kind.
+fn wrong_kind<E: de::Error>(
+    walk: &mut Walk<'_, '_>,
+    place: Place,
+    found: &dyn Display,
+) -> Result<(), E> {
+    let (name, expected) = (walk.name(place), place.expected());
+    let what = format!("{name} is {found}: must be {expected}");
+    Err(walk.stop(Stopped::Wrong(what)))
 }
 
 fn course_record(value: &Value) -> Result<Record, String> {
-    let question = CourseQuestion::deserialize(value).map_err(|error| error.to_string())?;
-    let answers = match (
-        question.answer_text,
-        question.answer_start,
-        question.answer_end,
-    ) {
-        (None, None, None) => Vec::new(),
-        (Some(text), Some(start), Some(last)) => vec![Claim {
-            text,
-            start,
-            end: Some(last.saturating_add(1)),
-        }],
-        _ => {
-            return Err(
-                "answer_text, answer_start and answer_end must all be given or all be null"
-                    .to_owned(),
-            );
-        }
-    };
+    let fields = Fields::of(value)?;
     Ok(Record {
-        id: id(&question.id)?,
-        paragraph: question.paragraph_id,
-        question: question.question_text,
-        answers,
+        id: fields.id()?,
+        paragraph: fields.whole_number("paragraph_id")?,
+        question: fields.string("question_text")?.to_owned(),
+        answers: course_answer(fields).transpose().into_iter().collect(),
     })
 }
 
-#[derive(Deserialize)]
-struct SquadArticle {
-    #[serde(default)]
-    title: Option<String>,
-    paragraphs: Vec<SquadParagraph>,
-}
-
-#[derive(Deserialize)]
-struct SquadParagraph {
-    context: String,
-    qas: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-struct SquadQuestion {
-    id: Value,
-    question: String,
-    #[serde(default)]
-    answers: Vec<SquadAnswer>,
-}
-
-#[derive(Deserialize)]
-struct SquadAnswer {
-    text: String,
-    answer_start: usize,
-}
-
-fn squad(name: &str, articles: &[Value]) -> Result<Document, UserError> {
-    let mut document = Document::default();
-    for (index, article) in articles.iter().enumerate() {
-        let article = SquadArticle::deserialize(article)
-            .map_err(|error| UserError::new(format!("{name}: article {index}: {error}")))?;
-        for paragraph in article.paragraphs {
-            let number = document.paragraphs.len();
-            document.paragraphs.push(Paragraph {
-                text: paragraph.context,
-                article: article.title.clone(),
-            });
-            for value in &paragraph.qas {
-                let index = document.records.len();
-                document
-                    .records
-                    .push(record(index, value, |value| squad_record(value, number)));
-            }
-        }
+fn course_answer(fields: Fields<'_>) -> Result<Option<Claim>, String> {
+    let [text, start, last] =
+        ["answer_text", "answer_start", "answer_end"].map(|key| fields.optional(key));
+    match (text, start, last) {
+        (None, None, None) => Ok(None),
+        (Some(text), Some(start), Some(last)) => Ok(Some(Claim {
+            text: string("answer_text", text)?.to_owned(),
+            start: whole_number("answer_start", start)?,
+            end: Some(whole_number("answer_end", last)?.saturating_add(1)),
+        })),
+        _ => Err(
+            "answer_text, answer_start and answer_end must all be given or all be null".to_owned(),
+        ),
     }
-    Ok(document)
 }
 
 fn squad_record(value: &Value, paragraph: usize) -> Result<Record, String> {
-    let question = SquadQuestion::deserialize(value).map_err(|error| error.to_string())?;
-    let answers = question
-        .answers
-        .into_iter()
-        .map(|answer| Claim {
-            text: answer.text,
-            start: answer.answer_start,
-            end: None,
-        })
-        .collect();
+    let fields = Fields::of(value)?;
     Ok(Record {
-        id: id(&question.id)?,
+        id: fields.id()?,
         paragraph,
-        question: question.question,
-        answers,
+        question: fields.string("question")?.to_owned(),
+        answers: answers(fields, "answer_start"),
     })
 }
 
-fn record(
-    index: usize,
-    value: &Value,
-    parse: impl FnOnce(&Value) -> Result<Record, String>,
-) -> Result<Record, Malformed> {
-    parse(value).map_err(|reason| {
-        let id = value.get("id").and_then(|value| id(value).ok());
-        Malformed {
-            id: id.unwrap_or_else(|| format!("number {} in the file", index + 1)),
-            reason,
-        }
+fn native_record(value: &Value) -> Result<Record, String> {
+    let fields = Fields::of(value)?;
+    Ok(Record {
+        id: fields.string("id")?.to_owned(),
+        paragraph: fields.whole_number("paragraph")?,
+        question: fields.string("text")?.to_owned(),
+        answers: answers(fields, "start"),
     })
+}
+
+/// The answers in a list of objects with a text and, under the key `start`, its first character.
+fn answers(fields: Fields<'_>, start: &str) -> Vec<Result<Claim, String>> {
+    let list = match fields.optional("answers") {
+        None => return Vec::new(),
+        Some(Value::Array(list)) => list,
+        Some(other) => {
+            let other = of_json(other);
+            return vec![Err(format!("answers is {other}: must be a list"))];
+        }
+    };
+    let answer = |value: &Value| {
+        let fields = Fields::of(value).map_err(|found| format!("an answer is wrong: {found}"))?;
+        Ok(Claim {
+            text: fields.string("text")?.to_owned(),
+            start: fields.whole_number(start)?,
+            end: None,
+        })
+    };
+    list.iter().map(answer).collect()
+}
+
+/// The fields of a record.
+#[derive(Clone, Copy)]
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl<'a> Fields<'a> {
+    fn of(value: &'a Value) -> Result<Self, String> {
+        match value {
+            Value::Object(map) => Ok(Self(map)),
+            other => Err(format!("it is {}: must be an object", of_json(other))),
+        }
+    }
+
+    fn required(self, key: &str) -> Result<&'a Value, String> {
+        self.0.get(key).ok_or_else(|| format!("{key} is missing"))
+    }
+
+    /// A field that may be missing or null.
+    fn optional(self, key: &str) -> Option<&'a Value> {
+        self.0.get(key).filter(|value| !value.is_null())
+    }
+
+    fn string(self, key: &str) -> Result<&'a str, String> {
+        string(key, self.required(key)?)
+    }
+
+    fn whole_number(self, key: &str) -> Result<usize, String> {
+        whole_number(key, self.required(key)?)
+    }
+
+    fn id(self) -> Result<String, String> {
+        id(self.required("id")?)
+    }
+}
+
+fn string<'a>(key: &str, value: &'a Value) -> Result<&'a str, String> {
+    let wrong = || format!("{key} is {}: must be a string", of_json(value));
+    value.as_str().ok_or_else(wrong)
+}
+
+/// From here on, not every whole number is a number of 64 bits with a point.
+const EXACT: f64 = (1_u64 << 53) as f64;
+
+fn whole_number(key: &str, value: &Value) -> Result<usize, String> {
+    let whole = value.as_u64().or_else(|| {
+        // What has been a column of numbers may have a point: 4.0 is 4.
+        let number = value.as_f64()?;
+        (number.fract() == 0.0 && (0.0..EXACT).contains(&number)).then_some(number as u64)
+    });
+    let whole = whole.and_then(|whole| usize::try_from(whole).ok());
+    whole.ok_or_else(|| format!("{key} is {}: must be a whole number", of_json(value)))
 }
 
 fn id(value: &Value) -> Result<String, String> {
+    let exact = |number: f64| number.fract() == 0.0 && number.abs() < EXACT;
     match value {
         Value::String(id) if !id.is_empty() => Ok(id.clone()),
-        Value::Number(id) => Ok(id.to_string()),
-        other => Err(format!("the id is {other}: must be a string or a number")),
+        Value::Number(id) if !id.is_f64() || id.as_f64().is_some_and(exact) => Ok(id.to_string()),
+        other => Err(format!(
+            "the id is {}: must be a string or a whole number",
+            of_json(other)
+        )),
+    }
+}
+
+/// A value in messages.
+fn of_json(value: &Value) -> String {
+    match value {
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        Value::String(text) => excerpt(text).to_string(),
+        other => other.to_string(),
     }
 }
 
@@ -321,31 +828,156 @@ fn id(value: &Value) -> Result<String, String> {
 mod tests {
     use super::*;
 
+    /// A file's content.
+    #[derive(Debug, Default, PartialEq)]
+    struct Document {
+        paragraphs: Vec<Paragraph>,
+        records: Vec<Result<Record, Malformed>>,
+    }
+
+    impl Document {
+        fn paragraph(&mut self) -> impl FnMut(Paragraph) -> Result<()> {
+            |paragraph| {
+                self.paragraphs.push(paragraph);
+                Ok(())
+            }
+        }
+
+        fn record(&mut self) -> impl FnMut(Result<Record, Malformed>) -> Result<()> {
+            |record| {
+                self.records.push(record);
+                Ok(())
+            }
+        }
+    }
+
+    fn parse(name: &str, bytes: &[u8]) -> Result<Document> {
+        let shape = Shape::of(name, TextReader::new(bytes))?;
+        let mut document = Document::default();
+        shape.read_paragraphs(name, TextReader::new(bytes), &mut document.paragraph())?;
+        shape.read_records(name, TextReader::new(bytes), &mut document.record())?;
+        Ok(document)
+    }
+
+    fn parse_native(questions: &[u8], paragraphs: &[u8]) -> Result<Document> {
+        let mut document = Document::default();
+        let (questions, paragraphs) = (TextReader::new(questions), TextReader::new(paragraphs));
+        read_native_paragraphs("p", paragraphs, &mut document.paragraph())?;
+        read_native_records("q", questions, &mut document.record())?;
+        Ok(document)
+    }
+
     fn error(bytes: &[u8]) -> String {
-        parse("f.json", bytes).expect_err("must be refused").message
+        let error = parse("f.json", bytes).expect_err("must be refused");
+        assert!(error.is::<UserError>(), "{error:#}");
+        error.to_string()
     }
 
     #[test]
     fn unreadable_files_are_refused_in_one_sentence() {
-        assert_eq!(
-            error(b"\xa4\xa4\xa4\xe5"),
-            "f.json is not UTF-8: byte 0 cannot be read"
+        let check = |bytes: &[u8], expected: &str| assert_eq!(error(bytes), expected);
+        check(
+            b"\xa4\xa4\xa4\xe5",
+            "f.json is not UTF-8: byte 0 cannot be read",
         );
-        assert_eq!(error(b"  \n"), "f.json is empty");
+        check(b"", "f.json is empty");
+        check(b"\xef\xbb\xbf  \n", "f.json is empty");
+        check(
+            br#"{"questions": [], "para"#,
+            "f.json ends in the middle of its JSON, at line 1: it is truncated",
+        );
+        check(
+            b"id,answer\n1,x\n",
+            "f.json is not JSON: expected value at line 1 column 1",
+        );
+        check(
+            b"{\"data\": []}\n{\"data\": []}\n",
+            "f.json is not JSON: trailing characters at line 2 column 1",
+        );
+        check(
+            br#"{"rows": [], "version": 1}"#,
+            "f.json has an unknown layout: an object with the keys \"rows\" \"version\"",
+        );
+        check(
+            b"{}",
+            "f.json has an unknown layout: an object without keys",
+        );
+        check(b"[1, 2]", "f.json has an unknown layout: a list");
+        check(b"1", "f.json has an unknown layout: a single value");
+        check(
+            br#"{"data": [], "data": []}"#,
+            "f.json has \"data\" twice in one object",
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_its_layout_is_named() {
+        let check = |text: &str, expected: &str| assert_eq!(error(text.as_bytes()), expected);
+        check(
+            r#"{"questions": [], "paragraphs": ["a", 3]}"#,
+            "f.json: paragraph 1 is 3: must be a string",
+        );
+        let squad = |article: &str, expected: &str| {
+            check(&format!("{{\"data\": [{article}]}}"), expected);
+        };
+        squad("7", "f.json: article 0 is 7: must be an object");
+        squad("{}", "f.json: article 0 has no \"paragraphs\"");
+        squad(
+            r#"{"paragraphs": []}, {"paragraphs": {}}"#,
+            "f.json: article 1: \"paragraphs\" is an object: must be a list",
+        );
+        squad(
+            r#"{"title": 1, "paragraphs": []}"#,
+            "f.json: article 0: the title is 1: must be a string",
+        );
+        squad(
+            r#"{"paragraphs": [{"context": "", "qas": []}, {"qas": []}]}"#,
+            "f.json: article 0: paragraph 1 has no \"context\"",
+        );
+        squad(
+            r#"{"paragraphs": [{"context": ""}]}"#,
+            "f.json: article 0: paragraph 0 has no \"qas\"",
+        );
+        squad(
+            r#"{"paragraphs": [{"context": null, "qas": []}]}"#,
+            "f.json: article 0: the context of paragraph 0 is null: must be a string",
+        );
+        squad(
+            r#"{"paragraphs": [{"context": "a", "context": "b", "qas": []}]}"#,
+            "f.json: article 0: paragraph 0 has \"context\" twice",
+        );
+        squad(
+            r#"{"paragraphs": [{"context": "a", "qas": "q"}]}"#,
+            "f.json: article 0: \"qas\" of paragraph 0 is \"q\": must be a list",
+        );
+    }
+
+    #[test]
+    fn deep_nesting_and_large_numbers_are_refused_where_they_count() {
+        let deep = "[".repeat(100_000);
+        let closed = deep.clone() + &"]".repeat(100_000);
+        let course = |field: &str| {
+            let text = format!(
+                "{{\"x\": {field}, \"questions\": [{{\"id\": 1, \"x\": {field}}}], \"paragraphs\": []}}"
+            );
+            error(text.as_bytes())
+        };
         assert_eq!(
-            error(br#"{"questions": [], "para"#),
+            error(deep.as_bytes()),
             "f.json ends in the middle of its JSON, at line 1: it is truncated"
         );
-        assert!(error(b"id,answer\n1,x\n").starts_with("f.json is not JSON: "));
         assert_eq!(
-            error(br#"{"rows": [], "version": 1}"#),
-            "f.json has an unknown layout: an object with the keys \"rows\" \"version\""
+            error(closed.as_bytes()),
+            "f.json has an unknown layout: a list"
         );
-        assert_eq!(error(b"[1, 2]"), "f.json has an unknown layout: a list");
-        assert_eq!(
-            error(br#"{"questions": [], "paragraphs": [3]}"#),
-            "f.json: paragraph 0 is 3: must be a string"
-        );
+        let check = |found: String, expected: &str| {
+            assert!(found.starts_with(expected), "{found}");
+            assert!(found.len() < 120, "{found}");
+        };
+        check(course(&closed), "f.json is not JSON: it is nested too deep");
+        check(course("1e400"), "f.json is not JSON: a number is too large");
+        let ignored = format!("{{\"x\": {closed}, \"y\": -7, \"data\": []}}");
+        assert!(parse("f", ignored.as_bytes()).is_ok());
     }
 
     #[test]
@@ -354,50 +986,147 @@ mod tests {
             "answer_start": 2, "answer_end": 3}], "paragraphs": ["詩人李白"]}"#;
         let squad = r#"{"version": "1.3", "data": [{"title": "t", "id": "1", "paragraphs": [{"id": "1-1", "context":
             "詩人李白", "qas": [{"id": "7", "question": "誰?", "answers": [{"id": "1", "text": "李白", "answer_start": 2}]}]}]}]}"#;
+        // As SQuAD 2.0 has it, and with the title last.
+        let reversed = r#"{"data": [{"paragraphs": [{"qas": [{"answers": [{"answer_start": 2.0, "text": "李白"}],
+            "question": "誰?", "id": "7"}], "context": "詩人李白"}], "title": "t"}]}"#;
         let course = parse("course", course.as_bytes()).unwrap();
         let mut squad = parse("squad", squad.as_bytes()).unwrap();
+        assert_eq!(parse("reversed", reversed.as_bytes()).unwrap(), squad);
         let questions = r#"{"id": "7", "paragraph": 0, "text": "誰?", "answers": [{"text": "李白", "start": 2}]}"#;
         let paragraphs = "{\"text\": \"詩人李白\", \"article\": \"t\"}\n";
-        let native = parse_native(
-            ("t.questions.jsonl", questions.as_bytes()),
-            ("t.paragraphs.jsonl", paragraphs.as_bytes()),
-        );
+        let native = parse_native(questions.as_bytes(), paragraphs.as_bytes());
         assert_eq!(native.unwrap(), squad);
-        squad.records[0].as_mut().unwrap().answers[0].end = Some(4);
+        let answer = &mut squad.records[0].as_mut().unwrap().answers[0];
+        answer.as_mut().unwrap().end = Some(4);
         assert_eq!(squad.paragraphs[0].article.take().as_deref(), Some("t"));
         assert_eq!(course, squad);
     }
 
     #[test]
+    fn an_empty_title_is_none() {
+        let text = r#"{"data": [{"title": " ", "paragraphs": [{"context": "a", "qas": []}]}, {"title": "t", "paragraphs": [
+            {"context": "b", "qas": []}]}, {"title": null, "paragraphs": [{"context": "c", "qas": []}]}]}"#;
+        let document = parse("f", text.as_bytes()).unwrap();
+        let titles = document.paragraphs.iter();
+        let titles: Vec<_> = titles.map(|one| one.article.as_deref()).collect();
+        assert_eq!(titles, [None, Some("t"), None]);
+        let native = parse_native(b"", b"{\"text\": \"a\", \"article\": \"\"}").unwrap();
+        assert_eq!(native.paragraphs[0].article, None);
+    }
+
+    #[test]
     fn a_line_that_is_no_record_is_named() {
         let check = |questions: &[u8], paragraphs: &[u8], expected: &str| {
-            let error = parse_native(("q", questions), ("p", paragraphs)).unwrap_err();
-            assert!(error.message.starts_with(expected), "{}", error.message);
+            let error = parse_native(questions, paragraphs).unwrap_err();
+            assert!(error.is::<UserError>(), "{error:#}");
+            assert_eq!(error.to_string(), expected);
         };
-        check(b"{\"id\": \"1\"}\n", b"", "q:1: missing field `paragraph`");
+        check(b"{\"id\": \"1\"}\n", b"", "q:1: paragraph is missing");
+        check(b"{\"id\": 1}\n", b"", "q:1: id is 1: must be a string");
+        check(b"[]\n", b"", "q:1: it is a list: must be an object");
         check(
             b"",
-            b"{\"text\": \"t\"}\n{\"text\"\n",
-            "p:2: EOF while parsing",
+            b"{\"text\": \"t\"}\r\n{\"text\"\n",
+            "p:2: the line ends in the middle of its JSON",
         );
-        check(b"\xff", b"", "q is not UTF-8");
+        check(b"", b"{\"text\": \"t\"}\n\n", "p:2: the line is empty");
+        check(
+            b"",
+            b"{\"text\": \"t\", \"article\": 3}",
+            "p:1: article is 3: must be a string",
+        );
+        check(b"\xff", b"", "q is not UTF-8: byte 0 cannot be read");
     }
 
     #[test]
     fn a_malformed_record_is_named() {
-        let text = r#"{"questions": [{"id": 1, "paragraph_id": 0}, {"paragraph_id": 0}, {"id": 2, "paragraph_id": 0,
-            "question_text": "q", "answer_text": "a", "answer_start": null, "answer_end": null}], "paragraphs": []}"#;
-        let document = parse("f", text.as_bytes()).unwrap();
-        let malformed: Vec<_> = document
-            .records
-            .iter()
-            .map(|record| record.as_ref().unwrap_err())
-            .collect();
-        assert_eq!(
-            (&*malformed[0].id, &*malformed[0].reason),
-            ("1", "missing field `question_text`")
+        let check = |record: &str, id: &str, reason: &str| {
+            let text = format!("{{\"questions\": [{record}], \"paragraphs\": []}}");
+            let document = parse("f", text.as_bytes()).unwrap();
+            let found = document.records[0].as_ref().unwrap_err();
+            assert_eq!((&*found.id, &*found.reason), (id, reason));
+        };
+        check(
+            r#"{"id": 1, "paragraph_id": 0}"#,
+            "1",
+            "question_text is missing",
         );
-        assert_eq!(malformed[1].id, "number 2 in the file");
-        assert!(malformed[2].reason.contains("or all be null"));
+        check(
+            r#"{"paragraph_id": 0}"#,
+            "number 1 in the file",
+            "id is missing",
+        );
+        check("3", "number 1 in the file", "it is 3: must be an object");
+        check(
+            r#"{"id": [[[]]], "paragraph_id": 0}"#,
+            "number 1 in the file",
+            "the id is a list: must be a string or a whole number",
+        );
+        check(
+            r#"{"id": 123456789012345678901234567890, "paragraph_id": 0}"#,
+            "number 1 in the file",
+            "the id is 1.2345678901234568e+29: must be a string or a whole number",
+        );
+        check(
+            r#"{"id": "a", "paragraph_id": -1}"#,
+            "a",
+            "paragraph_id is -1: must be a whole number",
+        );
+        check(
+            r#"{"id": "a", "paragraph_id": 0.5}"#,
+            "a",
+            "paragraph_id is 0.5: must be a whole number",
+        );
+        check(
+            r#"{"id": "a", "paragraph_id": 0, "question_text": null}"#,
+            "a",
+            "question_text is null: must be a string",
+        );
+    }
+
+    #[test]
+    fn a_malformed_answer_is_apart_from_its_question() {
+        let answers = |answers: &str| {
+            let text = format!(
+                "{{\"data\": [{{\"paragraphs\": [{{\"context\": \"c\", \"qas\": [{{\"id\": \"a\", \"question\": \"q\" \
+                 {answers}}}]}}]}}]}}"
+            );
+            let document = parse("f", text.as_bytes()).unwrap();
+            let record = document.records.into_iter().next().unwrap();
+            record.unwrap().answers
+        };
+        let wrong = |text: &str, expected: &str| {
+            assert_eq!(answers(text), [Err(expected.to_owned())]);
+        };
+        assert_eq!(answers(""), []);
+        assert_eq!(answers(r#", "answers": null"#), []);
+        wrong(r#", "answers": "x""#, "answers is \"x\": must be a list");
+        wrong(
+            r#", "answers": ["x"]"#,
+            "an answer is wrong: it is \"x\": must be an object",
+        );
+        wrong(r#", "answers": [{"text": "x"}]"#, "answer_start is missing");
+        wrong(
+            r#", "answers": [{"text": "x", "answer_start": 4.5}]"#,
+            "answer_start is 4.5: must be a whole number",
+        );
+        wrong(
+            r#", "answers": [{"text": "x", "answer_start": 18446744073709551616}]"#,
+            "answer_start is 1.8446744073709552e+19: must be a whole number",
+        );
+        let claim = Claim {
+            text: "x".to_owned(),
+            start: 4,
+            end: None,
+        };
+        assert_eq!(
+            answers(r#", "answers": [{"text": "x", "answer_start": 4.0}]"#),
+            [Ok(claim)]
+        );
+        let course = r#"{"questions": [{"id": 2, "paragraph_id": 0, "question_text": "q", "answer_text": "a",
+            "answer_start": null, "answer_end": null}], "paragraphs": []}"#;
+        let course = parse("f", course.as_bytes()).unwrap();
+        let answers = &course.records[0].as_ref().unwrap().answers;
+        assert!(answers[0].as_ref().unwrap_err().ends_with("or all be null"));
     }
 }

@@ -3,11 +3,10 @@
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use spanwise_artifact::settings::Precision;
-use spanwise_artifact::windows::{LAYOUT_FILE, Layout};
-use spanwise_artifact::{Job, UserError, jsonl};
+use spanwise_artifact::windows::{LAYOUT_FILE, Layout, Template, WindowFile};
+use spanwise_artifact::{Job, Split, UserError, jsonl};
+use spanwise_config::EncoderConfig;
 use spanwise_ops::device;
-
-use crate::config::EncoderConfig;
 
 /// Opens the job's device.
 pub fn open_device(job: &Job) -> Result<Device> {
@@ -40,13 +39,60 @@ pub fn precision(setting: Precision, device: &Device) -> Precision {
 /// Reads the windows' layout and checks that the model takes inputs that long.
 pub fn read_layout(job: &Job, config: &EncoderConfig) -> Result<Layout> {
     let layout: Layout = jsonl::read_document(&job.input("windows")?.join(LAYOUT_FILE))?;
+    config.check_window(layout.max_length)?;
+    let Template {
+        before,
+        between,
+        after,
+        question_type,
+        paragraph_type,
+        padding_id,
+        mask_id,
+    } = &layout.template;
+    let specials = [before, between, after].into_iter().flatten();
+    let ids = specials.clone().map(|special| special.id);
+    let ids = ids.chain([*padding_id]).chain(*mask_id);
+    check_ids(ids.max().unwrap_or(0), config)?;
+    let types = specials.map(|special| special.token_type);
+    let types = types.chain([*question_type, *paragraph_type]);
+    let largest = types.max().unwrap_or(0);
     ensure!(
-        layout.max_length <= config.max_tokens(),
+        (largest as usize) < config.type_vocab_size,
         UserError::new(format!(
-            "windows.max_length is {}, but the checkpoint takes at most {} tokens",
+            "the windows have token type {largest}, the model's embedding of types {} rows",
+            config.type_vocab_size
+        ))
+        .hint("windows and model come from different checkpoints")
+    );
+    ensure!(
+        layout.template.specials() < layout.max_length,
+        UserError::new(format!(
+            "windows.max_length is {}, of which special tokens take {}",
             layout.max_length,
-            config.max_tokens()
+            layout.template.specials()
         ))
     );
     Ok(layout)
+}
+
+/// Opens the windows of a split and checks that the model has a row for every token; `None` where
+/// there are no such windows.
+pub fn open_windows(job: &Job, split: Split, config: &EncoderConfig) -> Result<Option<WindowFile>> {
+    let file = WindowFile::open(job.input("windows")?, split)?;
+    if let Some(file) = &file {
+        check_ids(file.largest_id(), config)?;
+    }
+    Ok(file)
+}
+
+fn check_ids(largest: u32, config: &EncoderConfig) -> Result<()> {
+    ensure!(
+        (largest as usize) < config.vocab_size,
+        UserError::new(format!(
+            "the windows have token {largest}, the model's embedding {} rows",
+            config.vocab_size
+        ))
+        .hint("windows and model come from different checkpoints, or their tokenizers differ")
+    );
+    Ok(())
 }

@@ -1,6 +1,5 @@
 //! The encoder and its heads, weights in and out, batches, scores of windows.
 //!
-//! - [`config`], [`families`]: `config.json`, and what its `model_type` decides
 //! - [`encoder`], [`span_head`], [`masked_head`]: BERT and its relatives, one file a block
 //! - [`weights`]: parameters from and to Hugging Face's `model.safetensors`
 //! - [`parameters`]: one way to walk over them
@@ -9,9 +8,7 @@
 //! - [`memory`]: the memory that training takes
 
 pub mod batch;
-pub mod config;
 pub mod encoder;
-pub mod families;
 pub mod job;
 pub mod masked_head;
 pub mod memory;
@@ -21,7 +18,7 @@ pub mod score;
 pub mod span_head;
 pub mod weights;
 
-pub use config::EncoderConfig;
 pub use encoder::{Encoder, EncoderModel};
 pub use masked_head::MaskedModel;
 pub use span_head::{SpanLogits, SpanModel};
+pub use spanwise_config::{EncoderConfig, families};

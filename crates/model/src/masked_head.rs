@@ -4,9 +4,9 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 use spanwise_artifact::settings::Precision;
+use spanwise_config::EncoderConfig;
 use spanwise_ops::Activation;
 
-use crate::config::EncoderConfig;
 use crate::encoder::layer_norm::LayerNorm;
 use crate::encoder::linear::Linear;
 use crate::encoder::{Encoder, EncoderModel};
@@ -39,7 +39,7 @@ impl EncoderModel for MaskedModel {
             transform: Linear::new(config.hidden_size, width, config, device),
             norm: LayerNorm::new(width, config, device),
             bias: Initializer::Zeros.init([config.vocab_size], device),
-            activation: config.activation(),
+            activation: config.activation,
         }
     }
 

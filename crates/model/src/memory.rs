@@ -7,9 +7,9 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
+use spanwise_config::EncoderConfig;
 use spanwise_ops::Precision;
 
-use crate::config::EncoderConfig;
 use crate::encoder::EncoderModel;
 use crate::span_head::SpanModel;
 

@@ -3,9 +3,9 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use spanwise_artifact::settings::Precision;
+use spanwise_config::EncoderConfig;
 
 use crate::batch::Batch;
-use crate::config::EncoderConfig;
 use crate::encoder::linear::Linear;
 use crate::encoder::{Encoder, EncoderModel};
 

@@ -1,23 +1,25 @@
 //! Parameters from and to `model.safetensors`, under Hugging Face's names.
 //!
-//! The names that a family's checkpoints have are in [`crate::families`] and serve both directions.
+//! The names that a family's checkpoints have are in [`spanwise_config::families`] and serve both
+//! directions.
 //! PyTorch keeps a linear layer's matrix as `[outputs, inputs]`, this project as `[inputs,
 //! outputs]`; it is transposed on the way.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use burn::module::{ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
+use spanwise_artifact::text::some_of;
 use spanwise_artifact::{UserError, columns};
+use spanwise_config::EncoderConfig;
 
-use crate::config::EncoderConfig;
 use crate::encoder::EncoderModel;
-use crate::families::Family;
 use crate::parameters::{self, ParameterPath};
+use spanwise_config::families::Family;
 
 /// How the checkpoints of a configuration call the parameters of a model.
 #[derive(Clone, Copy)]
@@ -55,22 +57,13 @@ impl CheckpointNames {
                 format!("{prefix}embeddings.{part}.{parameter}")
             }
             ["encoder", "layers", index, part] => {
-                let layer = self.layer(index.parse().expect("layers are numbered"));
+                let index = index.parse().expect("layers are numbered");
+                let layer = self.family.layer_name(index, self.layers_per_group);
                 let part = find(names.layer_parts, part);
                 format!("{prefix}{layer}.{part}.{parameter}")
             }
             _ => unreachable!("the model has no part {module:?}"),
         }
-    }
-
-    fn layer(self, index: usize) -> String {
-        let (group, inner) = (index / self.layers_per_group, index % self.layers_per_group);
-        let layer = self.family.names.layer;
-        [("{layer}", index), ("{group}", group), ("{inner}", inner)]
-            .iter()
-            .fold(layer.to_owned(), |layer, (placeholder, number)| {
-                layer.replace(placeholder, &number.to_string())
-            })
     }
 }
 
@@ -87,7 +80,8 @@ fn find(table: &[(&str, &'static str)], part: &str) -> &'static str {
 /// `device`'s generator, and their names returned.
 ///
 /// # Errors
-/// Fails where any other parameter is missing, or one has another shape than `config.json` says.
+/// Fails with a [`UserError`] where any other parameter is missing, has another shape than
+/// `config.json` says, or holds NaN or infinity.
 pub fn load<M: EncoderModel>(directory: &Path, device: &Device) -> Result<(M, Vec<String>)> {
     let config = EncoderConfig::read(&directory.join("config.json"))?;
     let path = directory.join("model.safetensors");
@@ -95,6 +89,10 @@ pub fn load<M: EncoderModel>(directory: &Path, device: &Device) -> Result<(M, Ve
     let tensors =
         SafeTensors::deserialize(&map).with_context(|| format!("read {}", path.display()))?;
 
+    // Before anything of a size that only config.json has is made.
+    config.refuse_other_tensors("the checkpoint", |tensor| {
+        Some(tensors.tensor(tensor).ok()?.shape().to_vec())
+    })?;
     let mut loader = Loader {
         tensors,
         names: CheckpointNames::of(&config),
@@ -105,23 +103,17 @@ pub fn load<M: EncoderModel>(directory: &Path, device: &Device) -> Result<(M, Ve
     };
     let model = M::new(&config, device).map(&mut loader);
     let Loader {
-        missing,
-        mut problems,
-        ..
+        missing, problems, ..
     } = loader;
-    let prefix = config.family.prefix;
-    let (absent, head): (Vec<_>, Vec<_>) = missing
-        .into_iter()
-        .partition(|name| name.starts_with(prefix));
-    problems.extend(absent.into_iter().map(|name| format!("{name} is missing")));
     ensure!(
         problems.is_empty(),
         UserError::new(format!(
-            "the checkpoint does not fit its config.json: {}",
-            problems.join("; ")
+            "the checkpoint's weights cannot be used: {}",
+            some_of(&problems)
         ))
+        .hint("fetch the checkpoint again, or choose another one")
     );
-    Ok((model, head))
+    Ok((model, missing))
 }
 
 /// Writes the parameters of a model that `config` describes, as f32 under Hugging Face's names.
@@ -191,6 +183,10 @@ impl Loader<'_> {
         );
         let values = to_f32(&view)
             .map_err(|found| anyhow!("{name} is {found:?}, supported are F32, F16 and BF16"))?;
+        // Else the loss is NaN, and the learning rate blamed for it.
+        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+            bail!("{name} holds {value}");
+        }
         Ok(Some(if transposed {
             transpose(&values, shape[1], shape[0])
         } else {
@@ -256,4 +252,101 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     (0..columns)
         .flat_map(|column| (0..rows).map(move |row| values[row * columns + column]))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
+    use spanwise_config::families::FAMILIES;
+
+    use super::*;
+    use crate::SpanModel;
+
+    fn fixture(model_type: &str) -> PathBuf {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        fixtures.join(format!("tiny-{model_type}"))
+    }
+
+    #[test]
+    fn an_encoder_has_the_tensors_that_its_configuration_lists() {
+        for family in FAMILIES {
+            let path = fixture(family.model_type).join("config.json");
+            let config = EncoderConfig::read(&path).unwrap();
+            let names = CheckpointNames::of(&config);
+            let model = SpanModel::new(&config, &Device::flex());
+            let found: BTreeSet<(String, Vec<usize>)> = parameters::named(&model)
+                .into_iter()
+                .filter(|(path, _)| path.is_in_encoder())
+                .map(|(path, _)| {
+                    let mut shape = path.shape().to_vec();
+                    if path.is_linear_matrix() {
+                        shape.reverse();
+                    }
+                    (names.of_parameter(&path), shape)
+                })
+                .collect();
+            let listed = config.tensors().map(|tensor| (tensor.name, tensor.shape));
+            assert_eq!(found, listed.collect(), "{}", family.model_type);
+        }
+    }
+
+    /// Loads the tiny BERT with its tensors changed.
+    fn load_changed(change: impl Fn(&str, &mut Vec<f32>) -> bool) -> Result<()> {
+        let source = fixture("bert");
+        let directory = tempfile::tempdir()?;
+        let copy = directory.path();
+        fs_err::copy(source.join("config.json"), copy.join("config.json"))?;
+        let map = columns::map(&source.join("model.safetensors"))?;
+        let tensors = SafeTensors::deserialize(&map)?;
+        let mut changed = BTreeMap::new();
+        for (name, view) in tensors.iter() {
+            let mut values = to_f32(&view).expect("floats");
+            if change(name, &mut values) {
+                changed.insert(name.to_owned(), (view.shape().to_vec(), values));
+            }
+        }
+        let views = changed.iter().map(|(name, (shape, values))| {
+            let bytes = bytemuck::cast_slice(values);
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
+            (name, view.expect("the same shape"))
+        });
+        safetensors::serialize_to_file(views, None, &copy.join("model.safetensors"))?;
+        load::<SpanModel>(copy, &Device::flex()).map(|_| ())
+    }
+
+    #[test]
+    fn weights_that_cannot_be_used_are_named() -> Result<()> {
+        load_changed(|_, _| true)?;
+        let check = |change: fn(&str, &mut Vec<f32>) -> bool, expected: &str| {
+            let error = load_changed(change).expect_err(expected);
+            let error = error.downcast_ref::<UserError>().expect(expected);
+            assert!(error.message.contains(expected), "{error}");
+            assert!(error.message.len() < 500, "{error}");
+        };
+        check(
+            |name, values| {
+                if name == "bert.encoder.layer.0.output.dense.bias" {
+                    values[3] = f32::NAN;
+                }
+                true
+            },
+            "bert.encoder.layer.0.output.dense.bias holds NaN",
+        );
+        check(
+            |name, values| {
+                if name.ends_with("word_embeddings.weight") {
+                    values[0] = f32::INFINITY;
+                }
+                true
+            },
+            "bert.embeddings.word_embeddings.weight holds inf",
+        );
+        check(
+            |name, _| !name.starts_with("bert.encoder.layer.0."),
+            "16 tensors are missing: bert.encoder.layer.0.attention.self.query.weight, ",
+        );
+        Ok(())
+    }
 }

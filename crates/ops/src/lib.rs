@@ -22,6 +22,7 @@ pub mod optimizer;
 
 use burn::tensor::{DType, FloatDType, Int, Tensor, activation, module};
 pub use spanwise_artifact::settings::Precision;
+pub use spanwise_config::Activation;
 
 use libtorch::kernel;
 
@@ -116,18 +117,6 @@ pub fn residual_layer_norm(
     } else {
         compose::residual_layer_norm(x, residual, gamma, beta, epsilon, dropout_probability)
     }
-}
-
-/// The non-linearity of a feed-forward block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// `x · Φ(x)` with the exact normal distribution function (Hendrycks & Gimpel, 2016,
-    /// arXiv:1606.08415).
-    Gelu,
-    /// GELU with Φ approximated by a hyperbolic tangent, as in the first implementations.
-    GeluTanh,
-    /// `max(x, 0)`.
-    Relu,
 }
 
 /// Applies an activation element by element.

@@ -26,7 +26,8 @@ fn predict(job: &Job, draft: &mut Draft) -> Result<()> {
     } = job.settings()?;
     let device = job::open_device(job)?;
     let directory = job.input("train")?;
-    let layout = job::read_layout(job, &EncoderConfig::read(&directory.join("config.json"))?)?;
+    let config = EncoderConfig::read(&directory.join("config.json"))?;
+    let layout = job::read_layout(job, &config)?;
     let (model, missing) = weights::load::<SpanModel>(directory, &device)?;
     ensure!(missing.is_empty(), "the trained model has no span head");
     let scorer = Scorer {
@@ -37,7 +38,7 @@ fn predict(job: &Job, draft: &mut Draft) -> Result<()> {
         tokens_per_pass: settings.batch_size * layout.max_length,
     };
     for split in splits {
-        if let Some(file) = WindowFile::open(job.input("windows")?, split)? {
+        if let Some(file) = job::open_windows(job, split, &config)? {
             score(&scorer, &file, split, draft)
                 .with_context(|| format!("score the {} split", split.name()))?;
         }

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use spanwise_artifact::settings::{Precision, PretrainTable};
-use spanwise_artifact::windows::WindowFile;
 use spanwise_artifact::{Draft, Job, Stage};
 use spanwise_model::EncoderConfig;
 use spanwise_model::MaskedModel;
@@ -25,10 +24,9 @@ fn pretrain(job: &Job, draft: &mut Draft) -> Result<()> {
     let config = EncoderConfig::read(&checkpoint.join("config.json"))?;
     let layout = job::read_layout(job, &config)?;
 
-    let windows = job.input("windows")?;
     let mut files = Vec::new();
     for &split in &settings.splits {
-        files.extend(WindowFile::open(windows, split)?);
+        files.extend(job::open_windows(job, split, &config)?);
     }
     let task = MaskedTask::new(&settings, &device, &layout, &files)?;
     let seed = job.seed.unwrap_or(0);

@@ -13,7 +13,7 @@ pub mod safe_csv;
 pub mod signals;
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -31,6 +31,7 @@ use spanwise_artifact::job::Job;
 use spanwise_artifact::manifest::Manifest;
 use spanwise_artifact::stage::Stage;
 
+use crate::output::Plain;
 use crate::signals::Interrupted;
 
 /// Exit code of a mistake that the user can fix; any other failure ends with 1.
@@ -127,21 +128,56 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     };
     let mut out = io::stderr().lock();
     // A closed standard error leaves nobody to tell.
+    let text = chain(error);
+    let text = output::plain(&text);
     let _ = if error.is::<Interrupted>() {
-        writeln!(out, "{error:#}")
+        writeln!(out, "{text}")
     } else {
-        writeln!(out, "{bold}error{reset}: {error:#}")
+        writeln!(out, "{bold}error{reset}: {text}")
     };
     if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
         return ExitCode::from(interrupted.exit_code());
     }
-    let Some(user) = error.downcast_ref::<UserError>() else {
-        return ExitCode::FAILURE;
+    let hint = match error.downcast_ref::<UserError>() {
+        Some(user) => user.hint.as_deref(),
+        None => match remedy(error) {
+            Some(remedy) => Some(remedy),
+            None => return ExitCode::FAILURE,
+        },
     };
-    if let Some(hint) = &user.hint {
-        let _ = writeln!(out, "hint: {hint}");
+    if let Some(hint) = hint {
+        let _ = writeln!(out, "hint: {}", output::plain(hint));
     }
     ExitCode::from(EXIT_USER_ERROR)
+}
+
+/// An error and its causes, but for those that the sentence has already.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += &format!(": {cause}");
+        }
+    }
+    text
+}
+
+/// What to do where the machine is in the way and not the program: its disk or its permissions.
+fn remedy(error: &anyhow::Error) -> Option<&'static str> {
+    let kind = error.chain().find_map(|cause| {
+        let error = cause.downcast_ref::<io::Error>()?;
+        Some(error.kind())
+    })?;
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            Some("make room: cargo xtask gc removes what no run needs")
+        }
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
+            Some("make it writable, or let SPANWISE_OUTPUT name another place for all results")
+        }
+        ErrorKind::NotADirectory => Some("a file is where a directory belongs"),
+        _ => None,
+    }
 }
 
 /// Sends messages to standard error, above any progress bar, and to a log file. `RUST_LOG` sets the
@@ -169,7 +205,11 @@ pub fn listen(log: Option<PathBuf>) -> Result<()> {
             }
             let file = fs_err::File::create(&path)?;
             let layer = tracing_subscriber::fmt::layer();
-            Some(layer.with_target(false).with_writer(Mutex::new(file)))
+            Some(
+                layer
+                    .with_target(false)
+                    .with_writer(Mutex::new(Plain(file))),
+            )
         }
         None => None,
     };
@@ -186,7 +226,7 @@ struct StandardError;
 
 impl Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        progress::suspend(|| io::stderr().write(bytes))
+        progress::suspend(|| Plain(io::stderr()).write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -207,6 +247,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_the_machine_refuses_is_the_users_to_mend() {
+        let check = |kind: ErrorKind, is_theirs| {
+            let error = io::Error::new(kind, "the cause");
+            let error = anyhow::Error::from(error).context("write a file: the cause");
+            assert_eq!(chain(&error), "write a file: the cause");
+            assert_eq!(remedy(&error).is_some(), is_theirs, "{kind}");
+        };
+        check(ErrorKind::StorageFull, true);
+        check(ErrorKind::ReadOnlyFilesystem, true);
+        check(ErrorKind::PermissionDenied, true);
+        check(ErrorKind::NotFound, false);
+    }
 
     #[test]
     fn a_changed_input_stops_the_stage() -> Result<()> {

@@ -1,6 +1,7 @@
 //! Results on standard output, messages on standard error, and what happens where nobody reads them
 //! any more.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 
@@ -20,10 +21,48 @@ pub fn is_closed(error: &anyhow::Error) -> bool {
     })
 }
 
+/// A text without characters that do something to a terminal or to the order of what is shown:
+/// they are written as Rust does, such as `\u{1b}`. Lines and tabs stay.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    let acts = |c: char| {
+        let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        reorders || (c.is_control() && !matches!(c, '\n' | '\t'))
+    };
+    if !text.contains(acts) {
+        return text.into();
+    }
+    let escaped = |c: char| {
+        if acts(c) {
+            c.escape_unicode().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(escaped).collect::<String>().into()
+}
+
+/// Writes text as [`plain`] returns it.
+pub struct Plain<W>(pub W);
+
+impl<W: Write> Write for Plain<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Formatted text comes in whole characters.
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.0.write_all(plain(text).as_bytes())?,
+            Err(_) => self.0.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Standard output. Where its reader has closed it, writing fails with [`Closed`], which
 /// [`report`](crate::report) takes for success.
 pub fn results() -> impl Write {
-    Results(io::stdout())
+    Plain(Results(io::stdout()))
 }
 
 struct Results<W>(W);
@@ -47,7 +86,7 @@ fn closed(error: io::Error) -> io::Error {
 
 /// Standard error. A closed one leaves nobody to tell: writing to it never fails.
 pub fn messages() -> impl Write {
-    Messages
+    Plain(Messages)
 }
 
 /// Writes a line to standard error.
@@ -75,6 +114,15 @@ mod tests {
     use anyhow::{Context, Result};
 
     use super::*;
+
+    #[test]
+    fn nothing_acts_on_the_terminal() -> Result<()> {
+        let mut written = Vec::new();
+        writeln!(Plain(&mut written), "a\u{1b}[2J\u{7}\r\tb\u{202e}c\u{9b}丣")?;
+        let expected = "a\\u{1b}[2J\\u{7}\\u{d}\tb\\u{202e}c\\u{9b}丣\n";
+        assert_eq!(String::from_utf8(written)?, expected);
+        Ok(())
+    }
 
     #[test]
     fn a_closed_pipe_is_told_from_other_failures() -> Result<()> {

@@ -270,8 +270,10 @@ mod tests {
         let set = set.map(str::to_owned);
         let pipeline = pipeline_file::read("pipelines/demo.toml".as_ref(), &set)?;
         let mut graph = Graph::new(&pipeline)?;
-        while graph.add_member()? {}
-        graph.finish()?;
+        graph.add_checkpoints()?;
+        graph.add_windows();
+        while graph.add_member() {}
+        graph.finish();
         let nodes = graph.nodes().iter();
         Ok(nodes
             .map(|node| (node.stage, graph.stages_read_by(node)))

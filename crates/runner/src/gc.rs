@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs::TryLockError;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fs_err::{self as fs, File};
 use spanwise_artifact::UserError;
 use spanwise_artifact::draft::STATE_PREFIX;
+use spanwise_program::output::message;
 
-use crate::workspace;
+use crate::programs::JOB_PREFIX;
+use crate::{links, lock, workspace};
 
 /// What is removed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,6 +43,9 @@ pub fn run(output: &Path, scope: Scope, out: &mut dyn Write) -> Result<()> {
             fs::remove_dir_all(directory)?;
         }
     }
+    if !dry_run {
+        remove_files(&artifacts)?;
+    }
     let done = if dry_run {
         "would be removed"
     } else {
@@ -56,6 +61,7 @@ fn alone(output: &Path) -> Result<File> {
     let lock = lock_file(output)?;
     match lock.file().try_lock() {
         Ok(()) => Ok(lock),
+        Err(TryLockError::Error(error)) if has_none(&error) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(UserError::new("a pipeline is running")
             .hint("what it writes is not linked yet; wait for its end")
             .into()),
@@ -66,8 +72,21 @@ fn alone(output: &Path) -> Result<File> {
 /// Held while a pipeline runs, by as many as there are.
 pub fn keep_off(output: &Path) -> Result<File> {
     let lock = lock_file(output)?;
-    lock.file().lock_shared()?;
+    match lock.file().lock_shared() {
+        Err(error) if has_none(&error) => message(format_args!(
+            "{}: the file system locks no files: run gc only while no pipeline runs",
+            workspace::display(&output.join("artifacts"))
+        )),
+        result => result?,
+    }
     Ok(lock)
+}
+
+/// Whether a file system has refused to lock a file since it cannot.
+fn has_none(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| [Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOLCK].contains(&errno))
 }
 
 fn lock_file(output: &Path) -> Result<File> {
@@ -103,15 +122,32 @@ fn linked(folder: &Path, used: &mut BTreeSet<PathBuf>) -> Result<()> {
     }
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
+        if entry.file_type()?.is_dir() {
             linked(&entry.path(), used)?;
-        } else if kind.is_symlink() {
-            used.insert(fs::canonicalize(entry.path()).map_err(|_| {
+        } else if let Some(target) = links::follow(&entry.path()) {
+            used.insert(target.map_err(|_| {
                 let link = workspace::display(&entry.path());
                 UserError::new(format!("{link} links to what is not there"))
                     .hint("run its pipeline again, or remove the link if that run is not needed")
             })?);
+        }
+    }
+    Ok(())
+}
+
+/// Removes locks and jobs of runs that were killed.
+fn remove_files(artifacts: &Path) -> Result<()> {
+    for stage in directories(artifacts)? {
+        for entry in fs::read_dir(stage)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let is_left = match (name.starts_with(lock::PREFIX), name.starts_with(JOB_PREFIX)) {
+                (true, _) => lock::is_nobodys(&path)?,
+                (_, is_job) => is_job,
+            };
+            if is_left {
+                fs::remove_file(path)?;
+            }
         }
     }
     Ok(())

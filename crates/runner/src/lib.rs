@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 pub mod ask;
+mod checks;
 pub mod code;
 mod ensemble_table;
 pub mod experiment;

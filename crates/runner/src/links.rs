@@ -1,17 +1,41 @@
-//! Symbolic links: what a run's folder holds, and where libtorch lies.
+//! Symbolic links, and what else a run's folder holds, replaced by renaming.
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Once;
 
 use anyhow::{Context, Result, ensure};
 use fs_err::os::unix::fs::symlink;
 use spanwise_artifact::UserError;
+use spanwise_program::output::message;
+
+use crate::workspace;
 
 /// Points `link` at `target`, replacing what it pointed at. An absolute target in the same tree is
 /// linked relatively, so that the tree can be moved.
 pub fn replace(target: &Path, link: &Path) -> Result<()> {
+    ensure!(
+        !link.is_dir() || link.is_symlink(),
+        UserError::new(format!("{} is a directory", link.display()))
+            .hint("a link to the run's artifact belongs there: move the directory elsewhere")
+    );
     let parent = link.parent().context("a link lies in a folder")?;
-    fs_err::create_dir_all(parent)?;
+    loop {
+        fs_err::create_dir_all(parent)?;
+        match put(target, parent, link) {
+            // Another run of the same pipeline has removed the empty folder meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound && !parent.exists() => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// Renames a new link into place: there is no moment without a link.
+fn put(target: &Path, parent: &Path, link: &Path) -> io::Result<()> {
     let target = if target.is_absolute() {
         relative(
             &fs_err::canonicalize(target)?,
@@ -20,21 +44,91 @@ pub fn replace(target: &Path, link: &Path) -> Result<()> {
     } else {
         target.to_owned()
     };
-    ensure!(
-        !link.is_dir() || link.is_symlink(),
-        UserError::new(format!("{} is a directory", link.display()))
-            .hint("a link to the run's artifact belongs there: move the directory elsewhere")
-    );
-    // Renamed into place: there is no moment without a link.
-    let new = tempfile::Builder::new()
+    if fs_err::read_link(link).is_ok_and(|there| there == target) {
+        return Ok(());
+    }
+    let mut new = tempfile::Builder::new();
+    match new
         .prefix(NEW)
-        .make_in(parent, |path| symlink(&target, path))?;
-    new.into_temp_path().persist(link)?;
+        .make_in(parent, |path| symlink(&target, path))
+    {
+        Ok(new) => Ok(new.into_temp_path().persist(link)?),
+        Err(error) if has_none(&error) => stand_in(&target, link),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file system has refused a symbolic link since it has none.
+fn has_none(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| [Errno::PERM, Errno::NOSYS, Errno::OPNOTSUPP].contains(&errno))
+}
+
+/// Puts a copy of a file in a link's place, or a file that names a directory.
+fn stand_in(target: &Path, link: &Path) -> io::Result<()> {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let folder = workspace::display(link.parent().unwrap_or(link));
+        message(format_args!(
+            "{folder}: the file system has no symbolic links: copies of files and files that name \
+             a directory stand for them"
+        ));
+    });
+    let there = link.with_file_name(target);
+    if there.is_file() {
+        let new = tempfile::NamedTempFile::new_in(link.with_file_name(""))?;
+        fs_err::copy(there, new.path())?;
+        new.persist(link)?;
+        return Ok(());
+    }
+    let text = [STAND_IN, target.as_os_str().as_bytes()].concat();
+    write_bytes(link, &text)
+}
+
+/// What a file that stands for a link to a directory begins with.
+const STAND_IN: &[u8] = b"link to ";
+
+/// Where a link to a directory, or what stands for one, leads; `None` for anything else. Fails
+/// where nothing is there.
+pub fn follow(path: &Path) -> Option<io::Result<PathBuf>> {
+    if path.is_symlink() {
+        return Some(fs_err::canonicalize(path));
+    }
+    if !path.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    let file = fs_err::File::open(path).ok()?;
+    file.take(LONGEST).read_to_end(&mut text).ok()?;
+    let target = text.strip_prefix(STAND_IN)?;
+    Some(fs_err::canonicalize(
+        path.with_file_name(OsStr::from_bytes(target)),
+    ))
+}
+
+/// More bytes than a path has.
+const LONGEST: u64 = 1 << 13;
+
+/// Writes a file of a run's folder, so that at no moment half of it is there.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    Ok(write_bytes(path, text.as_bytes())?)
+}
+
+fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut new = tempfile::Builder::new()
+        .prefix(NEW)
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(path.with_file_name(""))?;
+    new.write_all(bytes)?;
+    // A power cut could leave an empty file otherwise.
+    new.as_file().sync_all()?;
+    new.persist(path)?;
     Ok(())
 }
 
-/// What a link's name begins with until it is renamed into place.
-const NEW: &str = ".link-";
+/// What a link's or a file's name begins with until it is renamed into place.
+const NEW: &str = ".new-";
 
 fn is_new(name: &OsStr) -> bool {
     name.to_string_lossy().starts_with(NEW)
@@ -65,14 +159,14 @@ pub fn remove_others(folder: &Path, own: &[PathBuf], keep: &[PathBuf]) -> Result
         let (path, kind) = (entry.path(), entry.file_type()?);
         if kind.is_dir() && own.iter().any(|own| path.starts_with(own)) {
             remove_others(&path, own, keep)?;
-        } else if kind.is_symlink() && !keep.contains(&path) && !is_new(&entry.file_name()) {
+        } else if !keep.contains(&path) && !is_new(&entry.file_name()) && follow(&path).is_some() {
             fs_err::remove_file(path)?;
         }
     }
-    if fs_err::read_dir(folder)?.next().is_none() {
-        fs_err::remove_dir(folder)?;
+    match fs_err::remove_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        result => Ok(result?),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -110,6 +204,28 @@ mod tests {
             fs_err::canonicalize(new.join("runs/demo/data"))?,
             fs_err::canonicalize(new.join("artifacts/data/b"))?
         );
+        Ok(())
+    }
+
+    #[test]
+    fn files_stand_for_links_where_there_are_none() -> Result<()> {
+        let parent = tempfile::tempdir()?;
+        let path = |name: &str| parent.path().join(name);
+        fs_err::create_dir_all(path("artifacts/data/a"))?;
+        fs_err::write(path("artifacts/data/a/metrics.json"), "{}")?;
+        fs_err::create_dir_all(path("run"))?;
+        stand_in(Path::new("../artifacts/data/a"), &path("run/data"))?;
+        stand_in(
+            Path::new("../artifacts/data/a/metrics.json"),
+            &path("run/metrics.json"),
+        )?;
+        assert_eq!(fs_err::read_to_string(path("run/metrics.json"))?, "{}");
+        let followed = follow(&path("run/data")).context("it stands for a link")??;
+        assert_eq!(followed, fs_err::canonicalize(path("artifacts/data/a"))?);
+        assert!(follow(&path("run/metrics.json")).is_none());
+        assert!(has_none(&io::Error::from_raw_os_error(1)));
+        remove_others(&path("run"), &[], &[])?;
+        assert!(!path("run/data").exists() && path("run/metrics.json").exists());
         Ok(())
     }
 

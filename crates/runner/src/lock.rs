@@ -21,8 +21,14 @@ const RENEWAL: Duration = Duration::from_secs(10);
 /// A lock of another machine that stays as it is for so long is nobody's.
 const EXPIRY: Duration = Duration::from_mins(2);
 
+/// A lock that says nothing of its owner for so long is nobody's: a power cut has left it empty.
+const EMPTY_EXPIRY: Duration = Duration::from_secs(2);
+
 /// Time between looks at a lock that is waited for.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// What the names of locks begin with, beside the artifacts that they are for.
+pub(crate) const PREFIX: &str = ".lock-";
 
 /// Whose a lock is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +56,7 @@ impl Lock {
         mut waiting: impl FnMut(&str) -> Result<()>,
     ) -> Result<Self> {
         let name = artifact.file_name().unwrap_or_default().to_string_lossy();
-        let path = artifact.with_file_name(format!(".lock-{name}"));
+        let path = artifact.with_file_name(format!("{PREFIX}{name}"));
         if let Some(parent) = path.parent() {
             fs_err::create_dir_all(parent)?;
         }
@@ -76,10 +82,7 @@ impl Lock {
                 Some((old, since)) if old == content => (content, since),
                 _ => (content, Instant::now()),
             };
-            let is_gone = match &other {
-                Some(other) if other.machine == owner.machine => !other.is_alive(),
-                _ => since.elapsed() > EXPIRY,
-            };
+            let is_gone = is_gone(&path, other.as_ref(), since.elapsed())?;
             if is_gone {
                 take_away(&path, &content)?;
             } else {
@@ -122,6 +125,33 @@ impl Drop for Lock {
         // One that stays is taken over, since its owner is gone.
         let _ = fs_err::remove_file(&self.path);
     }
+}
+
+/// Whether the owner of a lock that has been the same for `unchanged` is gone.
+fn is_gone(path: &Path, owner: Option<&Owner>, unchanged: Duration) -> Result<bool> {
+    Ok(match owner {
+        Some(owner) if owner.machine == Owner::this().machine => !owner.is_alive(),
+        Some(_) => unchanged > EXPIRY || age(path)? > EXPIRY,
+        None => unchanged > EMPTY_EXPIRY || age(path)? > EMPTY_EXPIRY,
+    })
+}
+
+/// Whether a lock was left by a run that was killed.
+pub(crate) fn is_nobodys(path: &Path) -> Result<bool> {
+    let owner = fs_err::read(path).map(|content| serde_json::from_slice(&content).ok());
+    is_gone(path, owner.unwrap_or_default().as_ref(), Duration::ZERO)
+}
+
+/// Time since a lock was renewed, by the clock of the file system that it lies on.
+fn age(path: &Path) -> Result<Duration> {
+    let parent = path.parent().unwrap_or(path);
+    let now = tempfile::NamedTempFile::new_in(parent)?;
+    let now = now.as_file().metadata()?.modified()?;
+    let renewed = fs_err::metadata(path).and_then(|lock| lock.modified());
+    // One that is gone by now is not old.
+    Ok(renewed.map_or(Duration::ZERO, |renewed| {
+        now.duration_since(renewed).unwrap_or_default()
+    }))
 }
 
 /// Removes the lock whose content was `content`; one that another run has taken meanwhile stays.
@@ -237,6 +267,23 @@ mod tests {
             drop(Lock::take(&artifact, waiting)?);
             process.wait()?;
         }
+        // Of another machine that has not renewed it for long.
+        let other = Owner {
+            machine: "other".to_owned(),
+            ..Owner::this()
+        };
+        let path = directory.path().join(".lock-artifact");
+        other.write(&path)?;
+        let long_ago = SystemTime::now() - 2 * EXPIRY;
+        fs_err::OpenOptions::new()
+            .write(true)
+            .open(&path)?
+            .set_modified(long_ago)?;
+        let nobody = |owner: &str| anyhow::bail!("nobody is waited for{owner}");
+        drop(Lock::take(&artifact, nobody)?);
+        // Of which a power cut has left the name.
+        fs_err::write(&path, "")?;
+        drop(Lock::take(&artifact, |_| Ok(()))?);
         assert_eq!(fs_err::read_dir(directory.path())?.count(), 0);
         Ok(())
     }

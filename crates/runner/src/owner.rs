@@ -1,14 +1,13 @@
 //! Whose folder below `runs` it is: a folder is named after its pipeline file, and two files may
 //! have one name.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use spanwise_artifact::UserError;
 
 use crate::pipeline_file::Pipeline;
-use crate::workspace;
+use crate::{links, workspace};
 
 /// Holds the path of the pipeline file, in a run's folder.
 const FILE: &str = ".pipeline-file";
@@ -20,8 +19,8 @@ pub(crate) fn check(run: &Path, pipeline: &Pipeline) -> Result<()> {
     };
     let owner = Path::new(owner.trim_end());
     match fs_err::canonicalize(workspace::resolve(owner)) {
-        Ok(there) if there != absolute(pipeline) => {}
-        // It is this file, or was moved.
+        Ok(there) if there.is_file() && there != absolute(pipeline) => {}
+        // It is this file, or was moved; or a power cut has left nothing of its name.
         _ => return Ok(()),
     }
     let (run, owner) = (workspace::display(run), owner.display());
@@ -39,14 +38,8 @@ pub(crate) fn claim(run: &Path, pipeline: &Pipeline) -> Result<()> {
     // From the root where it lies below, so that the checkout can be moved.
     let path = absolute(pipeline);
     let root = fs_err::canonicalize(workspace::root())?;
-    let mut new = tempfile::NamedTempFile::new_in(run)?;
-    writeln!(
-        new,
-        "{}",
-        path.strip_prefix(&root).unwrap_or(&path).display()
-    )?;
-    new.persist(run.join(FILE))?;
-    Ok(())
+    let path = path.strip_prefix(&root).unwrap_or(&path);
+    links::write(&run.join(FILE), &format!("{}\n", path.display()))
 }
 
 /// Where the pipeline file lies, found as it was when it was read.

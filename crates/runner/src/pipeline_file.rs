@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 use spanwise_artifact::UserError;
 use spanwise_artifact::settings::{
     AnswersTable, CheckpointTable, DataTable, Device, DistillTable, EnsembleJob, PredictTable,
@@ -46,6 +46,11 @@ pub(crate) struct PipelineFile {
         regex(pattern = "^(auto|flex|cpu|cuda(:[0-9]+)?|mps)$")
     )]
     device: Device,
+    /// Minutes between the states that a training saves, from which it goes on after a power cut or
+    /// a kill: more often costs time. Changes no result.
+    #[serde(default = "default_save_minutes")]
+    #[schemars(range(min = 0, max = MOST_SAVE_MINUTES))]
+    save_minutes: f64,
     checkpoint: CheckpointTable,
     data: DataTable,
     #[serde(default)]
@@ -68,6 +73,13 @@ fn default_seed() -> u64 {
     42
 }
 
+/// A day.
+const MOST_SAVE_MINUTES: f64 = 1440.0;
+
+fn default_save_minutes() -> f64 {
+    5.0
+}
+
 /// What the runner uses: every value there and possible, members spelled out.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
@@ -79,6 +91,8 @@ pub struct Pipeline {
     pub seed: u64,
     /// Where training and prediction compute.
     pub device: Device,
+    /// Minutes between the states that a training saves.
+    pub save_minutes: f64,
     /// Input files and what to do with wrong records.
     pub data: DataTable,
     /// One for a single model.
@@ -118,6 +132,11 @@ pub struct Member {
 }
 
 impl Pipeline {
+    /// Whether some questions are measured and not only answered.
+    pub fn has_dev(&self) -> bool {
+        !self.data.dev.is_empty() || self.folds.is_some()
+    }
+
     /// Adds `by` to every seed, for a repetition.
     pub fn shift_seeds(&mut self, by: u64) {
         self.seed += by;
@@ -204,6 +223,7 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         resolved: toml::to_string(&file)?,
         seed: file.seed,
         device: file.device,
+        save_minutes: file.save_minutes,
         data: file.data,
         members,
         max_minutes: file.ensemble.max_minutes,
@@ -217,14 +237,25 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
     })
 }
 
-/// An error of serde without the names of Rust's types.
+/// An error of serde in the words of people who write TOML.
 fn plain(message: &str) -> String {
-    message
-        .replace("expected usize", "expected a whole number")
-        .replace("expected u64", "expected a whole number")
-        .replace("expected f64", "expected a number")
-        .replace("expected a boolean", "expected true or false")
-        .replace("expected a sequence", "expected a list")
+    const WORDS: [(&str, &str); 13] = [
+        ("invalid type: ", "found "),
+        ("invalid value: ", "found "),
+        ("found integer `", "found `"),
+        ("found floating point `", "found `"),
+        ("found boolean `", "found `"),
+        ("found string \"", "found \""),
+        ("found sequence", "found a list"),
+        ("found map", "found a table"),
+        ("expected usize", "expected a whole number, at least 0"),
+        ("expected u64", "expected a whole number, at least 0"),
+        ("expected f64", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+        ("expected a sequence", "expected a list"),
+    ];
+    let replaced = |message: String, (word, plain): (&str, &str)| message.replace(word, plain);
+    WORDS.into_iter().fold(message.to_owned(), replaced)
 }
 
 /// Refuses a key under a name that it no longer has, in the tables of the file and in those of its
@@ -283,9 +314,17 @@ fn refuse_infinite(value: &Value, path: &mut Vec<String>, source: &Source) -> Re
     Ok(())
 }
 
-/// Refuses values that parse but cannot work, in any table of the file or of a member.
+/// Refuses values that parse but cannot work, in any table of the file or of a member: all of them
+/// at once, a line each.
 fn refuse_problems(file: &PipelineFile, members: &[Member], source: &Source) -> Result<()> {
     let mut problems = file.data.problems();
+    if !(0.0..=MOST_SAVE_MINUTES).contains(&file.save_minutes) {
+        problems.push(Problem {
+            key: "save_minutes".to_owned(),
+            found: file.save_minutes.to_string(),
+            reason: format!("must be from 0, every step, to {MOST_SAVE_MINUTES}"),
+        });
+    }
     problems.extend(file.distill.iter().flat_map(DistillTable::problems));
     problems.extend(file.answers.problems());
     problems.extend(file.predict.problems());
@@ -300,19 +339,31 @@ fn refuse_problems(file: &PipelineFile, members: &[Member], source: &Source) -> 
                     .to_owned(),
         });
     }
-    if let Some(problem) = problems.first() {
+    let measures = !file.data.dev.is_empty() || file.ensemble.folds.is_some();
+    if members.len() > 1 && file.ensemble.method.is_fitted() && !measures {
+        problems.push(Problem {
+            key: "ensemble.method".to_owned(),
+            found: json!(file.ensemble.method).to_string(),
+            reason: "is fitted on dev, and there is neither data.dev nor ensemble.folds".to_owned(),
+        });
+    }
+    let mut lines: Vec<String> = Vec::new();
+    let mut refuse = |line: String| {
+        // What members share is wrong once.
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    };
+    for problem in problems {
         let path: Vec<&str> = problem.key.split('.').collect();
-        bail!(UserError::new(format!(
-            "{}: {problem}",
-            source.location(&path)
-        )));
+        refuse(format!("{}: {problem}", source.location(&path)));
     }
     for (index, member) in members.iter().enumerate() {
         let mut problems = member.checkpoint.problems();
         problems.extend(member.windows.problems());
         problems.extend(member.pretrain.iter().flat_map(PretrainTable::problems));
         problems.extend(member.train.problems());
-        if let Some(problem) = problems.first() {
+        for problem in problems {
             let (table, key) = problem.key.split_once('.').unwrap_or(("", &problem.key));
             let number = index.to_string();
             let own = file
@@ -330,9 +381,10 @@ fn refuse_problems(file: &PipelineFile, members: &[Member], source: &Source) -> 
                 Some(own) if !own.is_empty() => format!("member {}: ", index + 1),
                 _ => String::new(),
             };
-            bail!(UserError::new(format!("{location}: {whose}{problem}")));
+            refuse(format!("{location}: {whose}{problem}"));
         }
     }
+    ensure!(lines.is_empty(), UserError::new(lines.join("\n")));
     Ok(())
 }
 
@@ -384,11 +436,21 @@ fn set(table: &mut Table, assignment: &str) -> Result<()> {
             "--set {assignment}: expected key=value"
         )));
     };
-    let value = format!("value = {value}")
+    let parsed = format!("value = {value}")
         .parse::<Table>()
         .ok()
-        .and_then(|mut parsed| parsed.remove("value"))
-        .unwrap_or_else(|| Value::String(value.to_owned()));
+        .and_then(|mut parsed| parsed.remove("value"));
+    let is_infinite = |value: &str| {
+        value
+            .trim()
+            .parse()
+            .is_ok_and(|number: f64| !number.is_finite())
+    };
+    ensure!(
+        parsed.is_some() || !is_infinite(value),
+        UserError::new(format!("--set {assignment}: must be a finite number"))
+    );
+    let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
     let mut parts: Vec<&str> = key.trim().split('.').collect();
     let last = parts.pop().context("a split has at least one part")?;
     let mut table = table;
@@ -561,12 +623,21 @@ mod tests {
         );
         let kind = error("[train]\nepochs = \"three\"\n", &[]);
         assert!(
-            kind.contains("line 8") && kind.contains("invalid type: string"),
+            kind.contains("line 8") && kind.contains("found \"three\", expected a whole number"),
             "{kind}"
         );
         assert_eq!(
             error("[train]\nepochs = 2\nwarmup_ratio = 3.0\n", &[]),
             "p.toml:9: train.warmup_ratio = 3.0: must be at most 1"
+        );
+        assert_eq!(
+            error(
+                "[ensemble]\nmethod = \"weighted\"\nmembers = [{}, { train = { epochs = 0 } }]\n",
+                &["data.dev=[]"]
+            ),
+            "--set data.dev=[]: data.dev = []: must name a file unless data.test does\n\
+             p.toml:8: ensemble.method = \"weighted\": is fitted on dev, and there is neither data.dev \
+             nor ensemble.folds\np.toml:9: member 2: train.epochs = 0: must be at least 1"
         );
         assert!(
             error("[windows]\nstride = 900\n", &[])

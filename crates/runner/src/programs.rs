@@ -7,13 +7,16 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use spanwise_artifact::settings::Device;
-use spanwise_artifact::{Job, Stage, UserError, draft, jsonl};
+use spanwise_artifact::{Job, Stage, UserError, jsonl};
 use spanwise_program::EXIT_USER_ERROR;
 use spanwise_program::output::message;
 use spanwise_program::signals;
 
 use crate::run::Execute;
 use crate::workspace;
+
+/// What the names of job files begin with, beside the artifacts that they are for.
+pub(crate) const JOB_PREFIX: &str = ".job-";
 
 /// Programs of the workspace, built when [`Execute::prepare`] or [`Programs::path`] asks for them.
 pub struct Programs {
@@ -73,6 +76,10 @@ impl Programs {
 
     /// Sets libtorch up where `device` takes it and the checkout has none.
     fn provide(&self, device: Device) -> Result<()> {
+        if let Some(reason) = cannot_be(device, std::env::consts::OS, has_nvidia_gpu) {
+            let hint = "device = \"auto\" takes the best there is";
+            bail!(UserError::new(format!("device = \"{device}\": {reason}")).hint(hint));
+        }
         if device.needs_libtorch() && !workspace::has_libtorch() {
             message(format_args!(
                 "device = \"{device}\" computes with libtorch, which is not set up yet"
@@ -87,6 +94,23 @@ impl Programs {
         let file = format!("spanwise-{name}");
         Ok(self.build(&[name], Kind::Model)?.join(file))
     }
+}
+
+/// Why a device cannot be on this machine, where that is known without libtorch.
+fn cannot_be(device: Device, system: &str, has_nvidia_gpu: impl Fn() -> bool) -> Option<String> {
+    match device {
+        Device::Mps if system != "macos" => Some(format!("Macs have it, and this is {system}")),
+        Device::Cuda(_) if !has_nvidia_gpu() => {
+            Some("no NVIDIA GPU is found: nvidia-smi lists none".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Whether the driver lists a GPU.
+pub fn has_nvidia_gpu() -> bool {
+    let output = Command::new("nvidia-smi").arg("-L").output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// What a program is built from, for people who wait for it.
@@ -116,20 +140,20 @@ impl Execute for Programs {
         let directory = self.directory.as_deref();
         let directory = directory.context("no program has been made ready")?;
         let program = directory.join(format!("spanwise-{stage}"));
-        let file = tempfile::Builder::new()
-            .prefix("job-")
-            .suffix(".json")
-            .tempfile()?;
-        jsonl::write_document(file.path(), job)?;
+        // Beside the artifact, whose lock is held: what a kill leaves is replaced by the next run.
+        let file = job
+            .output
+            .with_file_name(format!("{JOB_PREFIX}{}", job.name()?));
+        jsonl::write_document(&file, job)?;
         let mut command = Command::new(&program);
-        command.arg("--job").arg(file.path());
+        command.arg("--job").arg(&file);
         if self.quiet {
             command.env("RUST_LOG", "warn");
         }
         signals::bind(&mut command);
-        let (process, status) =
+        let (_, status) =
             signals::run(&mut command).with_context(|| format!("start {}", program.display()))?;
-        remove_drafts(&job.output, process);
+        fs_err::remove_file(&file)?;
         signals::check(": the same command goes on from there")?;
         let status = status.with_context(|| format!("wait for {}", program.display()))?;
         match status.code() {
@@ -139,18 +163,6 @@ impl Execute for Programs {
                 bail!(UserError::new(format!("the {stage} stage stopped")))
             }
             _ => bail!("the {stage} stage failed: {status}"),
-        }
-    }
-}
-
-/// Removes what a process has left beside an artifact that it could not finish.
-fn remove_drafts(output: &Path, process: u32) {
-    let prefix = draft::prefix(process);
-    let entries = output.parent().map(fs_err::read_dir);
-    for entry in entries.into_iter().flatten().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
-            // What stays is removed by `gc`.
-            let _ = fs_err::remove_dir_all(entry.path());
         }
     }
 }
@@ -179,4 +191,27 @@ fn target_directory() -> Result<PathBuf> {
     let target = metadata["target_directory"].as_str();
     let target = target.context("cargo metadata names no target directory")?;
     Ok(target.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_known_before_libtorch_is_fetched() {
+        let check = |device, system, has_gpu, expected: bool| {
+            let reason = cannot_be(device, system, || has_gpu);
+            assert_eq!(
+                reason.is_some(),
+                expected,
+                "{device} on {system}: {reason:?}"
+            );
+        };
+        check(Device::Mps, "linux", false, true);
+        check(Device::Mps, "macos", false, false);
+        check(Device::Cuda(0), "linux", false, true);
+        check(Device::Cuda(0), "linux", true, false);
+        check(Device::Auto, "linux", false, false);
+        check(Device::Cpu, "linux", false, false);
+    }
 }

@@ -317,7 +317,7 @@ mod tests {
         let page = markdown().unwrap();
         for row in [
             "| `epochs` | integer ≥ 1 and ≤ 10000 | `2` | Passes over the training questions. |",
-            "| `learning_rate` | number > 0 | `0.00003` | Peak learning rate. |",
+            "| `learning_rate` | number > 0 and ≤ 10 | `0.00003` | Peak learning rate. |",
             "| `precision` | `\"fp32\"`, `\"bf16\"`, `\"fp16\"` |  | Number format of matrix products; without \
              it that of `[train]`. |",
             "| `train` | list of string | required | Files with labelled questions to train on. |",

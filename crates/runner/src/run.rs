@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use spanwise_artifact::answers::{ANSWERS_FILE, METRICS_FILE, REPORT_FILE, SUBMISSION_FILE};
 use spanwise_artifact::settings::Device;
-use spanwise_artifact::{Found, Job, Manifest, Stage, UserError, durable};
+use spanwise_artifact::{Found, Job, Manifest, Stage, UserError, draft, durable};
 
 use crate::code::Code;
 use crate::lock::Lock;
 use crate::pipeline_file::Pipeline;
 use crate::plan::freshness::Store;
 use crate::plan::graph::{Graph, Node, Source};
-use crate::{gc, links, owner, workspace};
+use crate::summary::SAFE_SUBMISSION_FILE;
+use crate::{checks, gc, links, owner, workspace};
 
 /// Files of the answers stage that stand at the top of a run.
 const RESULTS: [&str; 4] = [SUBMISSION_FILE, REPORT_FILE, METRICS_FILE, ANSWERS_FILE];
@@ -46,11 +47,11 @@ pub trait Execute {
 
 /// A pipeline that has been walked through.
 pub struct Run<'a> {
-    pipeline: &'a Pipeline,
-    graph: Graph<'a>,
-    store: Store,
+    pub(crate) pipeline: &'a Pipeline,
+    pub(crate) graph: Graph<'a>,
+    pub(crate) store: Store,
     /// A node each, as far as they are there.
-    artifacts: Vec<Option<PathBuf>>,
+    pub(crate) artifacts: Vec<Option<PathBuf>>,
 }
 
 /// Runs what is stale and in scope, and leaves the results in the run's folder where no stage was
@@ -129,17 +130,38 @@ impl Run<'_> {
         self.artifacts.iter().flatten().map(PathBuf::as_path)
     }
 
+    /// The artifact of the last of its nodes of a stage that is there.
+    pub fn artifact(&self, stage: Stage) -> Option<PathBuf> {
+        let nodes = self.graph.nodes().iter().zip(&self.artifacts).rev();
+        let mut found = nodes.filter(|(node, _)| node.stage == stage);
+        found.find_map(|(_, artifact)| artifact.clone())
+    }
+
+    /// Its folder below `runs`.
+    pub fn folder(&self) -> &Path {
+        self.store.run()
+    }
+
     /// The artifact of `answers`.
     pub fn answers(&self) -> Result<PathBuf> {
         let last = self.artifacts.last().cloned().flatten();
         last.context("the pipeline has no answers yet")
     }
 
-    /// Leaves in the run's folder what is this run's, its results at the top.
+    /// Leaves in the run's folder what is this run's, its results at the top. Another run of the
+    /// same pipeline may have linked its artifacts there meanwhile.
     fn publish(&self) -> Result<()> {
         let run = self.store.run();
+        let _lock = Lock::take(run, |_| Ok(()))?;
+        for (node, artifact) in self.graph.nodes().iter().zip(&self.artifacts) {
+            if let Some(artifact) = artifact {
+                self.store.link(node, artifact)?;
+            }
+        }
         self.store.remove_other_links(&self.graph)?;
-        fs_err::write(run.join("pipeline.toml"), &self.pipeline.resolved)?;
+        links::write(&run.join("pipeline.toml"), &self.pipeline.resolved)?;
+        // It is of the last run, which has other answers.
+        let _ = fs_err::remove_file(run.join(SAFE_SUBMISSION_FILE));
         for file in RESULTS {
             if run.join("answers").join(file).exists() {
                 links::replace(&Path::new("answers").join(file), &run.join(file))?;
@@ -164,7 +186,11 @@ pub fn wall_seconds<'a>(artifacts: impl Iterator<Item = &'a Path>) -> Result<f64
 
 /// Whether a stage is one of those that a model comes from: answering a question runs none of them.
 pub(crate) fn makes_a_model(stage: Stage) -> bool {
-    matches!(stage, Stage::Checkpoint | Stage::Pretrain | Stage::Train)
+    stage == Stage::Checkpoint || trains(stage)
+}
+
+fn trains(stage: Stage) -> bool {
+    matches!(stage, Stage::Pretrain | Stage::Train)
 }
 
 /// What a walk does with a stale node.
@@ -232,16 +258,33 @@ impl<'a, 'w> Walk<'a, 'w> {
 
     fn finish(mut self) -> Result<Run<'a>> {
         self.bring_up_to_date()?;
-        while self.has_time_for_a_member()? && self.run.graph.add_member()? {
+        self.check(checks::data)?;
+        self.run.graph.add_checkpoints()?;
+        self.bring_up_to_date()?;
+        self.check(checks::checkpoints)?;
+        self.run.graph.add_windows();
+        self.bring_up_to_date()?;
+        while self.has_time_for_a_member()? && self.run.graph.add_member() {
             self.bring_up_to_date()?;
         }
-        self.run.graph.finish()?;
+        self.run.graph.finish();
         self.bring_up_to_date()?;
         if matches!(self.mode, Mode::Run(_)) && self.scope.only.is_none() {
             // No stage reads the last artifact, but people do.
             self.check_bytes(self.run.artifacts.len() - 1, None)?;
         }
         Ok(self.run)
+    }
+
+    /// Refuses what cannot work with the artifacts so far, all of it at once, before anything is
+    /// made from them.
+    fn check(&self, problems: fn(&Run) -> Result<Vec<String>>) -> Result<()> {
+        if matches!(self.mode, Mode::Look) || self.scope.only.is_some() {
+            return Ok(());
+        }
+        let problems = problems(&self.run)?;
+        ensure!(problems.is_empty(), UserError::new(problems.join("\n")));
+        Ok(())
     }
 
     /// Whether training has left time for another member. The manifests of those before it decide,
@@ -256,7 +299,7 @@ impl<'a, 'w> Walk<'a, 'w> {
         }
         let nodes = self.run.graph.nodes().iter().zip(&self.run.artifacts);
         let trained = nodes
-            .filter(|(node, _)| matches!(node.stage, Stage::Pretrain | Stage::Train))
+            .filter(|(node, _)| trains(node.stage))
             .filter_map(|(_, artifact)| artifact.as_deref());
         let spent = wall_seconds(trained)? / 60.0;
         if spent < limit {
@@ -333,6 +376,8 @@ impl<'a, 'w> Walk<'a, 'w> {
                 output: ready.output.clone(),
                 seed: ready.recipe.seed,
                 device: node.device,
+                save_minutes: trains(stage).then_some(self.run.pipeline.save_minutes),
+                longest_window: graph.longest_window(index),
                 code: ready.recipe.code,
                 log: Some(logs.join(format!("{}.log", label.replace(' ', "-")))),
             };
@@ -342,7 +387,11 @@ impl<'a, 'w> Walk<'a, 'w> {
             }
             self.check_scope(index)?;
             self.check_inputs(index)?;
+            if trains(stage) {
+                checks::disk(&self.run, self.node(index))?;
+            }
             let lock = self.lock(&label, &ready.output)?;
+            remove_drafts(&ready.output);
             let is_whole = matches!(self.find(&ready.output), Found::Whole(_));
             let state = if is_whole && !forced {
                 "made by another run".to_owned()
@@ -355,7 +404,9 @@ impl<'a, 'w> Walk<'a, 'w> {
                 let began = Instant::now();
                 if let Mode::Run(stages) | Mode::Answer(stages) = &mut self.mode {
                     stages.prepare(&needed, self.run.pipeline.device)?;
-                    stages.run(&job)?;
+                    let result = stages.run(&job);
+                    remove_drafts(&ready.output);
+                    result?;
                 }
                 format!("done in {}", minutes(began.elapsed()))
             };
@@ -503,6 +554,20 @@ impl<'a, 'w> Walk<'a, 'w> {
         let width = if several { 20 } else { 12 };
         writeln!(self.log, "{label:<width$} {state}")?;
         Ok(())
+    }
+}
+
+/// Removes what runs that were killed have left beside an artifact, whose lock is held.
+fn remove_drafts(artifact: &Path) {
+    let (Some(parent), Some(name)) = (artifact.parent(), artifact.file_name()) else {
+        return;
+    };
+    let prefix = draft::prefix(&name.to_string_lossy());
+    for entry in fs_err::read_dir(parent).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            // What stays is removed by `gc`.
+            let _ = fs_err::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -9,13 +9,54 @@ use spanwise_artifact::answers::{
 };
 use spanwise_artifact::ensemble::EnsembleReport;
 use spanwise_artifact::{Stage, UserError};
+use spanwise_program::safe_csv::safe_csv;
 
 use crate::pipeline_file::Pipeline;
 use crate::plan::graph::Graph;
-use crate::{owner, workspace};
+use crate::run::Run;
+use crate::{links, owner, workspace};
+
+/// Prints the summary of a run: its own results, whatever other runs of the pipeline have left in
+/// its folder meanwhile.
+pub fn print(run: &Run, out: &mut dyn Write) -> Result<()> {
+    let training_log = training_log(run.pipeline)?;
+    let (answers, ensemble) = (run.answers()?, run.artifact(Stage::Ensemble));
+    let results = Results {
+        answers: &answers,
+        ensemble: ensemble.as_deref(),
+        run: run.folder(),
+    };
+    write(&results, training_log.as_deref(), out)
+}
 
 /// Prints the summary of the last run of a pipeline below `output`.
-pub fn print(output: &Path, pipeline: &Pipeline, out: &mut dyn Write) -> Result<()> {
+pub fn print_last(output: &Path, pipeline: &Pipeline, out: &mut dyn Write) -> Result<()> {
+    let run = last(output, pipeline)?;
+    let artifact = |stage: Stage| links::follow(&run.join(stage.name())).transpose();
+    let (answers, ensemble) = (artifact(Stage::Answers)?, artifact(Stage::Ensemble)?);
+    let results = Results {
+        // Its metrics lie beside it, too.
+        answers: answers.as_deref().unwrap_or(&run),
+        ensemble: ensemble.as_deref(),
+        run: &run,
+    };
+    write(&results, training_log(pipeline)?.as_deref(), out)
+}
+
+/// Writes the submission of a pipeline's last run once more, for spreadsheets.
+pub fn write_safe_csv(output: &Path, pipeline: &Pipeline) -> Result<()> {
+    let run = last(output, pipeline)?;
+    let submission = run.join(SUBMISSION_FILE);
+    ensure!(
+        submission.exists(),
+        UserError::new(format!("{} has no test questions", pipeline.file))
+    );
+    let text = safe_csv(&fs_err::read_to_string(submission)?)?;
+    links::write(&run.join(SAFE_SUBMISSION_FILE), &text)
+}
+
+/// The folder of a pipeline's last run. Fails where there was none.
+fn last(output: &Path, pipeline: &Pipeline) -> Result<PathBuf> {
     let run = output.join("runs").join(&pipeline.name);
     owner::check(&run, pipeline)?;
     ensure!(
@@ -23,19 +64,32 @@ pub fn print(output: &Path, pipeline: &Pipeline, out: &mut dyn Write) -> Result<
         UserError::new(format!("{} has not run yet", pipeline.file))
             .hint(format!("cargo xtask pipeline {}", pipeline.file))
     );
-    write(&run, training_log(pipeline)?.as_deref(), out)
+    Ok(run)
+}
+
+/// The submission for spreadsheets.
+pub(crate) const SAFE_SUBMISSION_FILE: &str = "safe-submission.csv";
+
+/// Where a run's results lie.
+struct Results<'a> {
+    /// The artifact of the answers.
+    answers: &'a Path,
+    /// The artifact of the ensemble.
+    ensemble: Option<&'a Path>,
+    /// The folder that people look into.
+    run: &'a Path,
 }
 
 /// The log of a run's first training, below its folder.
 fn training_log(pipeline: &Pipeline) -> Result<Option<PathBuf>> {
     let mut graph = Graph::new(pipeline)?;
-    graph.add_member()?;
+    graph.add_member();
     let train = graph.nodes().iter().find(|node| node.stage == Stage::Train);
     Ok(train.map(|node| node.link.join("training.jsonl")))
 }
 
-fn write(run: &Path, training_log: Option<&Path>, out: &mut dyn Write) -> Result<()> {
-    for (split, metrics) in answers::read_metrics(run)? {
+fn write(results: &Results, training_log: Option<&Path>, out: &mut dyn Write) -> Result<()> {
+    for (split, metrics) in answers::read_metrics(results.answers)? {
         let SplitMetrics {
             questions,
             task_exact_match,
@@ -49,7 +103,8 @@ fn write(run: &Path, training_log: Option<&Path>, out: &mut dyn Write) -> Result
             split.name(),
         )?;
     }
-    if let Some(report) = EnsembleReport::read(&run.join("ensemble"))? {
+    let report = results.ensemble.map(EnsembleReport::read).transpose()?;
+    if let Some(report) = report.flatten() {
         let scores = report.task_exact_match;
         writeln!(
             out,
@@ -58,10 +113,10 @@ fn write(run: &Path, training_log: Option<&Path>, out: &mut dyn Write) -> Result
         )?;
     }
     let mut line = |name: &str, file: &Path, what: &str| {
-        let shown = workspace::display(&run.join(file));
+        let shown = workspace::display(&results.run.join(file));
         writeln!(out, "{name:<12} {shown}{what}")
     };
-    if run.join(SUBMISSION_FILE).exists() {
+    if results.answers.join(SUBMISSION_FILE).exists() {
         line("submission", SUBMISSION_FILE.as_ref(), "")?;
     }
     line(

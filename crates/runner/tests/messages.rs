@@ -42,6 +42,9 @@ const APPENDED: &[&str] = &[
     "[distill]\nweight = 2.0",
     "[answers]\nmax_answer_length = \"long\"",
     "[answers]\nn_best_size = 0",
+    "[train]\nepochs = -1",
+    "[train]\nepochs = 0\nlearning_rate = -1.0\n[windows]\nstride = 0",
+    "[ensemble]\nmethod = \"weighted\"\nmembers = [{ seed = 1 }, { seed = 2, train = { epochs = 0 } }]",
     "[answers]\nrules = { units = \"maybe\" }",
 ];
 
@@ -52,6 +55,9 @@ const SET: &[&str] = &[
     "train.epoch=1",
     "train.epochs=three",
     "train.warmup=0.1",
+    "train.learning_rate=1e400",
+    "train.epochs=2.5",
+    "save_minutes=-1",
     "seed.x=1",
     "device=gpu",
     "data.train=[]",

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use spanwise_artifact::answers::{self, AnswerRecord, Candidate, QuestionMetrics, SplitMetrics};
 use spanwise_artifact::ensemble::{EnsembleReport, EnsembleScores};
+use spanwise_artifact::questions::QuestionCounts;
 use spanwise_artifact::settings::Device;
 use spanwise_artifact::{Draft, Job, Manifest, Split, Stage, UserError};
 use spanwise_runner::ask::{self, Ask, Terminal};
@@ -22,6 +23,12 @@ struct Recorder {
     prepared: Vec<Vec<Stage>>,
     ran: Vec<Stage>,
 }
+
+/// An encoder that takes 384 tokens.
+const CONFIG: &str = r#"{
+    "model_type": "bert", "vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1,
+    "num_attention_heads": 1, "intermediate_size": 4, "max_position_embeddings": 384
+}"#;
 
 /// Wall time of every artifact.
 const SECONDS: f64 = 60.0;
@@ -41,6 +48,7 @@ impl Execute for Recorder {
         let everything = format!("{} {inputs:?} {:?}", job.settings, job.seed);
         match job.stage {
             Stage::Data => {
+                let mut counts = BTreeMap::new();
                 for split in Split::ALL {
                     let prefix = format!("{}.", split.name());
                     let files = job
@@ -53,10 +61,21 @@ impl Execute for Recorder {
                     }
                     write(&split.questions_file(), &text)?;
                     write(&split.paragraphs_file(), &text)?;
+                    // A text without a question mark has no answers.
+                    let answered = usize::from(!text.contains("unlabelled"));
+                    counts.insert(
+                        split,
+                        QuestionCounts {
+                            answered,
+                            ..QuestionCounts::default()
+                        },
+                    );
                 }
+                QuestionCounts::write(draft.path(), &counts)?;
             }
             Stage::Checkpoint => {
                 write("tokenizer.json", &job.settings["source"].to_string())?;
+                write("config.json", CONFIG)?;
                 write("model.safetensors", &everything)?;
             }
             Stage::Windows => {
@@ -222,7 +241,7 @@ impl Folder {
 
     fn summary(&self) -> Result<String> {
         let mut out = Vec::new();
-        summary::print(self.0.path(), &self.pipeline(&[])?, &mut out)?;
+        summary::print_last(self.0.path(), &self.pipeline(&[])?, &mut out)?;
         self.shown(out)
     }
 
@@ -422,7 +441,7 @@ fn a_runs_folder_belongs_to_one_pipeline_file() -> Result<()> {
     let results = [
         run::run(output, &pipeline, &scope, &mut stages, &mut Vec::new()).err(),
         run::status(output, &pipeline, &scope, &mut Vec::new()).err(),
-        summary::print(output, &pipeline, &mut Vec::new()).err(),
+        summary::print_last(output, &pipeline, &mut Vec::new()).err(),
     ];
     for error in results {
         let error = error.context("it is another's")?.to_string();
@@ -508,6 +527,39 @@ fn what_is_the_users_in_a_runs_folder_stays() -> Result<()> {
     );
     assert!(link.is_dir());
     Ok(())
+}
+
+#[test]
+fn what_cannot_work_is_known_before_a_model_is_trained() -> Result<()> {
+    use Stage::{Checkpoint, Data};
+    let folder = Folder::new()?;
+    let check = |overrides: &[&str], expected: &str, ran: &[Stage]| -> Result<()> {
+        let mut stages = Recorder::default();
+        let refused = folder.run_with(&mut stages, overrides, &Scope::default());
+        let error = refused.err().context("it cannot work")?;
+        assert!(error.is::<UserError>(), "{error:#}");
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(stages.ran, ran);
+        Ok(())
+    };
+    folder.write("dev.json", "unlabelled")?;
+    let file = folder.path("tiny.toml");
+    check(
+        &[TWO, "ensemble.method=weighted"],
+        &format!(
+            "{}: ensemble.method is fitted on dev, and no dev question has an answer",
+            file.display()
+        ),
+        &[Data],
+    )?;
+    let long = "windows = { max_length = 512 }";
+    let members = format!("ensemble.members=[{{}}, {{ {long} }}, {{ seed = 3, {long} }}]");
+    let refused = "windows.max_length is 512, but the checkpoint takes at most 384 tokens";
+    check(
+        &[&members],
+        &format!("checkpoint 2: {refused}\ncheckpoint 3: {refused}"),
+        &[Checkpoint],
+    )
 }
 
 #[test]

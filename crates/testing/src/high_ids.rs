@@ -2,11 +2,12 @@
 //! with high ids.
 
 use std::ops::Range;
+use std::path::Path;
 
 use anyhow::Result;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::settings::Placement;
-use spanwise_artifact::windows::{Layout, Special, Template, WindowArrays, WindowFile};
+use spanwise_artifact::windows::{Layout, Special, Template, WindowFile, WindowWriter};
 use spanwise_artifact::{Answer, Paragraph, Question, Split};
 use spanwise_training::derive_seed;
 
@@ -31,9 +32,8 @@ impl Files {
     /// Writes and opens the files.
     pub fn new() -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        task(64).0.write(directory.path(), Split::Train)?;
-        let (dev, references) = task(24);
-        dev.write(directory.path(), Split::Dev)?;
+        write(64, directory.path(), Split::Train)?;
+        let references = write(24, directory.path(), Split::Dev)?;
         Ok(Self {
             layout: layout(),
             train: open(&directory, Split::Train)?,
@@ -71,10 +71,17 @@ fn layout() -> Layout {
     }
 }
 
-/// `count` questions, each on a paragraph of its own: one character a token, one answer somewhere.
-fn task(count: usize) -> (WindowArrays, Questions) {
-    let mut arrays = WindowArrays::default();
+/// A question and its paragraph as tokens.
+struct Tokens {
+    paragraph: Vec<u32>,
+    answer: Range<usize>,
+}
+
+/// Writes `count` questions, each on a paragraph of its own: one character a token, one answer
+/// somewhere.
+fn write(count: usize, directory: &Path, split: Split) -> Result<Questions> {
     let mut questions = Questions::default();
+    let mut tokens = Vec::new();
     for index in 0..count {
         let sample =
             |below: usize, salt: u64| (derive_seed(index as u64, salt) % below as u64) as usize;
@@ -108,22 +115,27 @@ fn task(count: usize) -> (WindowArrays, Questions) {
                 start,
             }],
         });
+        tokens.push(Tokens {
+            paragraph: ids,
+            answer: start..start + answer_length,
+        });
+    }
+    let mut writer = WindowWriter::create(directory, split)?;
+    for Tokens { paragraph, .. } in &tokens {
+        let length = paragraph.len();
         let characters: Vec<_> = (0..length).map(|index| index..index + 1).collect();
-        arrays
-            .push_paragraph(&ids, &characters, length)
-            .expect("a range for each token");
-        arrays
-            .push_question(&[5, 6], index, Some(start..start + answer_length))
-            .expect("the paragraph was pushed");
-        let room = layout().room(2);
+        writer.push_paragraph(paragraph, &characters, length)?;
+    }
+    for (index, Tokens { paragraph, answer }) in tokens.into_iter().enumerate() {
+        writer.push_question(&[5, 6], index, Some(answer))?;
+        let (length, room) = (paragraph.len(), layout().room(2));
         for start in (0..).step_by(7) {
-            arrays
-                .push_window(start..(start + room).min(length))
-                .expect("the question was pushed");
+            writer.push_window(start..(start + room).min(length))?;
             if start + room >= length {
                 break;
             }
         }
     }
-    (arrays, questions)
+    writer.finish()?;
+    Ok(questions)
 }

@@ -6,7 +6,6 @@ use anyhow::{Context, Result};
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::ScoreFile;
 use spanwise_artifact::settings::TrainJob;
-use spanwise_artifact::windows::WindowFile;
 use spanwise_artifact::{Draft, Job, Split, Stage};
 use spanwise_model::memory::TrainingMemory;
 use spanwise_model::{EncoderConfig, SpanModel, job, weights};
@@ -30,10 +29,9 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
     let config = EncoderConfig::read(&checkpoint.join("config.json"))?;
     let layout = job::read_layout(job, &config)?;
 
-    let windows = job.input("windows")?;
-    let train = WindowFile::open(windows, Split::Train)?
+    let train = job::open_windows(job, Split::Train, &config)?
         .context("the windows artifact has no train split")?;
-    let dev = WindowFile::open(windows, Split::Dev)?;
+    let dev = job::open_windows(job, Split::Dev, &config)?;
     let references = Questions::read(job.input("data")?, Split::Dev)?;
     let teacher = match job.inputs.get("teacher") {
         Some(teacher) => ScoreFile::open(&teacher.path, Split::Train)?,

@@ -98,6 +98,8 @@ mod tests {
             output: PathBuf::from("artifacts/train/0"),
             seed: Some(7),
             device: None,
+            save_minutes: None,
+            longest_window: None,
             code: BTreeMap::new(),
             log: None,
         }

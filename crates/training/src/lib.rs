@@ -60,7 +60,12 @@ pub fn train<T: Task>(
     task.check(&run.model)?;
 
     let mut position = hyperparameters.position(run.step, run.seconds, steps);
-    let mut progress = Progress::new(T::NAME, steps - position as usize);
+    let left = steps - position as usize;
+    let mut progress = match hyperparameters.max_minutes {
+        // Where the clock sets the pace, a step is more than one place in the schedule.
+        Some(_) => Progress::share(T::NAME, left),
+        None => Progress::new(T::NAME, left),
+    };
     loop {
         let learning_rate = hyperparameters.learning_rate(position, steps);
         let is_over = position >= steps as f64;

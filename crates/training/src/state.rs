@@ -96,11 +96,13 @@ pub struct SavedState {
     config: PathBuf,
     /// The run's records so far.
     log: PathBuf,
+    /// Time between saves, so what is lost at most when a machine goes down.
+    interval: Duration,
     saved: Instant,
 }
 
-/// Time between saves, so what is lost at most when a run is interrupted.
-const SAVE_INTERVAL: Duration = Duration::from_mins(5);
+/// Time between saves where the job does not say.
+const INTERVAL: Duration = Duration::from_mins(5);
 
 /// What is saved besides arrays and log.
 #[derive(Serialize, Deserialize)]
@@ -149,6 +151,7 @@ impl SavedState {
             identity,
             config,
             log,
+            interval: INTERVAL,
             saved: Instant::now(),
         }
     }
@@ -163,12 +166,21 @@ impl SavedState {
             "code": job.code,
         });
         let directory = job.output.with_file_name(directory);
-        Ok(Self::new(directory, identity, config, log))
+        let mut state = Self::new(directory, identity, config, log);
+        if let Some(minutes) = job.save_minutes {
+            let interval = Duration::try_from_secs_f64(60.0 * minutes);
+            state.interval = interval.map_err(|_| {
+                UserError::new(format!(
+                    "save_minutes is {minutes}: a positive number is meant"
+                ))
+            })?;
+        }
+        Ok(state)
     }
 
-    /// Saves the run where that was not done in the last five minutes.
+    /// Saves the run where the interval since the last save is over.
     pub fn save_if_due<M: EncoderModel>(&mut self, run: &RunState<M>) -> Result<()> {
-        if self.saved.elapsed() >= SAVE_INTERVAL {
+        if self.saved.elapsed() >= self.interval {
             self.save(run)?;
             self.saved = Instant::now();
         }

@@ -13,11 +13,14 @@ pub struct AnswerTokens {
 }
 
 /// The fewest tokens that cover the answer's characters; `None` where no token touches them.
-/// `ranges` are the tokens' characters.
+/// `ranges` are the tokens' characters, starts and ends ascending.
 pub fn answer_tokens(ranges: &[Range<usize>], answer: &Range<usize>) -> Option<AnswerTokens> {
-    let touches = |range: &Range<usize>| range.start < answer.end && answer.start < range.end;
-    let first = ranges.iter().position(touches)?;
-    let last = ranges.iter().rposition(touches)?;
+    let first = ranges.partition_point(|range| range.end <= answer.start);
+    let behind = ranges.partition_point(|range| range.start < answer.end);
+    if first >= behind {
+        return None;
+    }
+    let last = behind - 1;
     let exact = ranges[first].start == answer.start && ranges[last].end == answer.end;
     Some(AnswerTokens {
         tokens: first..last + 1,
@@ -78,6 +81,7 @@ mod tests {
         check(4..7, Some((1, 3, false)));
         check(5..7, Some((2, 3, false))); // begins with a space, which has no token
         check(5..6, None);
+        check(8..9, None);
     }
 
     proptest! {

@@ -5,33 +5,14 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use rayon::prelude::*;
-use serde::Serialize;
-use spanwise_artifact::questions::Questions;
 use spanwise_artifact::settings::WindowsTable;
-use spanwise_artifact::windows::{LAYOUT_FILE, Layout, WindowArrays};
+use spanwise_artifact::windows::{LAYOUT_FILE, Layout, WindowCounts};
 use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
 use spanwise_program as program;
-use spanwise_windows::lay::{answer_tokens, evaluation_windows};
-use spanwise_windows::tokenize::{self, Tokens, tokenize};
-use tokenizers::Tokenizer;
+use spanwise_windows::{losses, split, tokenize};
 
 fn main() -> ExitCode {
     program::main(Stage::Windows, run)
-}
-
-/// One split in `counts.json`.
-#[derive(Debug, Default, Serialize)]
-struct Counts {
-    questions: usize,
-    windows: usize,
-    /// Questions that were longer than `max_question_length`.
-    questions_cut: usize,
-    /// Labelled questions.
-    answers: usize,
-    /// Labelled questions whose answer no span of whole tokens equals: with this tokenizer they can
-    /// never be answered exactly.
-    answers_not_expressible: usize,
 }
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
@@ -54,74 +35,21 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
             settings.stride
         ))
     );
-    let mut counts = BTreeMap::new();
+    let mut counts: BTreeMap<Split, WindowCounts> = BTreeMap::new();
+    let data = job.input("data")?;
     for split in Split::ALL {
-        if let Some(questions) = Questions::read(job.input("data")?, split)? {
-            let (arrays, count) = split_windows(&tokenizer, &questions, &settings, &layout)?;
+        let found = split::write(&tokenizer, data, split, &settings, &layout, draft.path())?;
+        if let Some(found) = found {
             tracing::info!(
-                "{}: {} windows for {} questions; {} of {} answers do not end where tokens do",
+                "{}: {} windows for {} questions",
                 split.name(),
-                count.windows,
-                count.questions,
-                count.answers_not_expressible,
-                count.answers,
+                found.windows,
+                found.questions
             );
-            arrays.write(draft.path(), split)?;
-            counts.insert(split, count);
+            losses::say(split, &found, &settings);
+            counts.insert(split, found);
         }
     }
     jsonl::write_document(&draft.file(LAYOUT_FILE), &layout)?;
-    jsonl::write_document(&draft.file("counts.json"), &counts)
-}
-
-fn split_windows(
-    tokenizer: &Tokenizer,
-    split: &Questions,
-    settings: &WindowsTable,
-    layout: &Layout,
-) -> Result<(WindowArrays, Counts)> {
-    let paragraphs: Vec<Tokens> = split
-        .paragraphs
-        .par_iter()
-        .map(|paragraph| tokenize(tokenizer, &paragraph.text))
-        .collect::<Result<_>>()?;
-    let questions: Vec<Tokens> = split
-        .questions
-        .par_iter()
-        .map(|question| tokenize(tokenizer, &question.text))
-        .collect::<Result<_>>()?;
-
-    let mut arrays = WindowArrays::default();
-    let mut counts = Counts {
-        questions: questions.len(),
-        ..Default::default()
-    };
-    for (paragraph, tokens) in split.paragraphs.iter().zip(&paragraphs) {
-        let length = paragraph.text.chars().count();
-        arrays.push_paragraph(&tokens.ids, &tokens.ranges, length)?;
-    }
-    for (question, tokens) in split.questions.iter().zip(&questions) {
-        let kept = tokens.ids.len().min(settings.max_question_length);
-        counts.questions_cut += usize::from(kept < tokens.ids.len());
-
-        let ranges = &paragraphs[question.paragraph].ranges;
-        let answer = question
-            .answers
-            .first()
-            .and_then(|answer| answer_tokens(ranges, &answer.range()));
-        let exact = answer.as_ref().is_some_and(|answer| answer.exact);
-        let labelled = !question.answers.is_empty();
-        counts.answers += usize::from(labelled);
-        counts.answers_not_expressible += usize::from(labelled && !exact);
-        arrays.push_question(
-            &tokens.ids[..kept],
-            question.paragraph,
-            answer.map(|answer| answer.tokens),
-        )?;
-        for window in evaluation_windows(ranges.len(), layout.room(kept), settings.stride) {
-            arrays.push_window(window)?;
-            counts.windows += 1;
-        }
-    }
-    Ok((arrays, counts))
+    WindowCounts::write(draft.path(), &counts)
 }

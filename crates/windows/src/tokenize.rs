@@ -1,11 +1,14 @@
 //! From text to tokens and the characters each of them covers.
 
+use std::iter;
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
+use spanwise_artifact::UserError;
 use spanwise_artifact::windows::{Special, Template};
-use tokenizers::Tokenizer;
+use tokenizers::{ModelWrapper, Tokenizer};
+use unicode_segmentation::UnicodeSegmentation;
 
 /// The tokens of one text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,9 +20,12 @@ pub struct Tokens {
 }
 
 /// Reads `tokenizer.json` and switches off truncation and padding, which this project does itself.
+///
+/// # Errors
+/// Fails if the file is not there, or is no tokenizer that the tokenizers library knows.
 pub fn open(path: &Path) -> Result<Tokenizer> {
-    let mut tokenizer =
-        Tokenizer::from_file(path).map_err(|error| anyhow!("read {}: {error}", path.display()))?;
+    let mut tokenizer = Tokenizer::from_file(path)
+        .map_err(|error| unusable(format!("{} cannot be used: {error}", path.display())))?;
     tokenizer
         .with_truncation(None)
         .map_err(|error| anyhow!("{error}"))?;
@@ -28,19 +34,107 @@ pub fn open(path: &Path) -> Result<Tokenizer> {
 }
 
 /// Tokenizes `text` without special tokens.
+///
+/// No answer begins or ends with white space: byte-level tokenizers have the space before a word in
+/// the word's token, which covers the word alone; a token of nothing else stands for the character
+/// behind it, as does a mark of a word's beginning. A token that touches a grapheme cluster, which
+/// readers see as one character, covers all of it: normalisers drop some of its code points, and
+/// answers are never cut inside it.
+///
+/// # Errors
+/// Fails if the tokenizer names a token that its vocabulary lacks.
 pub fn tokenize(tokenizer: &Tokenizer, text: &str) -> Result<Tokens> {
     let encoding = tokenizer
         .encode_char_offsets(text, false)
-        .map_err(|error| anyhow!("tokenize: {error}"))?;
+        .map_err(|error| unusable(format!("the checkpoint's tokenizer fails: {error}")))?;
+    let visible = Visible::new(text);
+    let clusters = Clusters::new(text);
     let mut tokens = Tokens::default();
     for (&id, &(start, end)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
         // A token that covers no character of the text can neither start nor end an answer.
         if start < end {
             tokens.ids.push(id);
-            tokens.ranges.push(start..end);
+            let range = clusters.around(visible.part(start..end));
+            tokens.ranges.push(range);
         }
     }
     Ok(tokens)
+}
+
+/// Which characters of a text are not white space.
+struct Visible {
+    is_visible: Vec<bool>,
+    /// For each character the first visible one from it on, or else the last of the text.
+    next: Vec<usize>,
+}
+
+impl Visible {
+    fn new(text: &str) -> Self {
+        let is_visible: Vec<bool> = text.chars().map(|c| !c.is_whitespace()).collect();
+        let mut following = is_visible.iter().rposition(|&visible| visible);
+        let mut next = vec![0; is_visible.len()];
+        for index in (0..next.len()).rev() {
+            if is_visible[index] {
+                following = Some(index);
+            }
+            next[index] = following.unwrap_or(index);
+        }
+        Self { is_visible, next }
+    }
+
+    /// The range without white space at its ends.
+    fn part(&self, range: Range<usize>) -> Range<usize> {
+        let Some(&start) = self.next.get(range.start) else {
+            return range;
+        };
+        let last = range
+            .clone()
+            .rfind(|&index| self.is_visible.get(index) == Some(&true));
+        start..last.unwrap_or(start) + 1
+    }
+}
+
+/// Which characters of a text are one to its readers.
+struct Clusters {
+    /// For each character the first of its cluster, and one past the last; empty where every
+    /// character is a cluster.
+    bounds: Vec<Range<usize>>,
+}
+
+impl Clusters {
+    fn new(text: &str) -> Self {
+        let mut bounds = Vec::new();
+        // In ASCII only a line's end is a cluster of two, and that is white space.
+        if !text.is_ascii() {
+            for cluster in text.graphemes(true) {
+                let start = bounds.len();
+                let length = cluster.chars().count();
+                bounds.extend(iter::repeat_n(start..start + length, length));
+            }
+        }
+        Self { bounds }
+    }
+
+    /// The clusters that a range touches.
+    fn around(&self, range: Range<usize>) -> Range<usize> {
+        match (self.bounds.get(range.start), self.bounds.get(range.end - 1)) {
+            (Some(first), Some(last)) => first.start..last.end,
+            _ => range,
+        }
+    }
+}
+
+/// The id of the token that stands for what the vocabulary lacks; `None` where nothing does, as
+/// with byte-level tokenizers.
+pub fn unknown_id(tokenizer: &Tokenizer) -> Option<u32> {
+    let token = match tokenizer.get_model() {
+        ModelWrapper::WordPiece(model) => Some(&model.unk_token),
+        ModelWrapper::WordLevel(model) => Some(&model.unk_token),
+        ModelWrapper::BPE(model) => model.unk_token.as_ref(),
+        // Its own is private, and has this name in all that are published.
+        ModelWrapper::Unigram(_) => return tokenizer.token_to_id("<unk>"),
+    };
+    tokenizer.token_to_id(token?)
 }
 
 /// Returns the tokenizer's pair template (`[CLS] question [SEP] paragraph [SEP]`), found by
@@ -48,7 +142,7 @@ pub fn tokenize(tokenizer: &Tokenizer, text: &str) -> Result<Tokens> {
 pub fn template(tokenizer: &Tokenizer) -> Result<Template> {
     let encoding = tokenizer
         .encode(("1", "1"), true)
-        .map_err(|error| anyhow!("encode a pair: {error}"))?;
+        .map_err(|error| unusable(format!("the checkpoint's tokenizer fails: {error}")))?;
     let mut template = Template {
         before: Vec::new(),
         between: Vec::new(),
@@ -77,9 +171,10 @@ pub fn template(tokenizer: &Tokenizer) -> Result<Template> {
         }
     }
     if template.between.is_empty() {
-        bail!(
-            "the tokenizer has no pair template: it puts no special token between question and paragraph"
-        );
+        bail!(unusable(
+            "the checkpoint's tokenizer has no pair template: it puts no special token between \
+             question and paragraph"
+        ));
     }
     Ok(template)
 }
@@ -90,8 +185,20 @@ fn padding_id(tokenizer: &Tokenizer) -> Result<u32> {
     if let Some(padding) = tokenizer.get_padding() {
         return Ok(padding.pad_id);
     }
-    ["[PAD]", "<pad>"]
-        .iter()
-        .find_map(|token| tokenizer.token_to_id(token))
-        .context("the tokenizer has no padding token: neither [PAD] nor <pad> is in its vocabulary")
+    let mut names = ["[PAD]", "<pad>"].iter();
+    let found = names.find_map(|token| tokenizer.token_to_id(token));
+    Ok(found.ok_or_else(|| {
+        unusable(
+            "the checkpoint's tokenizer has no padding token: neither [PAD] nor <pad> is in its \
+             vocabulary",
+        )
+    })?)
+}
+
+/// A checkpoint whose tokenizer cannot be used.
+fn unusable(message: impl Into<String>) -> UserError {
+    UserError::new(message).hint(
+        "use a checkpoint whose tokenizer is complete, or save this one again with transformers' \
+         AutoTokenizer",
+    )
 }

@@ -18,7 +18,7 @@ pub struct CheckpointTable {
     pub revision: String,
     /// Number of encoder layers to keep, counted from the input; without it all are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1024))]
     pub keep_layers: Option<usize>,
     /// Split Chinese and Japanese characters, digits and punctuation from each other before the
     /// tokenizer makes subwords, so that every answer ends where a token does.

@@ -20,7 +20,7 @@ pub struct DataTable {
     pub test: Vec<String>,
     /// Number of training questions to use, spread evenly over the files; without it all are used.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
     pub train_questions: Option<usize>,
     /// What to do with a record whose offsets, id or paragraph are wrong.
     pub on_bad_record: OnBadRecord,
@@ -51,10 +51,11 @@ pub struct DataJob {
 }
 
 /// A part of train and dev together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fold {
     /// Number of parts.
+    #[schemars(range(min = 1, max = 100))]
     pub count: usize,
     /// The part that becomes dev, while the others become train; without it all parts become dev.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,15 +78,25 @@ impl Settings for DataTable {
 impl Settings for DataJob {
     fn problems(&self) -> Vec<Problem> {
         let mut problems = self.table.problems();
-        let fold = self
-            .fold
-            .filter(|fold| fold.count == 0 || fold.index.is_some_and(|index| index >= fold.count));
-        problems.extend(fold.map(|fold| Problem {
-            key: "fold".to_owned(),
-            found: format!("{:?} of {}", fold.index, fold.count),
-            reason: "must be one of 1 or more parts, counted from 0".to_owned(),
-        }));
+        problems.extend(self.fold.iter().flat_map(Fold::problems));
         problems
+    }
+}
+
+impl Settings for Fold {
+    fn problems(&self) -> Vec<Problem> {
+        let mut checks = Checks::of("fold", self);
+        let index = self.index.unwrap_or(0);
+        checks.require(
+            index < self.count,
+            "index",
+            index,
+            &format!(
+                "must be less than count, {}: parts are counted from 0",
+                self.count
+            ),
+        );
+        checks.finish()
     }
 }
 
@@ -114,6 +125,24 @@ mod tests {
         });
         assert_eq!(value, expected);
         assert_eq!(serde_json::from_value::<DataJob>(value).unwrap(), job);
+    }
+
+    #[test]
+    fn folds_are_held_to_their_number() {
+        let check = |count, index, expected: &[&str]| {
+            let problems = Fold { count, index }.problems();
+            let found: Vec<String> = problems.iter().map(Problem::to_string).collect();
+            assert_eq!(found, expected);
+        };
+        check(100, Some(99), &[]);
+        check(
+            5,
+            Some(5),
+            &["fold.index = 5: must be less than count, 5: parts are counted from 0"],
+        );
+        check(101, None, &["fold.count = 101: must be at most 100"]);
+        let of_none = "fold.index = 0: must be less than count, 0: parts are counted from 0";
+        check(0, None, &["fold.count = 0: must be at least 1", of_none]);
     }
 
     #[test]

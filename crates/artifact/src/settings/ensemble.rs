@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Problem, Settings};
+use super::{Checks, Problem, Settings};
 
 /// How members' scores become one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,13 +21,21 @@ pub enum EnsembleMethod {
     Vote,
 }
 
+impl EnsembleMethod {
+    /// Whether it takes labelled questions to fit something on.
+    pub fn is_fitted(self) -> bool {
+        matches!(self, Self::Calibrated | Self::Weighted)
+    }
+}
+
 /// What the ensemble stage is told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnsembleJob {
     /// How the members' scores are combined.
     pub method: EnsembleMethod,
     /// Longest answer in characters where members' answers are compared.
+    #[schemars(range(min = 1, max = 100_000))]
     pub max_answer_length: usize,
 }
 
@@ -42,11 +50,6 @@ impl EnsembleJob {
 
 impl Settings for EnsembleJob {
     fn problems(&self) -> Vec<Problem> {
-        let wrong = (self.max_answer_length == 0).then(|| Problem {
-            key: "max_answer_length".to_owned(),
-            found: "0".to_owned(),
-            reason: "must be at least 1".to_owned(),
-        });
-        wrong.into_iter().collect()
+        Checks::of("ensemble", self).finish()
     }
 }

@@ -59,6 +59,9 @@ pub enum Schedule {
 
 #[cfg(test)]
 mod tests {
+    use schemars::generate::SchemaSettings;
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -69,5 +72,55 @@ mod tests {
         assert_eq!(DistillTable::default().problems(), []);
         assert_eq!(PredictTable::default().problems(), []);
         assert_eq!(AnswersTable::default().problems(), []);
+    }
+
+    /// The bounds of a schema's numbers that are missing, as `key: minimum`.
+    fn missing_bounds(key: &str, schema: &Value, missing: &mut Vec<String>) {
+        let list = |name: &str| schema[name].as_array().into_iter().flatten();
+        for alternative in list("anyOf").chain(list("oneOf")) {
+            missing_bounds(key, alternative, missing);
+        }
+        for (inner, schema) in schema["properties"].as_object().into_iter().flatten() {
+            missing_bounds(&format!("{key}.{inner}"), schema, missing);
+        }
+        let types = schema["type"].as_array().into_iter().flatten();
+        let is_number = types
+            .chain([&schema["type"]])
+            .any(|kind| *kind == "integer" || *kind == "number");
+        let unsigned = schema["format"].as_str() == Some("uint");
+        for (bound, exclusive) in [
+            ("minimum", "exclusiveMinimum"),
+            ("maximum", "exclusiveMaximum"),
+        ] {
+            let given = !schema[bound].is_null() || !schema[exclusive].is_null();
+            if is_number && !given && !(unsigned && bound == "minimum") {
+                missing.push(format!("{key}: {bound}"));
+            }
+        }
+    }
+
+    #[test]
+    fn every_number_has_both_bounds() {
+        fn check<T: JsonSchema>(table: &str, expected: &[&str]) {
+            let schema = SchemaSettings::default()
+                .with(|settings| settings.inline_subschemas = true)
+                .into_generator()
+                .into_root_schema_for::<T>();
+            let mut missing = Vec::new();
+            missing_bounds(table, schema.as_value(), &mut missing);
+            assert_eq!(missing, expected);
+        }
+        check::<DataTable>("data", &[]);
+        // The other bound of an index is the number of folds.
+        check::<Fold>("fold", &["fold.index: maximum"]);
+        check::<CheckpointTable>("checkpoint", &[]);
+        // A stride is at most what fits beside the longest question.
+        check::<WindowsTable>("windows", &["windows.stride: maximum"]);
+        check::<PretrainTable>("pretrain", &[]);
+        check::<TrainTable>("train", &[]);
+        check::<DistillTable>("distill", &[]);
+        check::<PredictTable>("predict", &[]);
+        check::<EnsembleJob>("ensemble", &[]);
+        check::<AnswersTable>("answers", &[]);
     }
 }

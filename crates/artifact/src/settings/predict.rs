@@ -46,6 +46,14 @@ impl Settings for PredictTable {
 
 impl Settings for PredictJob {
     fn problems(&self) -> Vec<Problem> {
-        self.table.problems()
+        let mut problems = self.table.problems();
+        if self.splits.is_empty() {
+            problems.push(Problem {
+                key: "predict.splits".to_owned(),
+                found: "[]".to_owned(),
+                reason: "must not be empty".to_owned(),
+            });
+        }
+        problems
     }
 }

@@ -22,10 +22,10 @@ pub struct PretrainTable {
     pub batch_size: usize,
     /// Inputs of full length per forward pass, as in `[train]`; without it `batch_size`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 65536))]
     pub micro_batch_size: Option<usize>,
     /// Peak learning rate.
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 10))]
     pub learning_rate: f64,
     /// How the learning rate changes after warm-up.
     pub schedule: Schedule,
@@ -33,10 +33,10 @@ pub struct PretrainTable {
     #[schemars(range(min = 0, max = 1))]
     pub warmup_ratio: f64,
     /// Decoupled weight decay; biases and layer norms are not decayed.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 100))]
     pub weight_decay: f64,
     /// Largest norm of all gradients together; larger ones are scaled down to it.
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1_000_000_000))]
     pub max_grad_norm: f64,
     /// Share of the tokens to predict, most of which are masked.
     #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]

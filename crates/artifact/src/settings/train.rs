@@ -16,7 +16,7 @@ pub struct TrainTable {
     /// too slow for all steps, fewer are done and the learning rate goes through its whole schedule
     /// all the same, so that the result depends on the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1_000_000))]
     pub max_minutes: Option<f64>,
     /// Questions per optimizer step.
     #[schemars(range(min = 1, max = 65536))]
@@ -24,10 +24,10 @@ pub struct TrainTable {
     /// Questions per forward pass, counted as windows of full length; of shorter ones, more go
     /// together. The gradients of a batch are accumulated. Without it `batch_size`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 65536))]
     pub micro_batch_size: Option<usize>,
     /// Peak learning rate.
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 10))]
     pub learning_rate: f64,
     /// How the learning rate changes after warm-up.
     pub schedule: Schedule,
@@ -35,15 +35,15 @@ pub struct TrainTable {
     #[schemars(range(min = 0, max = 1))]
     pub warmup_ratio: f64,
     /// Decoupled weight decay; biases and layer norms are not decayed.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 100))]
     pub weight_decay: f64,
     /// Largest norm of all gradients together; larger ones are scaled down to it.
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1_000_000_000))]
     pub max_grad_norm: f64,
     /// Number format of matrix products.
     pub precision: Precision,
     /// Weight of a second loss, over all pairs of start and end together; 0: none.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 1000))]
     pub joint_loss: f64,
     /// Share of a boundary's label that goes to the neighbouring tokens.
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
@@ -60,11 +60,11 @@ pub struct TrainTable {
     pub multi_sample_dropout: usize,
     /// Weight of the divergence between two passes that differ in dropout; 0: one pass. It takes
     /// twice the time.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 1000))]
     pub r_drop: f64,
     /// Length of an adversarial step on the word embeddings, whose loss is added; 0: none. It takes
     /// twice the time.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 1000))]
     pub fgm: f64,
     /// Factor on the learning rate from each layer to the one below it; 1: all layers learn alike.
     #[schemars(extend("exclusiveMinimum" = 0), range(max = 1))]
@@ -79,7 +79,7 @@ pub struct TrainTable {
     /// Steps between measurements of loss and task exact match on dev, which are made at the end of
     /// every epoch in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
     pub eval_steps: Option<usize>,
 }
 
@@ -128,7 +128,7 @@ pub struct DistillTable {
     pub weight: f64,
     /// What the scores of the ensemble and of the model are divided by before they become
     /// probabilities.
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1000))]
     pub temperature: f64,
 }
 

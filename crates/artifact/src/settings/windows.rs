@@ -10,7 +10,7 @@ use super::{Checks, Placement, Problem, Settings};
 #[serde(default, deny_unknown_fields)]
 pub struct WindowsTable {
     /// Longest model input in tokens, with the question and special tokens.
-    #[schemars(range(max = 100_000))]
+    #[schemars(range(min = 1, max = 100_000))]
     pub max_length: usize,
     /// Longest question in tokens; longer ones are truncated.
     #[schemars(range(min = 1, max = 100_000))]

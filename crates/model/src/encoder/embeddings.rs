@@ -2,10 +2,12 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
+use spanwise_config::EncoderConfig;
 use spanwise_ops as ops;
 
+use crate::encoder::initializer;
+
 use super::layer_norm::LayerNorm;
-use crate::config::EncoderConfig;
 
 /// The sum of a token's word, position, token-type and task-type embeddings, normalised.
 ///
@@ -83,7 +85,7 @@ impl EmbeddingTable {
     fn new(rows: usize, config: &EncoderConfig, device: &Device) -> Self {
         let shape = [rows, config.embedding_size()];
         Self {
-            weight: config.initializer().init(shape, device),
+            weight: initializer(config).init(shape, device),
         }
     }
 

@@ -3,11 +3,11 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use spanwise_artifact::settings::Precision;
+use spanwise_config::EncoderConfig;
 use spanwise_ops::{self as ops, Activation};
 
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
-use crate::config::EncoderConfig;
 
 /// Self-attention and a feed-forward block, each followed by dropout, a residual connection and a
 /// layer norm (Vaswani et al., 2017; arXiv:1706.03762).
@@ -65,7 +65,7 @@ impl Layer {
             attention_dropout: config.attention_probs_dropout_prob,
             dropout: config.hidden_dropout_prob,
             feed_forward_dropout: config.feed_forward_dropout(),
-            activation: config.activation(),
+            activation: config.activation,
         }
     }
 

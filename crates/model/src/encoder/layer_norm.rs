@@ -3,9 +3,8 @@
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
+use spanwise_config::EncoderConfig;
 use spanwise_ops as ops;
-
-use crate::config::EncoderConfig;
 
 /// Normalises every vector to mean 0 and variance 1, then scales and shifts it (Ba et al., 2016;
 /// arXiv:1607.06450).

@@ -4,9 +4,10 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 use spanwise_artifact::settings::Precision;
+use spanwise_config::EncoderConfig;
 use spanwise_ops::{self as ops, Activation};
 
-use crate::config::EncoderConfig;
+use crate::encoder::initializer;
 
 /// Multiplies by a matrix and adds a bias.
 ///
@@ -28,7 +29,7 @@ impl Linear {
         device: &Device,
     ) -> Self {
         Self {
-            weight: config.initializer().init([inputs, outputs], device),
+            weight: initializer(config).init([inputs, outputs], device),
             bias: Initializer::Zeros.init([outputs], device),
         }
     }

@@ -10,12 +10,13 @@ pub mod layer_norm;
 pub mod linear;
 
 use burn::module::Module;
+use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 use spanwise_artifact::settings::Precision;
+use spanwise_config::EncoderConfig;
 use spanwise_ops as ops;
 
 use crate::batch::Batch;
-use crate::config::EncoderConfig;
 use embeddings::Embeddings;
 use layer::Layer;
 use linear::Linear;
@@ -115,6 +116,14 @@ impl Encoder {
         } = self.sharing;
         let group = pass / (layers_per_group * passes);
         &self.layers[group * layers_per_group + pass % layers_per_group]
+    }
+}
+
+/// Returns the distribution of newly initialised weights.
+pub(crate) fn initializer(config: &EncoderConfig) -> Initializer {
+    Initializer::Normal {
+        mean: 0.0,
+        std: config.initializer_range,
     }
 }
 

@@ -130,7 +130,13 @@ fn compare_all(
     // All of them are read first: a mistake in the last should not show after hours.
     let mut pipelines = Vec::new();
     for contender in contenders {
-        pipelines.push(repetitions(contender, repetition, title)?);
+        let repeated = repetitions(contender, repetition, title)?;
+        ensure!(
+            repeated.iter().all(Pipeline::has_dev),
+            UserError::new(format!("{}: there are no dev questions", contender.name))
+                .hint("what is compared is measured on data.dev, or with ensemble.folds")
+        );
+        pipelines.push(repeated);
     }
     let mut rows: Vec<Row> = Vec::new();
     let mut all: Vec<Vec<Vec<QuestionMetrics>>> = Vec::new();

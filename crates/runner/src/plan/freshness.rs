@@ -99,7 +99,7 @@ impl Store {
 
     /// The artifact that the last run of this pipeline used for a node.
     pub fn current(&self, node: &Node) -> Option<(PathBuf, Box<Manifest>)> {
-        let artifact = fs_err::canonicalize(self.run.join(&node.link)).ok()?;
+        let artifact = links::follow(&self.run.join(&node.link))?.ok()?;
         match Manifest::find(&artifact) {
             Found::Whole(manifest) => Some((artifact, manifest)),
             Found::Nothing | Found::Damaged(_) => None,
@@ -109,7 +109,7 @@ impl Store {
     /// Why a node's artifact is not there: what differs from the one its last run used.
     pub fn reasons(&self, node: &Node, ready: &Ready) -> Vec<String> {
         let previous = self.current(node).map(|(_, manifest)| manifest);
-        if previous.is_none() && self.run.join(&node.link).is_symlink() {
+        if previous.is_none() && links::follow(&self.run.join(&node.link)).is_some() {
             return vec![GONE.to_owned()];
         }
         reasons(previous.as_deref(), &ready.recipe)

@@ -53,17 +53,30 @@ pub enum Source {
 
 /// A pipeline's nodes, each after everything it reads.
 ///
-/// They are laid out part by part, since training time may decide how many members there are: first
-/// the data, then member by member, at last what reads them all. A node never changes once it is
-/// there.
+/// They are laid out part by part: first the data, then what every model starts from, so that what
+/// is wrong with one is known before another is trained, then member by member, since training time
+/// may decide how many there are, at last what reads them all. A node never changes once it is there.
 pub struct Graph<'a> {
     pipeline: &'a Pipeline,
     nodes: Vec<Node>,
-    /// What every member is trained on: a fold where there are folds, and the data's node.
-    parts: Vec<(Option<usize>, usize)>,
+    /// The members' models, one a fold where there are folds, and the student.
+    models: Vec<Model<'a>>,
     /// What the ensemble reads: the predictions of the members so far.
     predictions: Vec<Read>,
     members: usize,
+}
+
+/// A model, and the nodes that it starts from.
+#[derive(Clone, Copy)]
+struct Model<'a> {
+    settings: &'a Member,
+    role: ModelRole,
+    /// The node that its questions come from.
+    data: usize,
+    /// 0 until it is there.
+    checkpoint: usize,
+    /// 0 until it is there.
+    windows: usize,
 }
 
 impl<'a> Graph<'a> {
@@ -75,6 +88,7 @@ impl<'a> Graph<'a> {
         // With folds, everything that is measured is measured on train and dev together.
         let all = pipeline.folds.map(|count| Fold { count, index: None });
         let mut nodes = vec![data(pipeline, all, None)?];
+        // What every member is trained on: a fold where there are folds, and the data's node.
         let mut parts = Vec::new();
         for index in 0..pipeline.folds.unwrap_or(0) {
             let fold = all.map(|all| Fold {
@@ -82,15 +96,37 @@ impl<'a> Graph<'a> {
                 ..all
             });
             parts.push((Some(index), nodes.len()));
-            nodes.push(data(pipeline, fold, Some(index + 1))?);
+            nodes.push(data(pipeline, fold, Some(index))?);
         }
         if parts.is_empty() {
             parts.push((None, DATA));
         }
+        let several = pipeline.members.len() > 1;
+        let members = pipeline.members.iter().enumerate();
+        let members = members.flat_map(|(index, settings)| {
+            parts.iter().map(move |&(fold, data)| Model {
+                settings,
+                role: ModelRole::Member {
+                    index,
+                    several,
+                    fold,
+                },
+                data,
+                checkpoint: 0,
+                windows: 0,
+            })
+        });
+        let student = pipeline.student.iter().map(|settings| Model {
+            settings,
+            role: ModelRole::Student,
+            data: DATA,
+            checkpoint: 0,
+            windows: 0,
+        });
         Ok(Self {
             pipeline,
+            models: members.chain(student).collect(),
             nodes,
-            parts,
             predictions: Vec::new(),
             members: 0,
         })
@@ -126,32 +162,55 @@ impl<'a> Graph<'a> {
         node.reads.iter().filter_map(stage).collect()
     }
 
-    /// Adds the next member's nodes; `false` where there is none left.
-    pub fn add_member(&mut self) -> Result<bool> {
+    /// Adds the checkpoints of all models.
+    pub fn add_checkpoints(&mut self) -> Result<()> {
+        for index in 0..self.models.len() {
+            let model = self.models[index];
+            let step = checkpoint_step(model.settings)?;
+            self.models[index].checkpoint = self.add_step(model.role, step);
+        }
+        Ok(())
+    }
+
+    /// Adds the windows of all models, whose checkpoints are there.
+    pub fn add_windows(&mut self) {
+        for index in 0..self.models.len() {
+            let model = self.models[index];
+            self.models[index].windows = self.add_step(model.role, windows_step(&model));
+        }
+    }
+
+    /// Every model's settings and the node of its checkpoint, once it is there.
+    pub fn checkpoints(&self) -> impl Iterator<Item = (&'a Member, usize)> {
+        let models = self.models.iter();
+        models.map(|model| (model.settings, model.checkpoint))
+    }
+
+    /// Tokens of the longest window of the model whose checkpoint node `index` is to be.
+    pub fn longest_window(&self, index: usize) -> Option<usize> {
+        let mut models = self.checkpoints();
+        let (settings, _) = models.find(|&(_, checkpoint)| checkpoint == index)?;
+        Some(settings.windows.max_length)
+    }
+
+    /// Adds the next member's nodes, whose windows are there; `false` where there is none left.
+    pub fn add_member(&mut self) -> bool {
         let index = self.members;
-        let Some(member) = self.pipeline.members.get(index) else {
-            return Ok(false);
-        };
-        let several = self.pipeline.members.len() > 1;
-        for (fold, data) in self.parts.clone() {
-            let role = ModelRole::Member {
-                member: several.then_some(index + 1),
-                fold: fold.map(|fold| fold + 1),
-            };
-            // Zero-padded, so that names sort in the order of members and folds.
-            let name = match fold {
-                Some(fold) => format!("member.{index:03}.fold.{fold:03}"),
-                None => format!("member.{index:03}"),
-            };
-            let predictions = self.add_model(member, role, data, &name)?;
-            self.predictions.extend(predictions);
+        if index == self.pipeline.members.len() {
+            return false;
+        }
+        for model in self.models.clone() {
+            if matches!(model.role, ModelRole::Member { index: of, .. } if of == index) {
+                let predictions = self.add_model(&model, None);
+                self.predictions.extend(predictions);
+            }
         }
         self.members += 1;
-        Ok(true)
+        true
     }
 
     /// Adds what reads the members: the ensemble, the student that learns from it, the answers.
-    pub fn finish(&mut self) -> Result<()> {
+    pub fn finish(&mut self) {
         let pipeline = self.pipeline;
         let mut predictions = std::mem::take(&mut self.predictions);
         let settings = if self.members > 1 || pipeline.folds.is_some() || pipeline.student.is_some()
@@ -165,11 +224,11 @@ impl<'a> Graph<'a> {
             EnsembleJob::UNCHANGED
         };
         let mut ensemble = self.add(shared(Stage::Ensemble, json!(settings), predictions));
-        if let Some(student) = &pipeline.student {
+        let student = self.models.last().copied();
+        if let Some(student) = student.filter(|model| model.role == ModelRole::Student) {
             self.nodes[ensemble].label = String::from("teacher");
             self.nodes[ensemble].link = "teacher".into();
-            let role = ModelRole::Student { teacher: ensemble };
-            let predictions = self.add_model(student, role, DATA, "member.000")?;
+            let predictions = self.add_model(&student, Some(ensemble));
             let settings = json!(EnsembleJob::UNCHANGED);
             ensemble = self.add(shared(Stage::Ensemble, settings, predictions));
         }
@@ -182,7 +241,6 @@ impl<'a> Graph<'a> {
             read("data", DATA, Some(questions)),
         ];
         self.add(shared(Stage::Answers, json!(pipeline.answers), reads));
-        Ok(())
     }
 
     /// Adds a node; returns its index.
@@ -192,16 +250,10 @@ impl<'a> Graph<'a> {
     }
 
     /// Adds the stages of one model; returns its predictions, one a split, as the ensemble reads
-    /// them under `name`.
-    fn add_model(
-        &mut self,
-        model: &Member,
-        role: ModelRole,
-        data: usize,
-        name: &str,
-    ) -> Result<Vec<Read>> {
+    /// them. `teacher`: the node that it learns from.
+    fn add_model(&mut self, model: &Model, teacher: Option<usize>) -> Vec<Read> {
         let pipeline = self.pipeline;
-        let teaches = matches!(role, ModelRole::Member { .. }) && pipeline.student.is_some();
+        let teaches = model.role != ModelRole::Student && pipeline.student.is_some();
         let splits = if teaches {
             // Train to teach, dev to be measured. Test is the student's.
             vec![Split::Train, Split::Dev]
@@ -209,41 +261,50 @@ impl<'a> Graph<'a> {
             evaluated(pipeline)
         };
         let mut predictions = Vec::new();
-        for step in model_stages(model, self.nodes.len(), data, &splits)? {
-            let Step {
-                stage,
-                split,
-                settings,
-                mut reads,
-            } = step;
-            if let (ModelRole::Student { teacher }, Stage::Train) = (role, stage) {
+        for mut step in training_steps(model, self.nodes.len(), &splits) {
+            if let (Some(teacher), Stage::Train) = (teacher, step.stage) {
                 let scores = scores::file_name(Split::Train);
-                reads.push(read("teacher", teacher, Some(vec![scores])));
+                step.reads
+                    .push(read("teacher", teacher, Some(vec![scores])));
             }
-            // Members differ in the seed of their training only: they share what comes before.
-            let seed = match stage {
-                Stage::Pretrain => Some(pipeline.seed),
-                Stage::Train => Some(model.seed),
-                _ => None,
-            };
-            let (mut label, mut link) = (role.label(stage), role.link(stage));
+            let split = step.split;
+            let node = self.add_step(model.role, step);
             if let Some(split) = split {
-                let name = format!("{name}.{}", split.name());
-                predictions.push(read(&name, self.nodes.len(), None));
-                label = format!("{label} {}", split.name());
-                link.set_file_name(format!("{stage}-{}", split.name()));
+                let name = format!("{}.{}", model.role.input(), split.name());
+                predictions.push(read(&name, node, None));
             }
-            self.add(Node {
-                stage,
-                label,
-                link,
-                settings,
-                seed,
-                device: stage.takes_device().then_some(pipeline.device),
-                reads,
-            });
         }
-        Ok(predictions)
+        predictions
+    }
+
+    /// Adds a stage of a model; returns its node.
+    fn add_step(&mut self, role: ModelRole, step: Step) -> usize {
+        let Step {
+            stage,
+            split,
+            settings,
+            seed,
+            reads,
+        } = step;
+        // Members differ in the seed of their training only: they share what comes before.
+        let seed = match stage {
+            Stage::Pretrain => Some(self.pipeline.seed),
+            _ => seed,
+        };
+        let (mut label, mut link) = (role.label(stage), role.link(stage));
+        if let Some(split) = split {
+            label = format!("{label} {}", split.name());
+            link.set_file_name(format!("{stage}-{}", split.name()));
+        }
+        self.add(Node {
+            stage,
+            label,
+            link,
+            settings,
+            seed,
+            device: stage.takes_device().then_some(self.pipeline.device),
+            reads,
+        })
     }
 }
 
@@ -255,32 +316,37 @@ const STUDENT: &str = "student";
 pub const FOLDERS: [&str; 3] = [MEMBERS, FOLDS, STUDENT];
 
 /// Which of several models a node belongs to.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum ModelRole {
-    /// One of the ensemble's, counted from 1, for people; without numbers where there is one only.
+    /// One of the ensemble's, which `several` says has others; counted from 0, for people from 1.
     Member {
-        member: Option<usize>,
+        index: usize,
+        several: bool,
         fold: Option<usize>,
     },
-    /// The one that learns from the ensemble, node `teacher`.
-    Student { teacher: usize },
+    /// The one that learns from the ensemble.
+    Student,
 }
 
 impl ModelRole {
     /// The stage's name and which model it is.
     fn label(self, stage: Stage) -> String {
         match self {
-            ModelRole::Member { member, fold } => {
-                let numbers: Vec<String> = [member, fold]
+            ModelRole::Member {
+                index,
+                several,
+                fold,
+            } => {
+                let numbers: Vec<String> = [several.then_some(index), fold]
                     .into_iter()
                     .flatten()
-                    .map(|number| number.to_string())
+                    .map(|number| (number + 1).to_string())
                     .collect();
                 format!("{stage} {}", numbers.join("."))
                     .trim_end()
                     .to_owned()
             }
-            ModelRole::Student { .. } => format!("{stage} student"),
+            ModelRole::Student => format!("{stage} student"),
         }
     }
 
@@ -288,17 +354,35 @@ impl ModelRole {
     fn link(self, stage: Stage) -> PathBuf {
         let mut link = PathBuf::new();
         match self {
-            ModelRole::Member { member, fold } => {
-                if let Some(member) = member {
-                    link.push(format!("{MEMBERS}/{member}"));
+            ModelRole::Member {
+                index,
+                several,
+                fold,
+            } => {
+                if several {
+                    link.push(format!("{MEMBERS}/{}", index + 1));
                 }
                 if let Some(fold) = fold {
-                    link.push(format!("{FOLDS}/{fold}"));
+                    link.push(format!("{FOLDS}/{}", fold + 1));
                 }
             }
-            ModelRole::Student { .. } => link.push(STUDENT),
+            ModelRole::Student => link.push(STUDENT),
         }
         link.join(stage.name())
+    }
+
+    /// What the ensemble calls its predictions. Zero-padded, so that names sort in the order of
+    /// members and folds.
+    fn input(self) -> String {
+        match self {
+            ModelRole::Member {
+                index,
+                fold: Some(fold),
+                ..
+            } => format!("member.{index:03}.fold.{fold:03}"),
+            ModelRole::Member { index, .. } => format!("member.{index:03}"),
+            ModelRole::Student => "member.000".to_owned(),
+        }
     }
 }
 
@@ -306,7 +390,7 @@ impl ModelRole {
 fn evaluated(pipeline: &Pipeline) -> Vec<Split> {
     let data = &pipeline.data;
     let mut splits = Vec::new();
-    if !data.dev.is_empty() || pipeline.folds.is_some() {
+    if pipeline.has_dev() {
         splits.push(Split::Dev);
     }
     if !data.test.is_empty() || splits.is_empty() {
@@ -373,7 +457,8 @@ fn data(pipeline: &Pipeline, fold: Option<Fold>, number: Option<usize>) -> Resul
         }
     }
     let role = ModelRole::Member {
-        member: None,
+        index: 0,
+        several: false,
         fold: number,
     };
     let job = DataJob {
@@ -406,25 +491,56 @@ struct Step {
     /// The one that is predicted.
     split: Option<Split>,
     settings: Value,
+    seed: Option<u64>,
     reads: Vec<Read>,
 }
 
-/// A model's stages, of which the first becomes node `first`. `data`: the node that its questions
-/// come from; `splits`: what it answers, each by itself, so that new test questions leave dev's
-/// answers fresh.
-fn model_stages(member: &Member, first: usize, data: usize, splits: &[Split]) -> Result<Vec<Step>> {
-    let step = |stage, settings, reads| Step {
-        stage,
-        split: None,
-        settings,
-        reads,
-    };
-    let [checkpoint, windows] = [first, first + 1];
-    let source = checkpoint_source(member)?.map(|path| Read {
+impl Step {
+    fn new(stage: Stage, settings: Value, reads: Vec<Read>) -> Self {
+        Self {
+            stage,
+            split: None,
+            settings,
+            seed: None,
+            reads,
+        }
+    }
+}
+
+fn checkpoint_step(settings: &Member) -> Result<Step> {
+    let source = checkpoint_source(settings)?.map(|path| Read {
         role: "directory".to_owned(),
         source: Source::Path(path),
         files: None,
     });
+    let reads = source.into_iter().collect();
+    let settings = json!(settings.checkpoint);
+    Ok(Step::new(Stage::Checkpoint, settings, reads))
+}
+
+fn windows_step(model: &Model) -> Step {
+    let tokenizer = vec!["tokenizer.json".to_owned()];
+    Step::new(
+        Stage::Windows,
+        json!(model.settings.windows),
+        // Other weights with the same tokenizer leave the windows fresh.
+        vec![
+            read("data", model.data, None),
+            read("checkpoint", model.checkpoint, Some(tokenizer)),
+        ],
+    )
+}
+
+/// The stages behind a model's windows, of which the first becomes node `first`. `splits`: what it
+/// answers, each by itself, so that new test questions leave dev's answers fresh.
+fn training_steps(model: &Model, first: usize, splits: &[Split]) -> Vec<Step> {
+    let &Model {
+        settings,
+        data,
+        checkpoint,
+        windows,
+        ..
+    } = model;
     let windows_of = |splits: &[Split]| {
         let layout = windows::LAYOUT_FILE.to_owned();
         let files = splits.iter().copied().map(windows::file_name);
@@ -434,28 +550,12 @@ fn model_stages(member: &Member, first: usize, data: usize, splits: &[Split]) ->
             Some(std::iter::once(layout).chain(files).collect()),
         )
     };
-    let tokenizer = vec!["tokenizer.json".to_owned()];
-    let mut stages = vec![
-        step(
-            Stage::Checkpoint,
-            json!(member.checkpoint),
-            source.into_iter().collect(),
-        ),
-        step(
-            Stage::Windows,
-            json!(member.windows),
-            // Other weights with the same tokenizer leave the windows fresh.
-            vec![
-                read("data", data, None),
-                read("checkpoint", checkpoint, Some(tokenizer)),
-            ],
-        ),
-    ];
+    let mut steps = Vec::new();
     // What training starts from.
     let mut start = checkpoint;
-    if let Some(pretrain) = &member.pretrain {
-        start = first + stages.len();
-        stages.push(step(
+    if let Some(pretrain) = &settings.pretrain {
+        start = first;
+        steps.push(Step::new(
             Stage::Pretrain,
             json!(pretrain),
             vec![
@@ -464,34 +564,35 @@ fn model_stages(member: &Member, first: usize, data: usize, splits: &[Split]) ->
             ],
         ));
     }
-    let train = first + stages.len();
+    let train = first + steps.len();
     let dev_questions = vec![Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
-    stages.push(step(
-        Stage::Train,
-        json!(TrainJob {
-            table: member.train.clone(),
-            distill: member.distill,
-        }),
-        // A new test file leaves the model fresh.
-        vec![
-            read("checkpoint", start, None),
-            windows_of(&[Split::Train, Split::Dev]),
-            read("data", data, Some(dev_questions)),
-        ],
-    ));
+    let job = TrainJob {
+        table: settings.train.clone(),
+        distill: settings.distill,
+    };
+    steps.push(Step {
+        seed: Some(settings.seed),
+        ..Step::new(
+            Stage::Train,
+            json!(job),
+            // A new test file leaves the model fresh.
+            vec![
+                read("checkpoint", start, None),
+                windows_of(&[Split::Train, Split::Dev]),
+                read("data", data, Some(dev_questions)),
+            ],
+        )
+    });
     for &split in splits {
-        let settings = PredictJob {
-            table: member.predict.clone(),
+        let job = PredictJob {
+            table: settings.predict.clone(),
             splits: vec![split],
         };
-        stages.push(Step {
+        let reads = vec![read("train", train, None), windows_of(&[split])];
+        steps.push(Step {
             split: Some(split),
-            ..step(
-                Stage::Predict,
-                json!(settings),
-                vec![read("train", train, None), windows_of(&[split])],
-            )
+            ..Step::new(Stage::Predict, json!(job), reads)
         });
     }
-    Ok(stages)
+    steps
 }

@@ -1,127 +1,12 @@
-//! The runner end to end on a pipeline of seconds: what runs, what stays fresh, what is refused.
+//! What runs, what stays fresh, what is refused.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::io::Write;
+use std::process::Stdio;
 
 use fs_err as fs;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// A pipeline in a directory of its own, which its artifacts and runs go to as well.
-struct Pipeline {
-    directory: tempfile::TempDir,
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the workspace")
-}
-
-/// One paragraph and one question per text; the answer is characters 2 and 3.
-fn data(texts: &[&str], answered: bool) -> Value {
-    let question = |(index, text): (usize, &&str)| {
-        let answer: String = text.chars().skip(2).take(2).collect();
-        let value = |value: Value| if answered { value } else { Value::Null };
-        json!({
-            "id": index, "paragraph_id": index, "question_text": "什麼?",
-            "answer_text": value(json!(answer)), "answer_start": value(json!(2)), "answer_end": value(json!(3)),
-        })
-    };
-    json!({"questions": texts.iter().enumerate().map(question).collect::<Vec<_>>(), "paragraphs": texts})
-}
-
-impl Pipeline {
-    fn new(name: &str) -> Self {
-        let directory = tempfile::Builder::new().prefix(name).tempdir().unwrap();
-        let path = |file: &str| directory.path().join(file);
-        fs::create_dir(path("checkpoint")).unwrap();
-        let fixture = root().join("crates/model/tests/fixtures/tiny-bert");
-        for file in ["config.json", "model.safetensors"] {
-            fs::copy(fixture.join(file), path("checkpoint").join(file)).unwrap();
-        }
-        // As many tokens as the tiny model has rows.
-        let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
-        let characters = ('\u{4e00}'..).take(195).map(String::from);
-        let vocabulary: Vec<String> = special.into_iter().chain(characters).collect();
-        fs::write(path("checkpoint/vocab.txt"), vocabulary.join("\n")).unwrap();
-
-        let pipeline = Self { directory };
-        pipeline.write(
-            "train.json",
-            &data(
-                &["一丁丂七丄丅丆", "万丈三上下丌不", "与丏丐丑丒专且"],
-                true,
-            ),
-        );
-        pipeline.write(
-            "dev.json",
-            &data(&["丕世丗丘丙业丛", "东丝丞丟丠両丢"], true),
-        );
-        pipeline.write("test.json", &data(&["丣两严並丧丨丩"], false));
-        let shown = pipeline.directory.path().display();
-        let file = format!(
-            "seed = 1\ndevice = \"flex\"\n[checkpoint]\nsource = \"{shown}/checkpoint\"\n[data]\ntrain = [\"{shown}/train.json\"]\n\
-             dev = [\"{shown}/dev.json\"]\ntest = [\"{shown}/test.json\"]\n[windows]\nmax_length = 24\n\
-             max_question_length = 8\nstride = 4\n[train]\nepochs = 1\nbatch_size = 2\n"
-        );
-        fs::write(pipeline.file(), file).unwrap();
-        pipeline
-    }
-
-    fn file(&self) -> PathBuf {
-        self.directory.path().join("tiny.toml")
-    }
-
-    /// A file at the top of the run.
-    fn result(&self, file: &str) -> String {
-        fs::read_to_string(self.directory.path().join("runs/tiny").join(file)).unwrap()
-    }
-
-    fn write(&self, file: &str, value: &Value) {
-        fs::write(self.directory.path().join(file), value.to_string()).unwrap();
-    }
-
-    /// A task on this pipeline.
-    fn xtask(&self, task: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.arg(task).arg(self.file());
-        command.env("SPANWISE_OUTPUT", self.directory.path());
-        command
-    }
-
-    fn start(&self, arguments: &[&str]) -> Output {
-        self.xtask("pipeline").args(arguments).output().unwrap()
-    }
-
-    /// Runs the pipeline and returns the stages that were not fresh.
-    fn reruns(&self, arguments: &[&str]) -> Vec<String> {
-        let output = self.start(arguments);
-        let messages = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{messages}");
-        let stage = |line: &str| {
-            line.contains(" stale: ")
-                .then(|| line.split_whitespace().next().map(str::to_owned))
-        };
-        // A dry run prints them as its result.
-        let results = String::from_utf8_lossy(&output.stdout);
-        let lines = messages.lines().chain(results.lines());
-        lines.filter_map(stage).flatten().collect()
-    }
-
-    /// Exit code and last error of a run that must fail.
-    fn refused(&self, arguments: &[&str]) -> (Option<i32>, String) {
-        let output = self.start(arguments);
-        let messages = String::from_utf8_lossy(&output.stderr);
-        let error = messages
-            .lines()
-            .find_map(|line| line.strip_prefix("error: "))
-            .unwrap_or_default()
-            .to_owned();
-        (output.status.code(), error)
-    }
-}
+use crate::pipeline::{Pipeline, data};
 
 /// Dev and test are predicted each by itself.
 const ALL: [&str; 8] = [
@@ -248,8 +133,14 @@ fn folds_and_pre_training_are_stages_like_any_other() {
         ]
     );
     let folds = ["--set", "ensemble.folds=2"];
-    let fold = ["windows", "train", "predict", "predict"];
-    let expected = [&["data"; 3][..], &fold, &fold, &["ensemble", "answers"]];
+    let fold = ["train", "predict", "predict"];
+    let expected = [
+        &["data"; 3][..],
+        &["windows"; 2],
+        &fold,
+        &fold,
+        &["ensemble", "answers"],
+    ];
     assert_eq!(pipeline.reruns(&folds), expected.concat());
     let metrics: Value = serde_json::from_str(&pipeline.result("metrics.json")).unwrap();
     assert_eq!(
@@ -439,71 +330,4 @@ fn mistakes_end_with_code_2_and_say_what_to_do() {
         &[],
         "dev.json ends in the middle of its JSON, at line 1: it is truncated",
     );
-}
-
-/// Training that is interrupted in every way ends with the model that it would have had.
-#[test]
-fn interrupted_training_goes_on() {
-    const LONG: &str = "train.epochs=1000";
-    let whole = Pipeline::new("whole-");
-    assert!(whole.start(&["--set", LONG]).status.success());
-
-    let pipeline = Pipeline::new("interrupted-");
-    let saved = || {
-        let artifacts = pipeline.directory.path().join("artifacts/train");
-        let entries = fs::read_dir(artifacts).into_iter().flatten().flatten();
-        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        // A runner that is killed leaves its lock, which the next one takes over.
-        let names = names.filter(|name| !name.starts_with(".lock-"));
-        names.collect::<Vec<_>>()
-    };
-    let is_draft = |name: &String| name.starts_with(".draft-");
-    for (index, (signal, code)) in [
-        ("INT", Some(130)),
-        ("TERM", Some(143)),
-        ("HUP", Some(129)),
-        ("KILL", None),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let mut runner = pipeline.xtask("pipeline");
-        let runner = runner.args(["--set", LONG]);
-        let mut runner = runner.stderr(Stdio::piped()).spawn().unwrap();
-        let mut messages = BufReader::new(runner.stderr.take().unwrap()).lines();
-        let mut until = |text: &str| {
-            let mut line = messages.by_ref().map_while(Result::ok);
-            assert!(line.any(|line| line.contains(text)), "{signal}: {text}");
-        };
-        until(if index == 0 {
-            "to learn from"
-        } else {
-            "resuming after step"
-        });
-        std::thread::sleep(Duration::from_millis(300));
-        let id = runner.id().to_string();
-        let sent = Command::new("kill")
-            .args(["-s", signal, &id])
-            .status()
-            .unwrap();
-        assert!(sent.success());
-        until("interrupted after step");
-        assert_eq!(runner.wait().unwrap().code(), code, "{signal}");
-        // The stage of a runner that was killed ends by itself.
-        while saved().iter().any(is_draft) {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        assert_eq!(
-            saved().len(),
-            1,
-            "{signal}: what is saved, and nothing else"
-        );
-    }
-    assert!(pipeline.start(&["--set", LONG]).status.success());
-    let model = |pipeline: &Pipeline| {
-        let runs = pipeline.directory.path().join("runs/tiny");
-        fs::read(runs.join("train/model.safetensors")).unwrap()
-    };
-    assert_eq!(model(&whole), model(&pipeline));
-    assert_eq!(saved().len(), 1, "the artifact, and nothing else");
 }

@@ -46,7 +46,7 @@ pub struct Family {
 /// The names that a family's checkpoints have for the parts of a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Names {
-    /// The part of [`Embeddings`](crate::encoder::embeddings::Embeddings) → its name below
+    /// The part of the embeddings: `word`, `position`, `token_type`, `task_type`, `norm` → its name below
     /// `embeddings.`.
     pub embeddings: &'static [(&'static str, &'static str)],
     /// The projection of embeddings to hidden states.
@@ -54,7 +54,7 @@ pub struct Names {
     /// A layer. `{layer}` stands for its index; where layers share parameters, `{group}` for the
     /// index of its group and `{inner}` for its index there.
     pub layer: &'static str,
-    /// The part of a [`Layer`](crate::encoder::layer::Layer) → its name below the layer's.
+    /// The part of a layer → its name below the layer's.
     pub layer_parts: &'static [(&'static str, &'static str)],
     /// The head that predicts masked tokens.
     pub masked_head: MaskedHeadNames,

@@ -1,0 +1,484 @@
+//! One split: its files' paragraphs and checked questions, written as they are read.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fs_err::File;
+use serde::Serialize;
+use spanwise_artifact::questions::{ParagraphReader, QuestionCounts, QuestionReader};
+use spanwise_artifact::settings::OnBadRecord;
+use spanwise_artifact::{Question, Split, UserError, jsonl};
+use spanwise_spans::in_sample;
+
+use crate::check::{Checked, Checker, Fault, Passages};
+use crate::input::shown;
+use crate::layout::{Malformed, Record};
+use crate::repeated::Repeated;
+use crate::sources::Source;
+
+/// Why the files of a split are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Refused {
+    /// A record is wrong, and wrong ones are not to be skipped.
+    #[error("{file}: question {}: {fault}", shown(id))]
+    Record {
+        split: Split,
+        file: String,
+        id: String,
+        fault: Fault,
+    },
+    /// No record is left.
+    #[error("the {} files have no usable question", .0.name())]
+    Empty(Split),
+}
+
+impl From<Refused> for UserError {
+    fn from(refused: Refused) -> Self {
+        let error = UserError::new(refused.to_string());
+        match refused {
+            Refused::Record {
+                split: Split::Test, ..
+            } => error.hint(
+                "correct the file, or go on without wrong labels, and without questions that cannot \
+                 be answered, with data.on_bad_record = \"skip\"",
+            ),
+            Refused::Record { .. } => error.hint(
+                "correct the file, or leave such records out with data.on_bad_record = \"skip\"",
+            ),
+            Refused::Empty(_) => error,
+        }
+    }
+}
+
+/// A record that was left out, or its label.
+#[derive(Debug, Serialize)]
+struct Rejected<'a> {
+    /// The split it was meant for.
+    split: Split,
+    /// The file it is in.
+    file: &'a str,
+    /// Its id.
+    id: &'a str,
+    /// What is wrong with it.
+    reason: String,
+}
+
+/// A split in files of the data artifact's layout.
+#[derive(Debug, Clone)]
+pub struct Collected {
+    /// The split.
+    pub split: Split,
+    /// Where its files are.
+    pub directory: PathBuf,
+    /// What became of its records.
+    pub counts: QuestionCounts,
+}
+
+impl Collected {
+    /// Reads and checks the files of a split. `repeated` knows the questions of earlier splits.
+    /// What is left out goes to `rejected`.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be read, if a record is wrong and wrong ones are not to be skipped,
+    /// or if no question is left.
+    pub fn read(
+        split: Split,
+        sources: &[Source],
+        on_bad_record: OnBadRecord,
+        repeated: &mut Repeated,
+        rejected: &mut jsonl::Writer,
+        directory: &Path,
+    ) -> Result<Self> {
+        let mut counts = QuestionCounts::default();
+        let path = directory.join(split.paragraphs_file());
+        let mut paragraphs = jsonl::Writer::create(&path)?;
+        let mut files = Vec::new();
+        for source in sources {
+            let first = counts.paragraphs;
+            let format = source.format()?;
+            source.read_paragraphs(&format, &mut |paragraph| {
+                counts.paragraphs += 1;
+                paragraphs.push(&paragraph)
+            })?;
+            files.push((source, format, first..counts.paragraphs));
+        }
+        paragraphs.finish()?;
+
+        let mut paragraphs = ParagraphReader::open(&path)?;
+        let mut collecting = Collecting {
+            split,
+            on_bad_record,
+            checker: Checker::new(split),
+            questions: jsonl::Writer::create(&directory.join(split.questions_file()))?,
+            rejected,
+            repeated,
+            counts,
+            first_rejected: None,
+            first_wrong_label: None,
+        };
+        for (source, format, of_file) in files {
+            let mut passages = Passages::new(&mut paragraphs, of_file);
+            collecting.checker.next_file();
+            source.read_records(&format, &mut |record| {
+                collecting.record(source, record, &mut passages)
+            })?;
+        }
+        Ok(Self {
+            split,
+            directory: directory.to_owned(),
+            counts: collecting.finish()?,
+        })
+    }
+
+    /// The questions, each with its paragraph.
+    ///
+    /// # Errors
+    /// Fails if the files cannot be read.
+    pub fn questions(&self) -> Result<QuestionReader> {
+        QuestionReader::open(&self.directory, self.split)?.context("a split was collected")
+    }
+
+    /// Writes `count` of the questions, spread evenly, and their paragraphs into `directory`.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be read or written.
+    pub fn sample(&self, count: usize, directory: &Path) -> Result<Self> {
+        let all = self.counts.questions;
+        select(&[self], self.split, directory, |index| {
+            in_sample(index, count, all)
+        })
+    }
+
+    /// Moves the files into another directory.
+    ///
+    /// # Errors
+    /// Fails if they cannot be moved.
+    pub fn move_to(&mut self, directory: &Path) -> Result<()> {
+        for file in [self.split.questions_file(), self.split.paragraphs_file()] {
+            fs_err::rename(self.directory.join(&file), directory.join(&file))?;
+        }
+        directory.clone_into(&mut self.directory);
+        Ok(())
+    }
+}
+
+/// A split whose records are being checked.
+struct Collecting<'a> {
+    split: Split,
+    on_bad_record: OnBadRecord,
+    checker: Checker,
+    questions: jsonl::Writer,
+    rejected: &'a mut jsonl::Writer,
+    repeated: &'a mut Repeated,
+    counts: QuestionCounts,
+    /// What is wrong with the first record that was left out.
+    first_rejected: Option<String>,
+    /// What is wrong with the first label that was left out.
+    first_wrong_label: Option<String>,
+}
+
+impl Collecting<'_> {
+    fn record(
+        &mut self,
+        source: &Source,
+        record: Result<Record, Malformed>,
+        passages: &mut Passages<'_>,
+    ) -> Result<()> {
+        let (id, checked) = match record {
+            Ok(record) => (record.id.clone(), self.checker.check(record, passages)?),
+            Err(malformed) => (malformed.id, Err(Fault::Malformed(malformed.reason))),
+        };
+        match checked {
+            Ok(checked) => {
+                if let Some(fault) = &checked.wrong_label {
+                    let first = self.leave_out(source, &id, fault, "its label is left out: ")?;
+                    self.counts.labels_left_out += 1;
+                    self.first_wrong_label.get_or_insert(first);
+                }
+                self.accept(&checked)
+            }
+            Err(fault) => {
+                let first = self.leave_out(source, &id, &fault, "")?;
+                self.counts.rejected += 1;
+                self.first_rejected.get_or_insert(first);
+                Ok(())
+            }
+        }
+    }
+
+    fn accept(&mut self, checked: &Checked) -> Result<()> {
+        let Checked {
+            question,
+            paragraph,
+            ..
+        } = checked;
+        let repeated = self.repeated.see(&question.id, &question.text, paragraph);
+        self.counts.in_earlier_splits += usize::from(repeated);
+        self.counts.questions += 1;
+        self.counts.answered += usize::from(!question.answers.is_empty());
+        self.questions.push(question)
+    }
+
+    /// Lists what is left out, where that is wanted. Returns it for people.
+    fn leave_out(
+        &mut self,
+        source: &Source,
+        id: &str,
+        fault: &Fault,
+        what: &str,
+    ) -> Result<String> {
+        if self.on_bad_record == OnBadRecord::Error {
+            let refused = Refused::Record {
+                split: self.split,
+                file: source.shown(),
+                id: id.to_owned(),
+                fault: fault.clone(),
+            };
+            return Err(UserError::from(refused).into());
+        }
+        self.rejected.push(&Rejected {
+            split: self.split,
+            file: source.name(),
+            id,
+            reason: format!("{what}{fault}"),
+        })?;
+        Ok(format!(
+            "question {} of {}: {fault}",
+            shown(id),
+            source.shown()
+        ))
+    }
+
+    /// Says what is lost.
+    fn finish(self) -> Result<QuestionCounts> {
+        let Self { split, counts, .. } = self;
+        self.questions.finish()?;
+        let repeated = self.repeated.end(split);
+        if counts.questions == 0 {
+            return Err(UserError::from(Refused::Empty(split)).into());
+        }
+        let name = split.name();
+        let kept = counts.questions;
+        if let Some(first) = self.first_rejected {
+            let lost = counts.rejected;
+            let all = kept + lost;
+            let so = match split {
+                Split::Test => ", for which the submission has no row",
+                Split::Train | Split::Dev => "",
+            };
+            tracing::warn!("{name}: {lost} of {all} questions left out{so}; {first}");
+        }
+        if let Some(first) = self.first_wrong_label {
+            let wrong = counts.labels_left_out;
+            tracing::warn!("{name}: {wrong} of {kept} questions answered without a label; {first}");
+        }
+        let unlabelled = kept - counts.answered;
+        if split == Split::Dev && unlabelled > 0 {
+            tracing::warn!("{name}: {unlabelled} of {kept} questions have no label to measure on");
+        }
+        for sentence in repeated {
+            tracing::warn!("{sentence}");
+        }
+        Ok(counts)
+    }
+}
+
+/// Writes those questions of `parts`, one after the other, whose index `keep` returns `true` for,
+/// and the paragraphs that they are about, as a split of its own.
+///
+/// # Errors
+/// Fails if a file cannot be read or written.
+pub fn select(
+    parts: &[&Collected],
+    split: Split,
+    directory: &Path,
+    keep: impl Fn(usize) -> bool,
+) -> Result<Collected> {
+    let mut counts = losses(parts);
+    let mut questions = jsonl::Writer::create(&directory.join(split.questions_file()))?;
+    let mut paragraphs = jsonl::Writer::create(&directory.join(split.paragraphs_file()))?;
+    let mut index = 0;
+    for part in parts {
+        let mut new_indices = vec![None; part.counts.paragraphs];
+        for next in part.questions()? {
+            let (question, paragraph) = next?;
+            index += 1;
+            if !keep(index - 1) {
+                continue;
+            }
+            let new_index = match new_indices[question.paragraph] {
+                Some(new_index) => new_index,
+                None => {
+                    paragraphs.push(&*paragraph)?;
+                    counts.paragraphs += 1;
+                    counts.paragraphs as u32 - 1
+                }
+            };
+            new_indices[question.paragraph] = Some(new_index);
+            push(&mut questions, question, new_index as usize, &mut counts)?;
+        }
+    }
+    questions.finish()?;
+    paragraphs.finish()?;
+    Ok(Collected {
+        split,
+        directory: directory.to_owned(),
+        counts,
+    })
+}
+
+/// Writes all questions and paragraphs of `parts`, one after the other, as a split of its own.
+///
+/// # Errors
+/// Fails if a file cannot be read or written.
+pub fn append(parts: &[&Collected], split: Split, directory: &Path) -> Result<Collected> {
+    let mut counts = losses(parts);
+    let mut questions = jsonl::Writer::create(&directory.join(split.questions_file()))?;
+    let mut paragraphs = File::create(directory.join(split.paragraphs_file()))?;
+    for part in parts {
+        let path = part.directory.join(part.split.paragraphs_file());
+        std::io::copy(&mut File::open(path)?, &mut paragraphs)?;
+        for next in part.questions()? {
+            let (question, _) = next?;
+            let index = counts.paragraphs + question.paragraph;
+            push(&mut questions, question, index, &mut counts)?;
+        }
+        counts.paragraphs += part.counts.paragraphs;
+    }
+    questions.finish()?;
+    Ok(Collected {
+        split,
+        directory: directory.to_owned(),
+        counts,
+    })
+}
+
+fn push(
+    questions: &mut jsonl::Writer,
+    question: Question,
+    paragraph: usize,
+    counts: &mut QuestionCounts,
+) -> Result<()> {
+    counts.questions += 1;
+    counts.answered += usize::from(!question.answers.is_empty());
+    questions.push(&Question {
+        paragraph,
+        ..question
+    })
+}
+
+/// What was lost of the records that parts were made from.
+fn losses(parts: &[&Collected]) -> QuestionCounts {
+    let mut sum = QuestionCounts::default();
+    for part in parts {
+        sum.rejected += part.counts.rejected;
+        sum.labels_left_out += part.counts.labels_left_out;
+        sum.in_earlier_splits += part.counts.in_earlier_splits;
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spanwise_artifact::Paragraph;
+    use spanwise_artifact::questions::Questions;
+
+    /// Questions of these ids, each about one of these paragraphs.
+    fn part(
+        directory: &Path,
+        split: Split,
+        paragraphs: &[&str],
+        questions: &[(&str, usize)],
+    ) -> Collected {
+        let paragraph = |text: &&str| Paragraph {
+            text: (*text).to_owned(),
+            article: None,
+        };
+        let question = |&(id, paragraph): &(&str, usize)| Question {
+            id: id.to_owned(),
+            paragraph,
+            text: "?".to_owned(),
+            answers: Vec::new(),
+        };
+        let data = Questions {
+            paragraphs: paragraphs.iter().map(paragraph).collect(),
+            questions: questions.iter().map(question).collect(),
+        };
+        data.write(directory, split).unwrap();
+        Collected {
+            split,
+            directory: directory.to_owned(),
+            counts: QuestionCounts {
+                questions: questions.len(),
+                paragraphs: paragraphs.len(),
+                rejected: 1,
+                ..QuestionCounts::default()
+            },
+        }
+    }
+
+    /// Ids with their paragraphs' texts, and all paragraphs.
+    fn content(collected: &Collected) -> (Vec<(String, String)>, Vec<String>) {
+        let data = Questions::read(&collected.directory, collected.split).unwrap();
+        let data = data.unwrap();
+        assert_eq!(
+            (data.questions.len(), data.paragraphs.len()),
+            (collected.counts.questions, collected.counts.paragraphs)
+        );
+        let texts = data
+            .paragraphs
+            .iter()
+            .map(|paragraph| paragraph.text.clone());
+        let questions = data.questions.iter();
+        let questions =
+            questions.map(|question| (question.id.clone(), data.paragraph(question).to_owned()));
+        (questions.collect(), texts.collect())
+    }
+
+    #[test]
+    fn selected_questions_keep_their_paragraphs() -> Result<()> {
+        let from = tempfile::tempdir()?;
+        let to = tempfile::tempdir()?;
+        let train = part(
+            from.path(),
+            Split::Train,
+            &["unused", "a", "b"],
+            &[("0", 2), ("1", 1), ("2", 2)],
+        );
+        let dev = part(from.path(), Split::Dev, &["c", "d"], &[("3", 1), ("4", 0)]);
+        let check = |keep: &[usize], ids: &[&str], of_questions: &[&str], all: &[&str]| {
+            let selected = select(&[&train, &dev], Split::Dev, to.path(), |index| {
+                keep.contains(&index)
+            });
+            let selected = selected.unwrap();
+            assert_eq!(selected.counts.rejected, 2);
+            let (found, paragraphs) = content(&selected);
+            let expected = ids.iter().zip(of_questions);
+            let expected: Vec<_> = expected
+                .map(|(id, text)| ((*id).to_owned(), (*text).to_owned()))
+                .collect();
+            assert_eq!(
+                (found, paragraphs),
+                (expected, all.iter().map(|&text| text.to_owned()).collect())
+            );
+        };
+        check(&[0, 2, 3], &["0", "2", "3"], &["b", "b", "d"], &["b", "d"]);
+        check(&[1, 4], &["1", "4"], &["a", "c"], &["a", "c"]);
+        check(&[], &[], &[], &[]);
+        Ok(())
+    }
+
+    #[test]
+    fn appended_questions_keep_their_paragraphs() -> Result<()> {
+        let from = tempfile::tempdir()?;
+        let to = tempfile::tempdir()?;
+        let train = part(from.path(), Split::Train, &["unused", "a"], &[("0", 1)]);
+        let dev = part(from.path(), Split::Dev, &["b"], &[("1", 0)]);
+        let (questions, paragraphs) = content(&append(&[&train, &dev], Split::Dev, to.path())?);
+        let texts: Vec<_> = questions.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts, ["a", "b"]);
+        assert_eq!(paragraphs, ["unused", "a", "b"]);
+        Ok(())
+    }
+}

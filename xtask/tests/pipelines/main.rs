@@ -1,0 +1,5 @@
+//! The runner end to end on a pipeline of seconds.
+
+mod gestures;
+mod pipeline;
+mod trials;
