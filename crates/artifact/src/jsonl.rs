@@ -46,6 +46,14 @@ impl Writer {
         Ok(self.file.write_all(b"\n")?)
     }
 
+    /// Adds whole lines, each a record and its line end.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written.
+    pub fn push_lines(&mut self, lines: &[u8]) -> Result<()> {
+        Ok(self.file.write_all(lines)?)
+    }
+
     /// Ends the file.
     ///
     /// # Errors

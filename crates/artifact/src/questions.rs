@@ -4,17 +4,15 @@
 //! characters and every stored answer equals its slice of the paragraph.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
-use fs_err::File;
+use anyhow::{Result, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::jsonl;
+use crate::lines::Lines;
 use crate::named::named;
 
 named! {
@@ -168,9 +166,7 @@ impl Iterator for QuestionReader {
 /// Reads paragraphs of a data artifact in any order, holding the last one.
 pub struct ParagraphReader {
     path: PathBuf,
-    file: File,
-    /// Where each paragraph's line begins, and the end of the file.
-    lines: Vec<u64>,
+    lines: Lines<Paragraph>,
     last: Option<(usize, Arc<Paragraph>)>,
 }
 
@@ -180,37 +176,21 @@ impl ParagraphReader {
     /// # Errors
     /// Fails if it cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut reader = BufReader::with_capacity(1 << 16, File::open(path)?);
-        let mut lines = vec![0];
-        let mut end = 0;
-        while let bytes = reader.fill_buf()?
-            && !bytes.is_empty()
-        {
-            let read = bytes.len();
-            let ends = (1..).zip(bytes).filter(|(_, byte)| **byte == b'\n');
-            lines.extend(ends.map(|(line_end, _)| end + line_end));
-            reader.consume(read);
-            end += read as u64;
-        }
-        if lines.last() != Some(&end) {
-            lines.push(end);
-        }
         Ok(Self {
             path: path.to_owned(),
-            file: reader.into_inner(),
-            lines,
+            lines: Lines::open(path)?,
             last: None,
         })
     }
 
     /// Number of paragraphs.
     pub fn len(&self) -> usize {
-        self.lines.len() - 1
+        self.lines.len()
     }
 
     /// Whether there is no paragraph.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.lines.is_empty()
     }
 
     /// Reads a paragraph.
@@ -223,18 +203,13 @@ impl ParagraphReader {
         {
             return Ok(Arc::clone(paragraph));
         }
-        let path = self.path.display();
         ensure!(
             index < self.len(),
-            "{path} has no paragraph {index}: it has {}",
+            "{} has no paragraph {index}: it has {}",
+            self.path.display(),
             self.len()
         );
-        let (start, end) = (self.lines[index], self.lines[index + 1]);
-        let mut line = vec![0; (end - start) as usize];
-        self.file.file().read_exact_at(&mut line, start)?;
-        let paragraph =
-            serde_json::from_slice(&line).with_context(|| format!("read {path}:{}", index + 1))?;
-        let paragraph = Arc::new(paragraph);
+        let paragraph = Arc::new(self.lines.get(index)?);
         self.last = Some((index, Arc::clone(&paragraph)));
         Ok(paragraph)
     }
@@ -283,6 +258,8 @@ impl QuestionCounts {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Context;
+
     use super::*;
 
     fn paragraph(text: &str) -> Paragraph {

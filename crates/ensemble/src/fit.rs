@@ -335,7 +335,11 @@ mod tests {
                     end: column,
                 }
             };
-            let first = if question.is_multiple_of(4) { wrong } else { answer };
+            let first = if question.is_multiple_of(4) {
+                wrong
+            } else {
+                answer
+            };
             TestQuestion {
                 members: vec![
                     peak(first, 20.0),

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use spanwise_artifact::ensemble::ranked_spans_file;
 use spanwise_artifact::error::damaged;
-use spanwise_artifact::lines::LineWriter;
 use spanwise_artifact::questions::FOLDS_FILE;
 use spanwise_artifact::scores::{ScoreWriter, Scores, Span};
 use spanwise_artifact::settings::{EnsembleJob, EnsembleMethod};
@@ -191,7 +190,9 @@ fn write(
     let is_vote = settings.method == EnsembleMethod::Vote;
     let mut writer = ScoreWriter::create(draft.path(), split, members.lengths().to_vec())?;
     let mut ranked = if is_vote {
-        Some(LineWriter::create(&draft.file(&ranked_spans_file(split)))?)
+        Some(jsonl::Writer::create(
+            &draft.file(&ranked_spans_file(split)),
+        )?)
     } else {
         None
     };
