@@ -128,7 +128,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     };
     let mut out = io::stderr().lock();
     // A closed standard error leaves nobody to tell.
-    let text = chain(error);
+    let text = shortened(&chain(error));
     let text = output::plain(&text);
     let _ = if error.is::<Interrupted>() {
         writeln!(out, "{text}")
@@ -160,6 +160,22 @@ fn chain(error: &anyhow::Error) -> String {
         }
     }
     text
+}
+
+/// A text whose long lines, as of somebody's file of one line, are cut in their middle.
+fn shortened(text: &str) -> String {
+    const KEPT: usize = 300;
+    let short = |line: &str| {
+        if line.chars().count() <= 2 * KEPT {
+            return line.to_owned();
+        }
+        let start: String = line.chars().take(KEPT).collect();
+        format!(
+            "{start} … and {} characters more",
+            line.chars().count() - KEPT
+        )
+    };
+    text.lines().map(short).collect::<Vec<_>>().join("\n")
 }
 
 /// What to do where the machine is in the way and not the program: its disk or its permissions.
@@ -247,6 +263,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn long_lines_are_cut() {
+        let check = |text: &str, expected: &str| assert_eq!(shortened(text), expected);
+        check("a\nb", "a\nb");
+        let start = "[".repeat(300);
+        let line = "[".repeat(1000);
+        check(
+            &format!("a\n{line}\nb"),
+            &format!("a\n{start} … and 700 characters more\nb"),
+        );
+    }
 
     #[test]
     fn what_the_machine_refuses_is_the_users_to_mend() {
