@@ -9,9 +9,8 @@ use spanwise_answers::fit::Fitted;
 use spanwise_answers::report::Report;
 use spanwise_answers::split::ScoredSplit;
 use spanwise_artifact::answers::{self, ANSWERS_FILE, REPORT_FILE, SUBMISSION_FILE};
-use spanwise_artifact::lines::LineWriter;
 use spanwise_artifact::settings::{AnswersTable, LengthLimit};
-use spanwise_artifact::{Draft, Job, Split, Stage, UserError};
+use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
 use spanwise_program as program;
 
 fn main() -> ExitCode {
@@ -31,7 +30,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         );
     }
 
-    let mut lines = LineWriter::create(&draft.file(ANSWERS_FILE))?;
+    let mut lines = jsonl::Writer::create(&draft.file(ANSWERS_FILE))?;
     let mut answered = Vec::new();
     for split in &splits {
         let mut submission = match split.split {

@@ -13,6 +13,7 @@ use measured::Run;
 use serde_json::{Value, json};
 use spanwise_artifact::Split;
 use spanwise_artifact::answers::REPORT_FILE;
+use spanwise_program::output::message;
 
 /// Answers that many labelled dev questions.
 fn answer(questions: usize, settings: &Value) -> Result<(Run, u64)> {
@@ -56,7 +57,7 @@ fn a_million_questions() -> Result<()> {
     ] {
         let (run, report) = answer(measured::many(), &settings)?;
         run.print(what, measured::many());
-        println!("report: {:.1} MB", report as f64 / 1e6);
+        message(format_args!("report: {:.1} MB", report as f64 / 1e6));
         assert!(run.peak <= 300_000_000, "{} bytes", run.peak);
         assert!(report < 20_000_000, "{report} bytes");
     }

@@ -1,6 +1,6 @@
 //! JSON lines, with one record on each line, and single JSON documents.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -10,18 +10,58 @@ use serde::de::DeserializeOwned;
 
 use crate::error::damaged;
 use crate::fingerprint;
-use crate::lines::LineWriter;
 
 /// Writes `records` to `path`, one on each line.
 ///
 /// # Errors
 /// Fails if the file cannot be written.
 pub fn write<T: Serialize>(path: &Path, records: impl IntoIterator<Item = T>) -> Result<()> {
-    let mut writer = LineWriter::create(path)?;
+    let mut writer = Writer::create(path)?;
     for record in records {
         writer.push(&record)?;
     }
     writer.finish()
+}
+
+/// Writes a file of one record on each line, record by record.
+pub struct Writer {
+    file: BufWriter<File>,
+}
+
+impl Writer {
+    /// Starts a file, in place of what is there.
+    ///
+    /// # Errors
+    /// Fails if it cannot be created.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = BufWriter::new(File::create(path)?);
+        Ok(Self { file })
+    }
+
+    /// Adds a record.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written.
+    pub fn push(&mut self, record: &impl Serialize) -> Result<()> {
+        serde_json::to_writer(&mut self.file, record)?;
+        Ok(self.file.write_all(b"\n")?)
+    }
+
+    /// Adds whole lines, each a record and its line end.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written.
+    pub fn push_lines(&mut self, lines: &[u8]) -> Result<()> {
+        Ok(self.file.write_all(lines)?)
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// Fails if it cannot be written.
+    pub fn finish(mut self) -> Result<()> {
+        Ok(self.file.flush()?)
+    }
 }
 
 /// Reads `path` one record at a time.

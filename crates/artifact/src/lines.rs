@@ -1,7 +1,7 @@
-//! Files of JSON lines that are read in any order, a few lines at a time, and written as records
-//! come: memory stays level however many there are.
+//! Files of JSON lines that are read in any order, a few lines at a time: memory stays level however
+//! many there are.
 
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fs_err::File;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::damaged;
@@ -107,54 +106,17 @@ impl<T: DeserializeOwned> LineBlock<'_, T> {
     }
 }
 
-/// Writes JSON lines as they come.
-pub struct LineWriter(BufWriter<File>);
-
-impl LineWriter {
-    /// Starts a file.
-    ///
-    /// # Errors
-    /// Fails if it cannot be created.
-    pub fn create(path: &Path) -> Result<Self> {
-        Ok(Self(BufWriter::new(File::create(path)?)))
-    }
-
-    /// Appends a record.
-    ///
-    /// # Errors
-    /// Fails if it cannot be written.
-    pub fn push(&mut self, record: &impl Serialize) -> Result<()> {
-        serde_json::to_writer(&mut self.0, record)?;
-        Ok(self.0.write_all(b"\n")?)
-    }
-
-    /// Appends whole lines.
-    ///
-    /// # Errors
-    /// Fails if they cannot be written.
-    pub fn push_lines(&mut self, lines: &[u8]) -> Result<()> {
-        Ok(self.0.write_all(lines)?)
-    }
-
-    /// Ends the file.
-    ///
-    /// # Errors
-    /// Fails if the last lines cannot be written.
-    pub fn finish(mut self) -> Result<()> {
-        Ok(self.0.flush()?)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::UserError;
+    use crate::jsonl;
 
     #[test]
     fn lines_are_read_in_any_order() -> Result<()> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("numbers.jsonl");
-        let mut writer = LineWriter::create(&path)?;
+        let mut writer = jsonl::Writer::create(&path)?;
         writer.push(&1)?;
         writer.push(&22)?;
         writer.push_lines(b"333\n")?;

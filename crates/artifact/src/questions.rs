@@ -191,7 +191,7 @@ impl ParagraphReader {
 
     /// Whether there is no paragraph.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.paragraphs.is_empty()
     }
 
     /// Reads a paragraph.

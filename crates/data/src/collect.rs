@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use fs_err::File;
 use serde::Serialize;
-use spanwise_artifact::lines::LineWriter;
 use spanwise_artifact::questions::{ParagraphReader, QuestionCounts, QuestionReader};
 use spanwise_artifact::settings::OnBadRecord;
-use spanwise_artifact::{Question, Split, UserError};
+use spanwise_artifact::{Question, Split, UserError, jsonl};
 use spanwise_spans::in_sample;
 
 use crate::check::{Checked, Checker, Fault, Passages};
@@ -87,12 +86,12 @@ impl Collected {
         sources: &[Source],
         on_bad_record: OnBadRecord,
         repeated: &mut Repeated,
-        rejected: &mut LineWriter,
+        rejected: &mut jsonl::Writer,
         directory: &Path,
     ) -> Result<Self> {
         let mut counts = QuestionCounts::default();
         let path = directory.join(split.paragraphs_file());
-        let mut paragraphs = LineWriter::create(&path)?;
+        let mut paragraphs = jsonl::Writer::create(&path)?;
         let mut files = Vec::new();
         for source in sources {
             let first = counts.paragraphs;
@@ -110,7 +109,7 @@ impl Collected {
             split,
             on_bad_record,
             checker: Checker::new(split),
-            questions: LineWriter::create(&directory.join(split.questions_file()))?,
+            questions: jsonl::Writer::create(&directory.join(split.questions_file()))?,
             rejected,
             repeated,
             counts,
@@ -168,8 +167,8 @@ struct Collecting<'a> {
     split: Split,
     on_bad_record: OnBadRecord,
     checker: Checker,
-    questions: LineWriter,
-    rejected: &'a mut LineWriter,
+    questions: jsonl::Writer,
+    rejected: &'a mut jsonl::Writer,
     repeated: &'a mut Repeated,
     counts: QuestionCounts,
     /// What is wrong with the first record that was left out.
@@ -296,8 +295,8 @@ pub fn select(
     keep: impl Fn(usize) -> bool,
 ) -> Result<Collected> {
     let mut counts = losses(parts);
-    let mut questions = LineWriter::create(&directory.join(split.questions_file()))?;
-    let mut paragraphs = LineWriter::create(&directory.join(split.paragraphs_file()))?;
+    let mut questions = jsonl::Writer::create(&directory.join(split.questions_file()))?;
+    let mut paragraphs = jsonl::Writer::create(&directory.join(split.paragraphs_file()))?;
     let mut index = 0;
     for part in parts {
         let mut new_indices = vec![None; part.counts.paragraphs];
@@ -334,7 +333,7 @@ pub fn select(
 /// Fails if a file cannot be read or written.
 pub fn append(parts: &[&Collected], split: Split, directory: &Path) -> Result<Collected> {
     let mut counts = losses(parts);
-    let mut questions = LineWriter::create(&directory.join(split.questions_file()))?;
+    let mut questions = jsonl::Writer::create(&directory.join(split.questions_file()))?;
     let mut paragraphs = File::create(directory.join(split.paragraphs_file()))?;
     for part in parts {
         let path = part.directory.join(part.split.paragraphs_file());
@@ -355,7 +354,7 @@ pub fn append(parts: &[&Collected], split: Split, directory: &Path) -> Result<Co
 }
 
 fn push(
-    questions: &mut LineWriter,
+    questions: &mut jsonl::Writer,
     question: Question,
     paragraph: usize,
     counts: &mut QuestionCounts,

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use spanwise_artifact::lines::LineWriter;
 use spanwise_artifact::questions::{FOLDS_FILE, QuestionCounts, paragraphs_beside};
 use spanwise_artifact::settings::{DataJob, DataTable, Fold};
 use spanwise_artifact::{Draft, Job, Split, Stage, jsonl};
@@ -26,7 +25,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     } = job.settings()?;
     let sources = sources(job, &settings)?;
     refuse_repeated(&sources)?;
-    let mut rejected = LineWriter::create(&draft.log_file("rejected.jsonl"))?;
+    let mut rejected = jsonl::Writer::create(&draft.log_file("rejected.jsonl"))?;
     let mut repeated = Repeated::default();
     // What is not yet in its split lies here, on the artifact's file system.
     let space = tempfile::tempdir_in(draft.path())?;

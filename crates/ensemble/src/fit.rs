@@ -3,6 +3,8 @@
 //! All that is fitted at once is evaluated in one pass over dev, so that its scores need not be
 //! held.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use spanwise_artifact::scores::Scores;
 use spanwise_spans::covering;
@@ -69,13 +71,13 @@ pub fn fit(dev: &Dev, selections: &[Questions]) -> Result<Vec<Fitted>> {
         .collect();
 
     // The weights with which each member's was last fitted: with the same ones it stays.
-    let mut last = vec![vec![Vec::new(); members]; selections.len()];
+    let mut last = vec![vec![Vec::new(); selections.len()]; members];
     for _ in 0..SWEEPS {
-        for member in 0..members {
+        for (member, last) in last.iter_mut().enumerate() {
             let (mut searches, mut indices) = (Vec::new(), Vec::new());
             for (index, &questions) in selections.iter().enumerate() {
                 let weights = &fitted[index].weighted;
-                if last[index][member] != *weights {
+                if last[index] != *weights {
                     searches.push(Search::new(
                         questions,
                         Members::All,
@@ -87,7 +89,7 @@ pub fn fit(dev: &Dev, selections: &[Questions]) -> Result<Vec<Fitted>> {
             }
             minimise(dev, &mut searches)?;
             for (search, index) in searches.into_iter().zip(indices) {
-                last[index][member].clone_from(&search.weights);
+                last[index].clone_from(&search.weights);
                 fitted[index].weighted = search.weights;
             }
         }
@@ -168,11 +170,10 @@ fn minimise(dev: &Dev, searches: &mut [Search]) -> Result<()> {
         let mut points = Vec::new();
         let mut unknown = Vec::new();
         for (index, search) in searches.iter().enumerate() {
-            let at = [search.left(), search.right()];
-            for side in 0..2 {
+            for (side, at) in [search.left(), search.right()].into_iter().enumerate() {
                 if !search.is_done() && search.losses[side].is_none() {
                     let mut weights = search.weights.clone();
-                    weights[search.weight] = at[side];
+                    weights[search.weight] = at;
                     points.push(Point {
                         questions: search.questions,
                         members: search.members,
@@ -210,6 +211,7 @@ struct Point {
 fn losses(dev: &Dev, points: &[Point]) -> Result<Vec<f64>> {
     let of_some = |questions: &mut dyn Iterator<Item = Labelled>| {
         let mut losses = vec![Vec::new(); points.len()];
+        let mut sums = Vec::new();
         for question in questions {
             let covered: Vec<Scores> = question.members.iter().copied().map(covering).collect();
             let mut choices: Option<(Members, Vec<Choice>)> = None;
@@ -222,7 +224,8 @@ fn losses(dev: &Dev, points: &[Point]) -> Result<Vec<f64>> {
                     Some((members, choices)) if members == point.members => choices,
                     _ => Choice::of(&covered, point.members, question.references),
                 };
-                losses.extend(of_members.iter().map(|choice| choice.loss(&point.weights)));
+                let loss = |choice: &Choice| choice.loss(&point.weights, &mut sums);
+                losses.extend(of_members.iter().map(loss));
                 choices = Some((point.members, of_members));
             }
         }
@@ -243,66 +246,68 @@ fn losses(dev: &Dev, points: &[Point]) -> Result<Vec<f64>> {
 }
 
 /// The start or end scores of one question.
-struct Choice {
-    members: usize,
-    /// `[candidate, member]`
-    scores: Vec<f64>,
+struct Choice<'a> {
+    /// Of every member the scores of the candidates.
+    members: Vec<&'a [f32]>,
     /// Indices of the references' boundaries among the candidates.
     references: Vec<usize>,
 }
 
-impl Choice {
+impl<'a> Choice<'a> {
     /// Returns the choice of a start and that of an end, as far as some reference's boundary is a
-    /// candidate of every member.
-    fn of(covered: &[Scores], members: Members, references: &[[u32; 2]]) -> Vec<Self> {
+    /// candidate of every member. Scores are covered: what is no candidate of a member is before its
+    /// first start, or behind its last end.
+    fn of(covered: &'a [Scores], members: Members, references: &[[u32; 2]]) -> Vec<Self> {
         let covered = match members {
             Members::All => covered,
             Members::One(member) => &covered[member..=member],
         };
-        let (starts, ends) = (
-            covered.iter().map(|scores| &scores.start[..]).collect(),
-            covered.iter().map(|scores| &scores.end[..]).collect(),
-        );
-        let side = |columns, side: usize| {
+        let count = |scores: &[f32]| scores.iter().filter(|score| score.is_finite()).count();
+        let length = covered[0].start.len();
+        let starts = covered.iter().map(|scores| count(&scores.start)).min();
+        let ends = covered.iter().map(|scores| count(&scores.end)).min();
+        let starts = length - starts.unwrap_or(0)..length;
+        let ends = 0..ends.unwrap_or(0);
+        let boundaries = |side: usize, candidates: &Range<usize>| {
             let boundaries = references
                 .iter()
                 .map(|boundaries| boundaries[side] as usize);
-            Self::new(columns, boundaries)
+            let boundaries = boundaries.filter(|character| candidates.contains(character));
+            boundaries
+                .map(|character| character - candidates.start)
+                .collect()
         };
-        [side(starts, 0), side(ends, 1)]
-            .into_iter()
-            .flatten()
+        let start = Self {
+            references: boundaries(0, &starts),
+            members: covered
+                .iter()
+                .map(|scores| &scores.start[starts.clone()])
+                .collect(),
+        };
+        let end = Self {
+            references: boundaries(1, &ends),
+            members: covered
+                .iter()
+                .map(|scores| &scores.end[ends.clone()])
+                .collect(),
+        };
+        let choices = [start, end].into_iter();
+        choices
+            .filter(|choice| !choice.references.is_empty())
             .collect()
     }
 
-    /// `members` holds one column of scores per member.
-    fn new(members: Vec<&[f32]>, references: impl Iterator<Item = usize>) -> Option<Self> {
-        let is_candidate =
-            |character: &usize| members.iter().all(|scores| scores[*character].is_finite());
-        let candidates: Vec<usize> = (0..members[0].len()).filter(is_candidate).collect();
-        let references: Vec<usize> = references
-            .filter_map(|character| candidates.binary_search(&character).ok())
-            .collect();
-        let of_members = |&character: &usize| {
-            members
-                .iter()
-                .map(move |scores| f64::from(scores[character]))
-        };
-        (!references.is_empty()).then(|| Self {
-            members: members.len(),
-            scores: candidates.iter().flat_map(of_members).collect(),
-            references,
-        })
-    }
-
-    fn loss(&self, weights: &[f64]) -> f64 {
-        let scores: Vec<f64> = self
-            .scores
-            .chunks(self.members)
-            .map(|scores| scores.iter().zip(weights).map(|(s, w)| s * w).sum())
-            .collect();
-        let references = self.references.iter().map(|&index| scores[index]);
-        log_sum_exp(&scores) - references.sum::<f64>() / self.references.len() as f64
+    /// `sums` is used for what is computed on the way.
+    fn loss(&self, weights: &[f64], sums: &mut Vec<f64>) -> f64 {
+        sums.clear();
+        sums.resize(self.members[0].len(), 0.0);
+        for (scores, weight) in self.members.iter().zip(weights) {
+            for (sum, score) in sums.iter_mut().zip(*scores) {
+                *sum += f64::from(*score) * weight;
+            }
+        }
+        let references = self.references.iter().map(|&index| sums[index]);
+        log_sum_exp(sums) - references.sum::<f64>() / self.references.len() as f64
     }
 }
 
@@ -330,7 +335,11 @@ mod tests {
                     end: column,
                 }
             };
-            let first = if question % 4 == 0 { wrong } else { answer };
+            let first = if question.is_multiple_of(4) {
+                wrong
+            } else {
+                answer
+            };
             TestQuestion {
                 members: vec![
                     peak(first, 20.0),

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use spanwise_artifact::ensemble::ranked_spans_file;
 use spanwise_artifact::error::damaged;
-use spanwise_artifact::lines::LineWriter;
 use spanwise_artifact::questions::FOLDS_FILE;
 use spanwise_artifact::scores::{ScoreWriter, Scores, Span};
 use spanwise_artifact::settings::{EnsembleJob, EnsembleMethod};
@@ -26,6 +25,7 @@ fn main() -> ExitCode {
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: EnsembleJob = job.settings()?;
+    check_members(job)?;
     let (questions, folds) = read_dev(job)?;
     let members = Members::open(&predictions(job, Split::Dev), Split::Dev, folds.as_deref())?;
     let dev = match (&members, &questions) {
@@ -144,9 +144,38 @@ fn fit(
     Ok((fitted, weights))
 }
 
+/// Refuses a split that other members have predicted than dev: a weight is fitted to a member.
+fn check_members(job: &Job) -> Result<()> {
+    let members = |split| {
+        let members = named_predictions(job, split).into_iter();
+        members.map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    let dev = members(Split::Dev);
+    for split in [Split::Train, Split::Test] {
+        let found = members(split);
+        let message = format!(
+            "the members of {} are {}, and those of dev {}",
+            split.name(),
+            found.join(", "),
+            dev.join(", ")
+        );
+        ensure!(
+            dev.is_empty() || found.is_empty() || dev == found,
+            UserError::new(message).hint("a role is such as member.000.dev and member.000.test")
+        );
+    }
+    Ok(())
+}
+
 /// Every member's predictions of a split: one, with the role `member.000.dev`, or one per fold,
 /// `member.000.fold.000.dev`.
 fn predictions(job: &Job, split: Split) -> Vec<Vec<&Path>> {
+    let members = named_predictions(job, split).into_iter();
+    members.map(|(_, artifacts)| artifacts).collect()
+}
+
+/// As [`predictions`], with the members' names in the roles, such as `000`.
+fn named_predictions(job: &Job, split: Split) -> Vec<(&str, Vec<&Path>)> {
     let suffix = format!(".{}", split.name());
     let mut members: Vec<(&str, Vec<&Path>)> = Vec::new();
     for (role, input) in &job.inputs {
@@ -160,8 +189,7 @@ fn predictions(job: &Job, split: Split) -> Vec<Vec<&Path>> {
             _ => members.push((member, vec![&input.path])),
         }
     }
-    let artifacts = members.into_iter().map(|(_, artifacts)| artifacts);
-    artifacts.collect()
+    members
 }
 
 /// The models of all members, each by itself, with the members' weights divided among them.
@@ -191,7 +219,9 @@ fn write(
     let is_vote = settings.method == EnsembleMethod::Vote;
     let mut writer = ScoreWriter::create(draft.path(), split, members.lengths().to_vec())?;
     let mut ranked = if is_vote {
-        Some(LineWriter::create(&draft.file(&ranked_spans_file(split)))?)
+        Some(jsonl::Writer::create(
+            &draft.file(&ranked_spans_file(split)),
+        )?)
     } else {
         None
     };

@@ -13,7 +13,7 @@ const CHARACTERS: usize = 1 << 17;
 /// One split of all members.
 pub struct Members {
     /// Of every member a file, or one a fold.
-    members: Vec<Vec<ScoreFile>>,
+    files: Vec<Vec<ScoreFile>>,
     /// Length of every question's paragraph in characters.
     lengths: Vec<usize>,
     /// Of every question its file and its index in that file; `None` where there is one file.
@@ -66,7 +66,7 @@ impl Members {
         let one_each = members.iter().all(|files| files.len() == 1);
         ensure!(places.is_some() || one_each, differ());
         let mut split = Self {
-            members,
+            files: members,
             lengths: Vec::new(),
             places,
         };
@@ -78,7 +78,7 @@ impl Members {
 
     /// Number of members.
     pub fn count(&self) -> usize {
-        self.members.len()
+        self.files.len()
     }
 
     /// Number of questions.
@@ -103,7 +103,7 @@ impl Members {
     pub fn read(&self, questions: Range<usize>) -> Result<MemberBlock<'_>> {
         let ranges: Vec<Range<usize>> = match &self.places {
             None => vec![questions.clone()],
-            Some(places) => (0..self.members[0].len())
+            Some(places) => (0..self.files[0].len())
                 .map(|file| {
                     let places = places[questions.clone()].iter();
                     let mut indices = places
@@ -123,7 +123,7 @@ impl Members {
                 .collect()
         };
         Ok(MemberBlock {
-            blocks: self.members.iter().map(read).collect::<Result<_>>()?,
+            blocks: self.files.iter().map(read).collect::<Result<_>>()?,
             first: questions.start,
             ranges,
             places: self.places.as_deref(),
@@ -131,7 +131,7 @@ impl Members {
     }
 
     fn lengths_of(&self, member: usize) -> Box<dyn Iterator<Item = usize> + '_> {
-        let files = &self.members[member];
+        let files = &self.files[member];
         match &self.places {
             None => Box::new(files[0].lengths()),
             Some(places) => {

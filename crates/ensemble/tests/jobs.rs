@@ -114,6 +114,12 @@ fn jobs_and_artifacts_that_cannot_be_end_in_a_sentence() -> Result<()> {
         check(&mean, &with(&[(2, name)]))?;
     }
     check(&mean, &with(&[(0, "other")]))?;
+    // A member of test that dev has no weight for, and one of dev that is missing.
+    let mut more = INPUTS.to_vec();
+    more.push(("member.001.test", "one"));
+    check(&mean, &more)?;
+    more.extend([("member.000.test", "one"), ("member.002.test", "one")]);
+    check(&mean, &more)?;
     for length in [json!(0), json!(-1), json!("30"), json!(1e300)] {
         check(
             &json!({"method": "vote", "max_answer_length": length}),

@@ -156,7 +156,7 @@ fn chain(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !text.contains(&cause) {
-            text += &format!(": {cause}");
+            text.extend([": ", &cause]);
         }
     }
     text

@@ -17,8 +17,13 @@ pub fn span_score(scores: ScoresView, span: Range<usize>) -> f32 {
 /// is a candidate.
 pub fn best_spans(scores: ScoresView, max_length: usize, count: usize) -> Vec<Span> {
     let mut best: Vec<Span> = Vec::new();
+    // No span from a start scores more than with the best of all ends: most starts are left out at
+    // once, however long an answer may be.
+    let largest_end = scores.end.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     for (start, &start_score) in scores.start.iter().enumerate() {
-        if start_score == f32::NEG_INFINITY {
+        let is_full = best.len() == count;
+        let cannot_enter = |worst: &Span| start_score + largest_end <= worst.score;
+        if start_score == f32::NEG_INFINITY || is_full && best.last().is_none_or(cannot_enter) {
             continue;
         }
         let limit = scores.end.len().min(start.saturating_add(max_length));

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use spanwise_artifact::lines::LineWriter;
 use spanwise_artifact::scores::{ScoreWriter, Scores};
-use spanwise_artifact::{Answer, Paragraph, Question, Split};
+use spanwise_artifact::{Answer, Paragraph, Question, Split, jsonl};
 
 /// Characters of a paragraph.
 const CHARACTERS: usize = 60;
@@ -40,8 +39,8 @@ fn answer(question: usize) -> (usize, usize) {
 /// Writes a data artifact with one split.
 pub(crate) fn data(directory: &Path, split: Split, questions: usize, labelled: bool) -> Result<()> {
     fs_err::create_dir_all(directory)?;
-    let mut paragraphs = LineWriter::create(&directory.join(split.paragraphs_file()))?;
-    let mut lines = LineWriter::create(&directory.join(split.questions_file()))?;
+    let mut paragraphs = jsonl::Writer::create(&directory.join(split.paragraphs_file()))?;
+    let mut lines = jsonl::Writer::create(&directory.join(split.questions_file()))?;
     let mut text = Vec::new();
     for index in 0..questions {
         if index % QUESTIONS == 0 {

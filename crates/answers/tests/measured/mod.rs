@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use spanwise_program::output::message;
 
 /// A run of a stage.
 #[derive(Debug)]
@@ -23,13 +24,13 @@ pub(crate) struct Run {
 impl Run {
     /// Prints the figures of a run over this many questions.
     pub(crate) fn print(&self, what: &str, questions: usize) {
-        println!(
+        message(format_args!(
             "{what}, {questions} questions: {:.0} MB at most, {:.0} MB of it anonymous; {:.1} s, {:.1} µs a question",
             self.peak as f64 / 1e6,
             self.anonymous as f64 / 1e6,
             self.time.as_secs_f64(),
             self.time.as_secs_f64() * 1e6 / questions as f64,
-        );
+        ));
     }
 }
 
