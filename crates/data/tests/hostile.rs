@@ -13,7 +13,6 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
-use spanwise_artifact::lines::LineWriter;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::settings::OnBadRecord;
 use spanwise_artifact::{Characters, Split, UserError};
@@ -288,7 +287,7 @@ fn collect(case: &Case, directory: &Path) -> Result<Collected> {
         Layout::Course | Layout::Squad => None,
     };
     let source = Source::new(("input", path("input")), beside)?;
-    let mut rejected = LineWriter::create(&path("rejected"))?;
+    let mut rejected = jsonl::Writer::create(&path("rejected"))?;
     Collected::read(
         case.split,
         &[source],
