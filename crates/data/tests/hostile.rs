@@ -15,7 +15,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::settings::OnBadRecord;
-use spanwise_artifact::{Characters, Split, UserError};
+use spanwise_artifact::{Characters, Split, UserError, jsonl};
 use spanwise_data::collect::{self, Collected};
 use spanwise_data::folds;
 use spanwise_data::repeated::Repeated;
