@@ -148,6 +148,28 @@ impl Job {
         }
     }
 
+    /// Path of a required input that another stage wrote. What is no artifact has no splits, and
+    /// would be taken for an empty one.
+    ///
+    /// # Errors
+    /// Fails with a [`UserError`] if the job has no input of that role, or it is no artifact.
+    pub fn artifact(&self, role: &str) -> Result<&Path> {
+        let path = self.input(role)?;
+        let problem = match Manifest::read(path) {
+            Ok(Some(_)) => return Ok(path),
+            Ok(None) => format!("there is no {} in it", Manifest::FILE),
+            Err(error) => format!("{error:#}"),
+        };
+        bail!(
+            UserError::new(format!(
+                "the input {role:?} of the {} stage, {}, is no artifact: {problem}",
+                self.stage,
+                path.display()
+            ))
+            .hint("it is a directory that a stage has written, such as artifacts/data/<name>")
+        );
+    }
+
     /// Content digest per input.
     pub fn input_contents(&self) -> Result<BTreeMap<String, String>> {
         self.inputs
@@ -180,6 +202,31 @@ mod tests {
         let error = job.settings::<S>().expect_err(expected);
         let error = error.downcast_ref::<UserError>().expect(expected);
         assert!(error.message.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn only_what_a_stage_wrote_is_an_artifact() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let check = |path: &Path, expected: &str| {
+            let inputs = json!({"data": {"path": path}});
+            let job =
+                json!({"stage": "windows", "settings": {}, "inputs": inputs, "output": "o/0"});
+            let job: Job = serde_json::from_value(job).unwrap();
+            let error = job.artifact("data").expect_err(expected);
+            let error = error.downcast_ref::<UserError>().expect(expected);
+            assert!(error.message.contains(expected), "{error}");
+        };
+        check(
+            directory.path(),
+            "is no artifact: there is no manifest.json",
+        );
+        let file = directory.path().join("file");
+        fs_err::write(&file, "text")?;
+        check(&file, "is no artifact: there is no manifest.json");
+        check(&directory.path().join("none"), "is no artifact");
+        fs_err::write(directory.path().join(Manifest::FILE), "{}")?;
+        check(directory.path(), "manifest.json is damaged");
+        Ok(())
     }
 
     #[test]

@@ -8,6 +8,7 @@ use fs_err::File;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::error::damaged;
 use crate::fingerprint;
 
 /// Writes `records` to `path`, one on each line.
@@ -72,8 +73,9 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<impl Iterator<Item = Res
     let lines = BufReader::new(File::open(path)?).lines();
     let path = path.to_owned();
     Ok(lines.enumerate().map(move |(number, line)| {
-        serde_json::from_str(&line?)
-            .with_context(|| format!("read {}:{}", path.display(), number + 1))
+        let record = serde_json::from_str(&line?);
+        let wrong = |error| damaged(&path, &format!("line {}: {error}", number + 1));
+        Ok(record.map_err(wrong)?)
     }))
 }
 

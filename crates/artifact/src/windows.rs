@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{self, Columns, GrowingColumn};
@@ -414,6 +414,41 @@ impl WindowFile {
                 "array {name} does not divide {tokens} among {items}"
             );
         }
+        self.check_ranges()
+    }
+
+    /// Checks that every question has its paragraph, and every answer and window its tokens.
+    fn check_ranges(&self) -> Result<()> {
+        let paragraphs = self.array("paragraph_characters").len();
+        let questions = self.array("question_paragraphs");
+        let outside = |&paragraph: &u32| paragraph as usize >= paragraphs;
+        if let Some(question) = questions.iter().position(outside) {
+            let paragraph = questions[question];
+            bail!("question {question} is about paragraph {paragraph} of {paragraphs}");
+        }
+        for question in 0..questions.len() {
+            let tokens = self.paragraph_range(question).len();
+            if let Some(answer) = self.answer(question) {
+                ensure!(
+                    !answer.is_empty() && answer.end <= tokens,
+                    "question {question} has tokens {answer:?} of {tokens} for its answer"
+                );
+            }
+        }
+        let mut last = 0;
+        for Window { question, tokens } in self.evaluation_windows() {
+            ensure!(
+                (last..questions.len()).contains(&question),
+                "a window of question {question} of {}, after one of question {last}",
+                questions.len()
+            );
+            let all = self.paragraph_range(question).len();
+            ensure!(
+                tokens.start <= tokens.end && tokens.end <= all,
+                "a window of question {question} has tokens {tokens:?} of {all}"
+            );
+            last = question;
+        }
         Ok(())
     }
 
@@ -612,6 +647,31 @@ mod tests {
             Column::QuestionOffsets,
             &[0, 3],
             "array question_offsets does not divide question_tokens among question_paragraphs",
+        );
+        check(
+            Column::QuestionParagraphs,
+            &[1, 2],
+            "question 1 is about paragraph 2 of 2",
+        );
+        check(
+            Column::AnswerEnds,
+            &[4, NO_ANSWER],
+            "question 0 has tokens 1..4 of 3 for its answer",
+        );
+        check(
+            Column::WindowQuestions,
+            &[1, 0, 0],
+            "a window of question 0 of 2, after one of question 1",
+        );
+        check(
+            Column::WindowQuestions,
+            &[0, 0, 2],
+            "a window of question 2 of 2, after one of question 0",
+        );
+        check(
+            Column::WindowEnds,
+            &[2, u32::MAX, 2],
+            "a window of question 0 has tokens 1..4294967295 of 3",
         );
     }
 

@@ -56,23 +56,18 @@ pub(crate) fn remedy(directory: &Path) -> Option<(String, &'static str)> {
         .collect();
     names.sort();
     let remedy = |name: &String| {
-        let (what, hint) = if name.ends_with(".h5") {
-            ("weights of TensorFlow", FROM_TENSORFLOW)
-        } else if name.contains(".ckpt") {
-            ("a checkpoint of TensorFlow", FROM_TENSORFLOW)
-        } else if name.ends_with(".msgpack") {
-            ("weights of Flax", FROM_FLAX)
-        } else if name.ends_with(".onnx") {
-            ("a model of ONNX", FROM_ONNX)
-        } else if name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth") {
-            (
+        let extension = name.rsplit('.').next().unwrap_or_default();
+        let (what, hint) = match extension {
+            "h5" => ("weights of TensorFlow", FROM_TENSORFLOW),
+            "msgpack" => ("weights of Flax", FROM_FLAX),
+            "onnx" => ("a model of ONNX", FROM_ONNX),
+            "bin" | "pt" | "pth" => (
                 "perhaps weights of PyTorch",
                 "call the file pytorch_model.bin",
-            )
-        } else if name.ends_with(".safetensors") {
-            ("perhaps its weights", "call the file model.safetensors")
-        } else {
-            return None;
+            ),
+            "safetensors" => ("perhaps its weights", "call the file model.safetensors"),
+            _ if name.contains(".ckpt") => ("a checkpoint of TensorFlow", FROM_TENSORFLOW),
+            _ => return None,
         };
         Some((format!("{name:?} is {what}"), hint))
     };

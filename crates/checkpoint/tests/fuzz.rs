@@ -30,7 +30,7 @@ use spanwise_config::EncoderConfig;
 use spanwise_program::measure::Memory;
 
 /// Bytes that reading small files may take.
-const MOST_MEMORY: u64 = 600 << 20;
+const MOST_MEMORY: u64 = 128 << 20;
 
 /// Changed files of the short form.
 const SHORT: u32 = 400;

@@ -102,7 +102,7 @@ impl EncoderConfig {
             match shape_of(&tensor).or_else(|| shape_of(unprefixed)) {
                 None => missing.push(tensor),
                 Some(found) if found != shape => {
-                    misshapen.push(format!("{tensor} has {found:?}, expected {shape:?}"))
+                    misshapen.push(format!("{tensor} has {found:?}, expected {shape:?}"));
                 }
                 Some(_) => (),
             }

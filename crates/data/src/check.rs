@@ -9,7 +9,7 @@ use spanwise_artifact::questions::ParagraphReader;
 use spanwise_artifact::{Answer, Paragraph, Question, Split};
 
 use crate::input::excerpt;
-use crate::layout::{Claim, Record};
+use crate::record::{Claim, Record};
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -12,7 +12,7 @@ use spanwise_spans::in_sample;
 
 use crate::check::{Checked, Checker, Fault, Passages};
 use crate::input::shown;
-use crate::layout::{Malformed, Record};
+use crate::record::{Malformed, Record};
 use crate::repeated::Repeated;
 use crate::sources::Source;
 

@@ -62,7 +62,7 @@ fn too_few(names: &[Arc<str>], articles: usize, folds: usize) -> UserError {
     ))
     .hint(
         "an article is never divided among folds: use fewer folds, or give each article a title of \
-         its own; paragraphs of articles without a title are divided",
+         its own, or none, so that only paragraphs are kept together",
     )
 }
 

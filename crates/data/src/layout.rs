@@ -1,5 +1,4 @@
-//! The input layouts. Ends of answers are inclusive in the course layout alone, and only in this
-//! file.
+//! The input layouts.
 //!
 //! - course: `{"questions": [{id, paragraph_id, question_text, answer_text, answer_start,
 //!   answer_end}], "paragraphs": [text]}`, `answer_end` inclusive, the last three `null` for an
@@ -7,12 +6,13 @@
 //! - SQuAD (DRCD, CMRC 2018): `{"data": [{"paragraphs": [{"context", "qas": [{id, question,
 //!   "answers": [{text, answer_start}]}]}]}]}`
 //! - native, as this stage writes it: `<name>.questions.jsonl` and, beside it,
-//!   `<name>.paragraphs.jsonl`, each with a [`Question`](spanwise_artifact::Question) or a [`Paragraph`] on every line
+//!   `<name>.paragraphs.jsonl`, each with a [`Question`](spanwise_artifact::Question) or a
+//!   [`Paragraph`] on every line
 //!
 //! Course and SQuAD layout are told apart by content, the native one by its name.
 //!
-//! A file is read once for its [`Shape`], once for its paragraphs and once for its questions, in
-//! which order it may have both. One record is in memory at a time.
+//! A JSON file is read once for its [`Shape`], once for its paragraphs and once for its questions,
+//! since it may have them in either order. One record is in memory at a time.
 
 use std::fmt::Display;
 use std::io::{self, BufRead, Read};
@@ -21,44 +21,12 @@ use std::sync::Arc;
 use anyhow::Result;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use spanwise_artifact::{Paragraph, UserError};
 
 use crate::input::{NotUtf8, TextReader, excerpt};
 use crate::json::{Look, Looking};
-
-/// A question as the file has it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Its id; a number is kept as its decimal digits.
-    pub id: String,
-    /// Index into the file's paragraphs, as claimed.
-    pub paragraph: usize,
-    /// The question.
-    pub question: String,
-    /// Its reference answers, as claimed, or what is wrong with one.
-    pub answers: Vec<Result<Claim, String>>,
-}
-
-/// An answer as the file has it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// The substring.
-    pub text: String,
-    /// Its first character.
-    pub start: usize,
-    /// One past its last character, where the layout has it.
-    pub end: Option<usize>,
-}
-
-/// A record that does not have the layout's fields.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Malformed {
-    /// Its id, or its number in the file where it has none.
-    pub id: String,
-    /// What was found.
-    pub reason: String,
-}
+use crate::record::{self, Malformed, Record, title};
 
 /// What is done with each paragraph of a file.
 pub type ParagraphSink<'a> = dyn FnMut(Paragraph) -> Result<()> + 'a;
@@ -169,22 +137,7 @@ pub fn read_native_paragraphs(
     reader: TextReader<impl Read>,
     sink: &mut ParagraphSink<'_>,
 ) -> Result<()> {
-    json_lines(
-        name,
-        reader,
-        |value| {
-            let fields = Fields::of(&value)?;
-            let article = match fields.optional("article") {
-                None => None,
-                Some(article) => title(string("article", article)?),
-            };
-            Ok(Paragraph {
-                text: fields.string("text")?.to_owned(),
-                article: article.map(str::to_owned),
-            })
-        },
-        sink,
-    )
+    json_lines(name, reader, record::native_paragraph, sink)
 }
 
 /// Reads a file of questions in the native layout.
@@ -196,16 +149,14 @@ pub fn read_native_records(
     reader: TextReader<impl Read>,
     sink: &mut RecordSink<'_>,
 ) -> Result<()> {
-    json_lines(name, reader, |value| native_record(&value), &mut |record| {
-        sink(Ok(record))
-    })
+    json_lines(name, reader, record::native, &mut |record| sink(Ok(record)))
 }
 
 /// Reads a file of one record a line.
 fn json_lines<T>(
     name: &str,
     mut reader: TextReader<impl Read>,
-    parse: impl Fn(Value) -> Result<T, String>,
+    parse: impl Fn(&Value) -> Result<T, String>,
     sink: &mut dyn FnMut(T) -> Result<()>,
 ) -> Result<()> {
     let mut line = String::new();
@@ -217,7 +168,7 @@ fn json_lines<T>(
         }
         let wrong = |reason: String| UserError::new(format!("{name}:{number}: {reason}"));
         let value = serde_json::from_str(&line).map_err(|error| wrong(in_line(&line, &error)))?;
-        sink(parse(value).map_err(wrong)?)?;
+        sink(parse(&value).map_err(wrong)?)?;
     }
     Ok(())
 }
@@ -410,11 +361,6 @@ impl Look for MaybeTitle {
     }
 }
 
-/// An article's title. An empty one, which annotation tools write, is none.
-fn title(text: &str) -> Option<&str> {
-    (!text.trim().is_empty()).then_some(text)
-}
-
 /// A file of known shape on its way from the first byte to the last.
 struct Walk<'a, 'b> {
     shape: &'a Shape,
@@ -557,13 +503,11 @@ impl Walk<'_, '_> {
 
     fn record(&mut self, value: &Value) -> Result<()> {
         let record = match self.shape {
-            Shape::Course => course_record(value),
-            Shape::Squad { .. } => squad_record(value, self.paragraphs),
+            Shape::Course => record::course(value),
+            Shape::Squad { .. } => record::squad(value, self.paragraphs),
         };
         let record = record.map_err(|reason| Malformed {
-            id: value
-                .get("id")
-                .and_then(|value| id(value).ok())
+            id: record::id_of(value)
                 .unwrap_or_else(|| format!("number {} in the file", self.records + 1)),
             reason,
         });
@@ -683,150 +627,10 @@ fn wrong_kind<E: de::Error>(
     Err(walk.stop(Stopped::Wrong(what)))
 }
 
-fn course_record(value: &Value) -> Result<Record, String> {
-    let fields = Fields::of(value)?;
-    Ok(Record {
-        id: fields.id()?,
-        paragraph: fields.whole_number("paragraph_id")?,
-        question: fields.string("question_text")?.to_owned(),
-        answers: course_answer(fields).transpose().into_iter().collect(),
-    })
-}
-
-fn course_answer(fields: Fields<'_>) -> Result<Option<Claim>, String> {
-    let [text, start, last] =
-        ["answer_text", "answer_start", "answer_end"].map(|key| fields.optional(key));
-    match (text, start, last) {
-        (None, None, None) => Ok(None),
-        (Some(text), Some(start), Some(last)) => Ok(Some(Claim {
-            text: string("answer_text", text)?.to_owned(),
-            start: whole_number("answer_start", start)?,
-            end: Some(whole_number("answer_end", last)?.saturating_add(1)),
-        })),
-        _ => Err(
-            "answer_text, answer_start and answer_end must all be given or all be null".to_owned(),
-        ),
-    }
-}
-
-fn squad_record(value: &Value, paragraph: usize) -> Result<Record, String> {
-    let fields = Fields::of(value)?;
-    Ok(Record {
-        id: fields.id()?,
-        paragraph,
-        question: fields.string("question")?.to_owned(),
-        answers: answers(fields, "answer_start"),
-    })
-}
-
-fn native_record(value: &Value) -> Result<Record, String> {
-    let fields = Fields::of(value)?;
-    Ok(Record {
-        id: fields.string("id")?.to_owned(),
-        paragraph: fields.whole_number("paragraph")?,
-        question: fields.string("text")?.to_owned(),
-        answers: answers(fields, "start"),
-    })
-}
-
-/// The answers in a list of objects with a text and, under the key `start`, its first character.
-fn answers(fields: Fields<'_>, start: &str) -> Vec<Result<Claim, String>> {
-    let list = match fields.optional("answers") {
-        None => return Vec::new(),
-        Some(Value::Array(list)) => list,
-        Some(other) => {
-            let other = of_json(other);
-            return vec![Err(format!("answers is {other}: must be a list"))];
-        }
-    };
-    let answer = |value: &Value| {
-        let fields = Fields::of(value).map_err(|found| format!("an answer is wrong: {found}"))?;
-        Ok(Claim {
-            text: fields.string("text")?.to_owned(),
-            start: fields.whole_number(start)?,
-            end: None,
-        })
-    };
-    list.iter().map(answer).collect()
-}
-
-/// The fields of a record.
-#[derive(Clone, Copy)]
-struct Fields<'a>(&'a Map<String, Value>);
-
-impl<'a> Fields<'a> {
-    fn of(value: &'a Value) -> Result<Self, String> {
-        match value {
-            Value::Object(map) => Ok(Self(map)),
-            other => Err(format!("it is {}: must be an object", of_json(other))),
-        }
-    }
-
-    fn required(self, key: &str) -> Result<&'a Value, String> {
-        self.0.get(key).ok_or_else(|| format!("{key} is missing"))
-    }
-
-    /// A field that may be missing or null.
-    fn optional(self, key: &str) -> Option<&'a Value> {
-        self.0.get(key).filter(|value| !value.is_null())
-    }
-
-    fn string(self, key: &str) -> Result<&'a str, String> {
-        string(key, self.required(key)?)
-    }
-
-    fn whole_number(self, key: &str) -> Result<usize, String> {
-        whole_number(key, self.required(key)?)
-    }
-
-    fn id(self) -> Result<String, String> {
-        id(self.required("id")?)
-    }
-}
-
-fn string<'a>(key: &str, value: &'a Value) -> Result<&'a str, String> {
-    let wrong = || format!("{key} is {}: must be a string", of_json(value));
-    value.as_str().ok_or_else(wrong)
-}
-
-/// From here on, not every whole number is a number of 64 bits with a point.
-const EXACT: f64 = (1_u64 << 53) as f64;
-
-fn whole_number(key: &str, value: &Value) -> Result<usize, String> {
-    let whole = value.as_u64().or_else(|| {
-        // What has been a column of numbers may have a point: 4.0 is 4.
-        let number = value.as_f64()?;
-        (number.fract() == 0.0 && (0.0..EXACT).contains(&number)).then_some(number as u64)
-    });
-    let whole = whole.and_then(|whole| usize::try_from(whole).ok());
-    whole.ok_or_else(|| format!("{key} is {}: must be a whole number", of_json(value)))
-}
-
-fn id(value: &Value) -> Result<String, String> {
-    let exact = |number: f64| number.fract() == 0.0 && number.abs() < EXACT;
-    match value {
-        Value::String(id) if !id.is_empty() => Ok(id.clone()),
-        Value::Number(id) if !id.is_f64() || id.as_f64().is_some_and(exact) => Ok(id.to_string()),
-        other => Err(format!(
-            "the id is {}: must be a string or a whole number",
-            of_json(other)
-        )),
-    }
-}
-
-/// A value in messages.
-fn of_json(value: &Value) -> String {
-    match value {
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-        Value::String(text) => excerpt(text).to_string(),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Claim;
 
     /// A file's content.
     #[derive(Debug, Default, PartialEq)]

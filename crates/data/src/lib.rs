@@ -6,6 +6,7 @@
 //!
 //! - [`input`]: files as text, and how messages show what is in them
 //! - [`layout`]: a file of any layout → paragraphs and records
+//! - [`record`]: one record of each layout
 //! - [`sources`]: the files of a pipeline
 //! - [`check`]: which records can be trusted
 //! - [`repeated`]: which questions several splits have
@@ -20,5 +21,6 @@ pub mod folds;
 pub mod input;
 mod json;
 pub mod layout;
+pub mod record;
 pub mod repeated;
 pub mod sources;

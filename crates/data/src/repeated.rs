@@ -57,7 +57,7 @@ impl Repeated {
             (count > 0).then(|| {
                 format!(
                     "{split}: {count} of {all} questions are in {earlier} too, about the same \
-                     paragraph, such as {}: a score on {split} counts them",
+                     paragraph, such as {}: the score on {split} includes them",
                     shown(&id)
                 )
             })
@@ -102,17 +102,17 @@ mod tests {
             ],
             &[
                 "dev: 2 of 4 questions are in train too, about the same paragraph, such as \
-                 \"\\u{1b}\": a score on dev counts them",
+                 \"\\u{1b}\": the score on dev includes them",
             ],
         );
         check(
             Split::Test,
             &[("5", "a", "q"), ("6", "b", "p"), ("7", "c", "p")],
             &[
-                "test: 1 of 3 questions are in train too, about the same paragraph, such as 6: a \
-                 score on test counts them",
-                "test: 1 of 3 questions are in dev too, about the same paragraph, such as 5: a \
-                 score on test counts them",
+                "test: 1 of 3 questions are in train too, about the same paragraph, such as 6: the \
+                 score on test includes them",
+                "test: 1 of 3 questions are in dev too, about the same paragraph, such as 5: the \
+                 score on test includes them",
             ],
         );
     }

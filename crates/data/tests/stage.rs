@@ -172,8 +172,8 @@ fn unmeasured_and_repeated_questions_are_said() -> Result<()> {
     assert_eq!(
         outcome.messages,
         "dev: 1 of 2 questions have no label to measure on\n\
-         dev: 1 of 2 questions are in train too, about the same paragraph, such as q1: a score on dev \
-         counts them\n\
+         dev: 1 of 2 questions are in train too, about the same paragraph, such as q1: the score on \
+         dev includes them\n\
          train: 1 questions on 1 paragraphs\ndev: 2 questions on 1 paragraphs\n"
     );
     assert_eq!(folder.counts(Split::Dev)?.in_earlier_splits, 1);

@@ -38,7 +38,7 @@ pub fn precision(setting: Precision, device: &Device) -> Precision {
 
 /// Reads the windows' layout and checks that the model takes inputs that long.
 pub fn read_layout(job: &Job, config: &EncoderConfig) -> Result<Layout> {
-    let layout: Layout = jsonl::read_document(&job.input("windows")?.join(LAYOUT_FILE))?;
+    let layout: Layout = jsonl::read_document(&job.artifact("windows")?.join(LAYOUT_FILE))?;
     config.check_window(layout.max_length)?;
     let Template {
         before,

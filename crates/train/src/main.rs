@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::ScoreFile;
 use spanwise_artifact::settings::TrainJob;
-use spanwise_artifact::{Draft, Job, Split, Stage};
+use spanwise_artifact::{Draft, Job, Split, Stage, UserError};
 use spanwise_model::memory::TrainingMemory;
 use spanwise_model::{EncoderConfig, SpanModel, job, weights};
 use spanwise_ops::device::has_kernels;
@@ -30,9 +30,9 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
     let layout = job::read_layout(job, &config)?;
 
     let train = job::open_windows(job, Split::Train, &config)?
-        .context("the windows artifact has no train split")?;
+        .ok_or_else(|| UserError::new("the windows artifact has no train split"))?;
     let dev = job::open_windows(job, Split::Dev, &config)?;
-    let references = Questions::read(job.input("data")?, Split::Dev)?;
+    let references = Questions::read(job.artifact("data")?, Split::Dev)?;
     let teacher = match job.inputs.get("teacher") {
         Some(teacher) => ScoreFile::open(&teacher.path, Split::Train)?,
         None => None,

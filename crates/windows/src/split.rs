@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rayon::prelude::*;
+use spanwise_artifact::error::damaged;
 use spanwise_artifact::questions::{Paragraph, Question};
 use spanwise_artifact::settings::WindowsTable;
 use spanwise_artifact::windows::{Layout, WindowCounts, WindowWriter};
@@ -56,7 +57,12 @@ pub fn write(
         tokenizer,
         jsonl::read(&questions)?,
         |question: &Question| &question.text,
-        |question, tokens| writer.question(&question, &tokens),
+        |question, tokens| {
+            let (index, paragraphs) = (question.paragraph, writer.counts.paragraphs);
+            let missing = || format!("a question is about paragraph {index} of {paragraphs}");
+            ensure!(index < paragraphs, damaged(&questions, &missing()));
+            writer.question(&question, &tokens)
+        },
     )?;
     writer.windows.finish()?;
     Ok(Some(writer.counts))

@@ -5,7 +5,7 @@
 //! works here too. Where there are none at all, as in a bare container, Mozilla's, which are built
 //! in.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use spanwise_artifact::UserError;
 use ureq::tls::{Certificate, RootCerts};
@@ -36,7 +36,7 @@ pub(super) fn authorities(
             add(&path, &mut found);
         }
         if found.len() == before {
-            let path = PathBuf::from(value);
+            let path = value.to_string_lossy();
             return Err(UserError::new(format!(
                 "{name} names {path:?}, in which there is no certificate"
             ))

@@ -24,7 +24,7 @@ use crate::hub::environment::Environment;
 use crate::{directory, weights};
 
 /// How long a hub may take to accept a connection, and to send anything at all.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The hint for downloads that failed on the way.
 const RESUMES: &str = "run it again: the download resumes where it stopped";
