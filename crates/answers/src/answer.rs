@@ -12,7 +12,7 @@ use crate::fit::Fitted;
 use crate::metrics;
 use crate::report::{Labelled, SplitReport, Statistics, WrongAnswer};
 use crate::rules::{self, Effects};
-use crate::split::{ScoredQuestion, ScoredSplit};
+use crate::split::{CHARACTERS, ScoredQuestion, ScoredSplit};
 
 /// The answers to some consecutive questions, as they are written.
 #[derive(Debug, Default)]
@@ -50,7 +50,10 @@ pub fn answer(
     mut take: impl FnMut(Answers) -> Result<()>,
 ) -> Result<AnsweredSplit> {
     let mut counts = Counts::new(fitted);
+    // Every answer is held with its candidates until it is written.
+    let characters = CHARACTERS / (1 + fitted.decoder.count / 10);
     split.in_order(
+        characters,
         |first, questions| {
             let mut some = Part::new(fitted);
             for (index, question) in questions.iter().enumerate() {

@@ -10,7 +10,7 @@ use spanwise_artifact::settings::{AnswersTable, Decoding, LengthLimit, Rule, Rul
 use crate::decode::Decoder;
 use crate::length::{self, Choice};
 use crate::rules::{self, Effects};
-use crate::split::{ScoredQuestion, ScoredSplit};
+use crate::split::{CHARACTERS, ScoredQuestion, ScoredSplit};
 
 /// How questions are answered.
 #[derive(Debug, Clone)]
@@ -42,6 +42,7 @@ impl Fitted {
         let mut effects = Effects::new(switches);
         if let Some(dev) = dev.filter(|_| switches.contains(&RuleSwitch::Fit)) {
             dev.in_order(
+                CHARACTERS,
                 |_, questions| {
                     let mut effects = Effects::new(switches);
                     for question in questions.iter().filter(|question| question.is_labelled()) {

@@ -8,7 +8,7 @@ use spanwise_artifact::settings::LengthLimit;
 use spanwise_spans::holdout;
 
 use crate::decode::Decoder;
-use crate::split::{ScoredQuestion, ScoredSplit};
+use crate::split::{CHARACTERS, ScoredQuestion, ScoredSplit};
 
 /// Parts of dev that are held out in turn.
 const PARTS: usize = 5;
@@ -69,6 +69,7 @@ impl Choice {
 pub fn fit(dev: &ScoredSplit, decoder: Decoder) -> Result<Option<Choice>> {
     let (mut exact, mut paragraphs) = (Vec::new(), Vec::new());
     dev.in_order(
+        CHARACTERS,
         |_, questions| {
             let labelled = questions.iter().filter(|question| question.is_labelled());
             let labelled = labelled.map(|one| (exact_limits(one, decoder), one.question.paragraph));

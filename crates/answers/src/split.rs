@@ -13,8 +13,8 @@ use spanwise_artifact::{Question, Split, UserError};
 use spanwise_program::parallel;
 use spanwise_spans::{best_spans, best_spans_by_limit, task_exact_match};
 
-/// Characters of the paragraphs that are read at a time.
-const CHARACTERS: usize = 1 << 17;
+/// Characters of the paragraphs that are read at a time, where little is kept of each question.
+pub const CHARACTERS: usize = 1 << 17;
 
 /// A question with the scores of its paragraph.
 #[derive(Debug, Clone, Copy)]
@@ -117,16 +117,17 @@ impl ScoredSplit {
     }
 
     /// Hands all questions to `work`, some at a time and with the index of the first, on all cores,
-    /// and the results to `take` in order.
+    /// and the results to `take` in order. `characters`: of the paragraphs that are read at a time.
     ///
     /// # Errors
     /// Fails if the split cannot be read, or `work` or `take` fails.
     pub fn in_order<R: Send>(
         &self,
+        characters: usize,
         work: impl Fn(usize, &[ScoredQuestion]) -> Result<R> + Sync,
         take: impl FnMut(R) -> Result<()>,
     ) -> Result<()> {
-        let ranges = scores::ranges(self.scores.lengths(), CHARACTERS);
+        let ranges = scores::ranges(self.scores.lengths(), characters);
         let work = |range: Range<usize>| work(range.start, &self.read(range)?.questions());
         parallel::in_order(ranges, work, take)
     }
