@@ -191,6 +191,9 @@ impl<R: Read> BufRead for TextReader<R> {
 /// Longest part of a text of the user's that a message shows, in characters.
 const EXCERPT: usize = 60;
 
+/// Longest name or id that a message shows whole, in characters: paths are long.
+const NAME: usize = 240;
+
 /// A name or id of the user's in a message: as it is where it can be shown, else quoted and
 /// escaped, so that nothing in it acts on a terminal.
 pub fn shown(text: &str) -> String {
@@ -198,7 +201,7 @@ pub fn shown(text: &str) -> String {
         let quote = matches!(c, '\'' | '"' | '\\');
         quote || c.escape_debug().next() != Some('\\')
     };
-    if text.chars().all(plain) && text.chars().nth(EXCERPT).is_none() && !text.is_empty() {
+    if text.chars().all(plain) && text.chars().nth(NAME).is_none() && !text.is_empty() {
         text.to_owned()
     } else {
         excerpt(text).to_string()
@@ -274,7 +277,7 @@ mod tests {
         check("a\u{1b}[2Jb", "\"a\\u{1b}[2Jb\"");
         check("a\nb", "\"a\\nb\"");
         check("a\u{202e}b", "\"a\\u{202e}b\"");
-        let long = "長".repeat(61);
+        let long = "長".repeat(241);
         check(&long, &format!("\"{}\"…", "長".repeat(60)));
         assert_eq!(excerpt("a\u{1b}").to_string(), "\"a\\u{1b}\"");
     }

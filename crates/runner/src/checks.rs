@@ -17,11 +17,11 @@ const COPIES: u64 = 4;
 pub(crate) fn data(run: &Run) -> Result<Vec<String>> {
     let pipeline = run.pipeline;
     let mut problems = Vec::new();
-    let Some(data) = run.artifact(Stage::Data) else {
+    let Some(data) = run.of_stage(Stage::Data).next() else {
         return Ok(problems);
     };
     let is_fitted = pipeline.members.len() > 1 && pipeline.ensemble.method.is_fitted();
-    let counts = QuestionCounts::read(&data)?;
+    let counts = QuestionCounts::read(data)?;
     let answered = counts.get(&Split::Dev).map_or(0, |dev| dev.answered);
     if is_fitted && answered == 0 && pipeline.folds.is_none() {
         problems.push(format!(

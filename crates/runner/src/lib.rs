@@ -22,6 +22,7 @@ pub mod experiment;
 pub mod gc;
 pub mod links;
 mod lock;
+mod losses;
 mod owner;
 pub mod pipeline_file;
 pub mod plan;

@@ -130,11 +130,13 @@ impl Run<'_> {
         self.artifacts.iter().flatten().map(PathBuf::as_path)
     }
 
-    /// The artifact of the last of its nodes of a stage that is there.
-    pub fn artifact(&self, stage: Stage) -> Option<PathBuf> {
-        let nodes = self.graph.nodes().iter().zip(&self.artifacts).rev();
-        let mut found = nodes.filter(|(node, _)| node.stage == stage);
-        found.find_map(|(_, artifact)| artifact.clone())
+    /// The artifacts of a stage that are there, in the order of the nodes.
+    pub fn of_stage(&self, stage: Stage) -> impl DoubleEndedIterator<Item = &Path> {
+        let nodes = self.graph.nodes().iter().zip(&self.artifacts);
+        nodes.filter_map(move |(node, artifact)| {
+            let artifact = artifact.as_deref()?;
+            (node.stage == stage).then_some(artifact)
+        })
     }
 
     /// Its folder below `runs`.

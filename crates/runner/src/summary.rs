@@ -14,16 +14,17 @@ use spanwise_program::safe_csv::safe_csv;
 use crate::pipeline_file::Pipeline;
 use crate::plan::graph::Graph;
 use crate::run::Run;
-use crate::{links, owner, workspace};
+use crate::{links, losses, owner, workspace};
 
 /// Prints the summary of a run: its own results, whatever other runs of the pipeline have left in
 /// its folder meanwhile.
 pub fn print(run: &Run, out: &mut dyn Write) -> Result<()> {
     let training_log = training_log(run.pipeline)?;
-    let (answers, ensemble) = (run.answers()?, run.artifact(Stage::Ensemble));
     let results = Results {
-        answers: &answers,
-        ensemble: ensemble.as_deref(),
+        answers: &run.answers()?,
+        ensemble: run.of_stage(Stage::Ensemble).next_back(),
+        data: run.of_stage(Stage::Data).next(),
+        windows: run.of_stage(Stage::Windows).next(),
         run: run.folder(),
     };
     write(&results, training_log.as_deref(), out)
@@ -32,12 +33,20 @@ pub fn print(run: &Run, out: &mut dyn Write) -> Result<()> {
 /// Prints the summary of the last run of a pipeline below `output`.
 pub fn print_last(output: &Path, pipeline: &Pipeline, out: &mut dyn Write) -> Result<()> {
     let run = last(output, pipeline)?;
-    let artifact = |stage: Stage| links::follow(&run.join(stage.name())).transpose();
-    let (answers, ensemble) = (artifact(Stage::Answers)?, artifact(Stage::Ensemble)?);
+    let artifact = |link: &Path| links::follow(&run.join(link)).transpose();
+    let of_stage = |stage: Stage| artifact(stage.name().as_ref());
+    let (answers, ensemble) = (of_stage(Stage::Answers)?, of_stage(Stage::Ensemble)?);
+    let data = of_stage(Stage::Data)?;
+    let windows = match first_link(pipeline, Stage::Windows)? {
+        Some(link) => artifact(&link)?,
+        None => None,
+    };
     let results = Results {
         // Its metrics lie beside it, too.
         answers: answers.as_deref().unwrap_or(&run),
         ensemble: ensemble.as_deref(),
+        data: data.as_deref(),
+        windows: windows.as_deref(),
         run: &run,
     };
     write(&results, training_log(pipeline)?.as_deref(), out)
@@ -76,20 +85,33 @@ struct Results<'a> {
     answers: &'a Path,
     /// The artifact of the ensemble.
     ensemble: Option<&'a Path>,
+    /// The artifact of the questions.
+    data: Option<&'a Path>,
+    /// The artifact of the first model's windows.
+    windows: Option<&'a Path>,
     /// The folder that people look into.
     run: &'a Path,
 }
 
 /// The log of a run's first training, below its folder.
 fn training_log(pipeline: &Pipeline) -> Result<Option<PathBuf>> {
+    let link = first_link(pipeline, Stage::Train)?;
+    Ok(link.map(|link| link.join("training.jsonl")))
+}
+
+/// The link of a pipeline's first node of a stage that the first member has, below its folder.
+fn first_link(pipeline: &Pipeline, stage: Stage) -> Result<Option<PathBuf>> {
     let mut graph = Graph::new(pipeline)?;
+    graph.add_windows();
     graph.add_member();
-    let train = graph.nodes().iter().find(|node| node.stage == Stage::Train);
-    Ok(train.map(|node| node.link.join("training.jsonl")))
+    let node = graph.nodes().iter().find(|node| node.stage == stage);
+    Ok(node.map(|node| node.link.clone()))
 }
 
 fn write(results: &Results, training_log: Option<&Path>, out: &mut dyn Write) -> Result<()> {
-    for (split, metrics) in answers::read_metrics(results.answers)? {
+    let all_metrics = answers::read_metrics(results.answers)?;
+    let losses = losses::lines(results.data, results.windows, &all_metrics)?;
+    for (split, metrics) in all_metrics {
         let SplitMetrics {
             questions,
             task_exact_match,
@@ -102,6 +124,9 @@ fn write(results: &Results, training_log: Option<&Path>, out: &mut dyn Write) ->
             "{:<12} task exact match {task_exact_match:.3} ± {error:.3}, CMRC F1 {cmrc_f1:.3} ({questions} questions)",
             split.name(),
         )?;
+    }
+    for (split, lost) in losses {
+        writeln!(out, "{:<12} {}: {lost}", "note", split.name())?;
     }
     let report = results.ensemble.map(EnsembleReport::read).transpose()?;
     if let Some(report) = report.flatten() {
