@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use spanwise_program::output::message;
+
 use super::{Ended, LONG, Trial, assert_same, entries, expected};
 use crate::pipeline::Pipeline;
 
@@ -29,7 +31,7 @@ fn interruptions_on_libtorch() {
     if spanwise_runner::workspace::has_libtorch() {
         interruptions("cpu");
     } else {
-        eprintln!("skipped: libtorch is not set up (cargo xtask setup)");
+        message("skipped: libtorch is not set up (cargo xtask setup)");
     }
 }
 
@@ -55,7 +57,6 @@ fn interruptions(device: &str) {
     let arguments = [&LONG[..], &["--set", &device]].concat();
     let expected = expected(&arguments);
     let pipeline = Pipeline::new("interrupted-");
-    let began = Instant::now();
     let mut round = 0;
     while round < trial.rounds {
         let (signal, group, code) = SIGNALS[round % SIGNALS.len()];
@@ -95,7 +96,6 @@ fn interruptions(device: &str) {
         })
         .collect();
     assert!(left.is_empty(), "left behind: {left:?}");
-    eprintln!("{:.0} s", began.elapsed().as_secs_f64());
 }
 
 /// No process that works on this pipeline is left, at most a moment after its runner has ended.

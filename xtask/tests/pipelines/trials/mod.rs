@@ -18,6 +18,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
+use spanwise_program::output::message;
 
 use crate::pipeline::Pipeline;
 
@@ -68,9 +69,9 @@ impl Drop for Trial {
         let Self {
             name, rounds, seed, ..
         } = self;
-        eprintln!("{name}: {rounds} rounds with seed {seed}");
+        message(format_args!("{name}: {rounds} rounds with seed {seed}"));
         for (what, count) in &self.counts {
-            eprintln!("{count:>6} {what}");
+            message(format_args!("{count:>6} {what}"));
         }
     }
 }

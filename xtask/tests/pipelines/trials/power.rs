@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fs_err as fs;
+use spanwise_program::output::message;
 
 use super::{LONG, Trial, assert_same, expected};
 use crate::pipeline::Pipeline;
@@ -36,9 +37,9 @@ fn power_cuts() {
         fs::File::create(&image).unwrap().set_len(BYTES).unwrap();
         let disk = make(&image).then(|| Disk::mount(&image, &place, options));
         let Some(disk) = disk.flatten() else {
-            eprintln!(
+            message(format_args!(
                 "skipped: {kind} cannot be made and mounted here (it takes root and mkfs.{kind})"
-            );
+            ));
             continue;
         };
         cut(kind, disk);
