@@ -3,7 +3,7 @@
 //! The revision is resolved to a commit first, and every file comes from that commit. An
 //! interrupted download resumes. A file is used only if its digest is the one that the hub
 //! announced, under which the cache keeps it. Environment variables have the same meaning as for
-//! Python's `huggingface_hub`; [`environment`] lists them.
+//! Python's `huggingface_hub`; `environment` lists them.
 
 mod certificates;
 mod download;
