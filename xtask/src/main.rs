@@ -175,7 +175,7 @@ struct ScopeArguments {
 #[derive(Args)]
 struct RepetitionArguments {
     /// Run everything so many times, with other seeds
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
     /// Change a setting of every pipeline
     #[arg(long = "set", value_name = "KEY=VALUE")]

@@ -27,7 +27,12 @@ fn run_where(arguments: &[String], filter: Option<&str>) -> Result<()> {
     }
     // Arguments are those of `cargo test`.
     if !arguments.is_empty() || !is_installed("nextest") {
-        return workspace::check(cargo_test().args(arguments));
+        let mut test = cargo_test();
+        test.args(arguments);
+        if filter.is_some() {
+            test.args(["--", "--skip", "trials::"]);
+        }
+        return workspace::check(&mut test);
     }
     let mut nextest = workspace::cargo();
     nextest.args(["nextest", "run", "--workspace"]);

@@ -18,7 +18,11 @@ pub fn rename(new: &Path, name: &Path) -> Result<()> {
     sync_tree(new)?;
     fs_err::rename(new, name)?;
     let parent = name.parent().context("a directory has a parent")?;
-    sync(parent)
+    sync(if parent == Path::new("") {
+        Path::new(".")
+    } else {
+        parent
+    })
 }
 
 /// Waits until a directory and everything in it is on the disk.

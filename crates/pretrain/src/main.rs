@@ -48,6 +48,5 @@ fn pretrain(job: &Job, draft: &mut Draft) -> Result<()> {
     // Everything but the weights is the checkpoint's.
     stage::copy_checkpoint(checkpoint, draft, &["model.safetensors"])?;
     let path = draft.file("model.safetensors");
-    weights::save(&trained.model(), &config, &path)?;
-    trained.finish()
+    weights::save(&trained.model(), &config, &path)
 }

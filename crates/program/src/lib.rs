@@ -25,7 +25,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
-use spanwise_artifact::draft::Draft;
+use spanwise_artifact::draft::{Draft, STATE_PREFIX};
+use spanwise_artifact::durable;
 use spanwise_artifact::error::UserError;
 use spanwise_artifact::job::Job;
 use spanwise_artifact::manifest::Manifest;
@@ -91,7 +92,14 @@ fn run_job(
         wall_seconds: draft.seconds(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    draft.commit(&manifest)
+    draft.commit(&manifest)?;
+    // What it would have resumed from is needed until here.
+    let state = format!("{STATE_PREFIX}{}", job.name()?);
+    let state = job.output.with_file_name(state);
+    if state.exists() {
+        durable::remove(&state)?;
+    }
+    Ok(())
 }
 
 /// Refuses inputs that are not what the job was written for: what was made from them would stand
@@ -189,7 +197,7 @@ fn remedy(error: &anyhow::Error) -> Option<&'static str> {
             Some("make room: cargo xtask gc removes what no run needs")
         }
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
-            Some("make it writable, or let SPANWISE_OUTPUT name another place for all results")
+            Some("allow it, or let SPANWISE_OUTPUT name another place for all results")
         }
         ErrorKind::NotADirectory => Some("a file is where a directory belongs"),
         _ => None,

@@ -25,7 +25,7 @@ pub fn is_closed(error: &anyhow::Error) -> bool {
 /// they are written as Rust does, such as `\u{1b}`. Lines and tabs stay.
 pub fn plain(text: &str) -> Cow<'_, str> {
     let acts = |c: char| {
-        let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         reorders || (c.is_control() && !matches!(c, '\n' | '\t'))
     };
     if !text.contains(acts) {

@@ -9,7 +9,6 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Once;
 
 use anyhow::{Context, Result, ensure};
-use fs_err::os::unix::fs::symlink;
 use spanwise_artifact::UserError;
 use spanwise_program::output::message;
 
@@ -56,6 +55,12 @@ fn put(target: &Path, parent: &Path, link: &Path) -> io::Result<()> {
         Err(error) if has_none(&error) => stand_in(&target, link),
         Err(error) => Err(error),
     }
+}
+
+/// Its error has the system's number, which [`has_none`] looks at.
+#[expect(clippy::disallowed_methods, reason = "fs_err's errors have no number")]
+fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
 }
 
 /// Whether a file system has refused a symbolic link since it has none.

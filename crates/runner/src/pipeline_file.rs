@@ -216,7 +216,7 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         Some(distill) => Some(student(&file, distill, source)?),
         None => None,
     };
-    refuse_problems(&file, &members, source)?;
+    refuse_problems(&file, &members, student.as_ref(), source)?;
     Ok(Pipeline {
         name: name.to_owned(),
         file: source.file.to_owned(),
@@ -316,7 +316,12 @@ fn refuse_infinite(value: &Value, path: &mut Vec<String>, source: &Source) -> Re
 
 /// Refuses values that parse but cannot work, in any table of the file or of a member: all of them
 /// at once, a line each.
-fn refuse_problems(file: &PipelineFile, members: &[Member], source: &Source) -> Result<()> {
+fn refuse_problems(
+    file: &PipelineFile,
+    members: &[Member],
+    student: Option<&Member>,
+    source: &Source,
+) -> Result<()> {
     let mut problems = file.data.problems();
     if !(0.0..=MOST_SAVE_MINUTES).contains(&file.save_minutes) {
         problems.push(Problem {
@@ -358,7 +363,8 @@ fn refuse_problems(file: &PipelineFile, members: &[Member], source: &Source) -> 
         let path: Vec<&str> = problem.key.split('.').collect();
         refuse(format!("{}: {problem}", source.location(&path)));
     }
-    for (index, member) in members.iter().enumerate() {
+    // The student has the file's own tables: there is no entry of its own behind the members'.
+    for (index, member) in members.iter().chain(student).enumerate() {
         let mut problems = member.checkpoint.problems();
         problems.extend(member.windows.problems());
         problems.extend(member.pretrain.iter().flat_map(PretrainTable::problems));

@@ -76,7 +76,10 @@ impl Programs {
 
     /// Sets libtorch up where `device` takes it and the checkout has none.
     fn provide(&self, device: Device) -> Result<()> {
-        if let Some(reason) = cannot_be(device, std::env::consts::OS, has_nvidia_gpu) {
+        // A libtorch that is there knows best what there is.
+        if !workspace::has_libtorch()
+            && let Some(reason) = cannot_be(device, std::env::consts::OS, has_nvidia_gpu)
+        {
             let hint = "device = \"auto\" takes the best there is";
             bail!(UserError::new(format!("device = \"{device}\": {reason}")).hint(hint));
         }
@@ -154,7 +157,11 @@ impl Execute for Programs {
         let (_, status) =
             signals::run(&mut command).with_context(|| format!("start {}", program.display()))?;
         fs_err::remove_file(&file)?;
-        signals::check(": the same command goes on from there")?;
+        signals::check(if stage == Stage::Train || stage == Stage::Pretrain {
+            ": the same command resumes"
+        } else {
+            ""
+        })?;
         let status = status.with_context(|| format!("wait for {}", program.display()))?;
         match status.code() {
             Some(0) => Ok(()),

@@ -160,13 +160,17 @@ impl Run<'_> {
                 self.store.link(node, artifact)?;
             }
         }
-        self.store.remove_other_links(&self.graph)?;
+        self.store.remove_other_links(&self.graph, &RESULTS)?;
         links::write(&run.join("pipeline.toml"), &self.pipeline.resolved)?;
         // It is of the last run, which has other answers.
         let _ = fs_err::remove_file(run.join(SAFE_SUBMISSION_FILE));
+        let answers = self.answers()?;
         for file in RESULTS {
-            if run.join("answers").join(file).exists() {
-                links::replace(&Path::new("answers").join(file), &run.join(file))?;
+            let (from, to) = (answers.join(file), run.join(file));
+            if from.exists() {
+                links::replace(&from, &to)?;
+            } else if to.is_symlink() || to.exists() {
+                fs_err::remove_file(to)?;
             }
         }
         Ok(())
@@ -271,7 +275,7 @@ impl<'a, 'w> Walk<'a, 'w> {
         }
         self.run.graph.finish();
         self.bring_up_to_date()?;
-        if matches!(self.mode, Mode::Run(_)) && self.scope.only.is_none() {
+        if !matches!(self.mode, Mode::Look) && self.scope.only.is_none() {
             // No stage reads the last artifact, but people do.
             self.check_bytes(self.run.artifacts.len() - 1, None)?;
         }
@@ -337,7 +341,8 @@ impl<'a, 'w> Walk<'a, 'w> {
         if self.scope.keep.contains(&stage) {
             let Some((current, _)) = store.current(node) else {
                 bail!(UserError::new(format!(
-                    "--keep {stage}: the {stage} stage of this pipeline has not run yet"
+                    "--keep {stage}: the {stage} stage of this pipeline has not run yet, or what it \
+                     wrote is damaged or gone"
                 )));
             };
             self.say(&label, "kept as it is")?;
@@ -529,6 +534,15 @@ impl<'a, 'w> Walk<'a, 'w> {
             let hint = format!("run cargo xtask pipeline {file} --verify");
             return Err(error.hint(hint).into());
         }
+        // Another run may have made it again meanwhile.
+        let _lock = self.lock(&label, &artifact)?;
+        let damage = match Store::find(&artifact) {
+            Found::Whole(manifest) => manifest.wrong_bytes(&artifact, files),
+            _ => Some(damage),
+        };
+        let Some(damage) = damage else {
+            return Ok(());
+        };
         self.say(&label, &format!("damaged: {damage}"))?;
         if artifact.exists() {
             durable::remove(&artifact)?;

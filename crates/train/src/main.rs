@@ -64,6 +64,5 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
 
     let trained = stage::train(job, draft, &task, &hyperparameters, model, &device)?;
     let evaluation = trained.last_evaluation();
-    export::write(job, &trained.model(), &config, evaluation, draft)?;
-    trained.finish()
+    export::write(job, &trained.model(), &config, evaluation, draft)
 }

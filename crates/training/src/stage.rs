@@ -13,12 +13,10 @@ use crate::log::{Evaluation, TrainingLog};
 use crate::state::{RunState, SavedState};
 use crate::task::Task;
 
-/// A finished run. Its saved state stands until [`Trained::finish`], in case writing the artifact
-/// fails.
+/// A finished run. Its saved state stands until the artifact does.
 pub struct Trained<M> {
     run: RunState<M>,
     log: TrainingLog,
-    state: SavedState,
 }
 
 /// Trains `model`, the job's checkpoint on `device`, from its beginning or from where an earlier
@@ -44,10 +42,11 @@ pub fn train<T: Task>(
             state.save(run)?;
             signals::check(&format!(" after step {}, which is saved", run.step))?;
         }
-        state.save_if_due(run)
+        state.save_if_due(run);
+        Ok(())
     };
     crate::train(task, hyperparameters, &mut run, &mut log, save)?;
-    Ok(Trained { run, log, state })
+    Ok(Trained { run, log })
 }
 
 impl<M: EncoderModel> Trained<M> {
@@ -59,11 +58,6 @@ impl<M: EncoderModel> Trained<M> {
     /// Returns the record of the last evaluation.
     pub fn last_evaluation(&self) -> Option<&Evaluation> {
         self.log.last_evaluation()
-    }
-
-    /// Removes the saved state once the artifact is written.
-    pub fn finish(self) -> Result<()> {
-        self.state.remove()
     }
 }
 

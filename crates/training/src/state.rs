@@ -179,18 +179,27 @@ impl SavedState {
     }
 
     /// Saves the run where the interval since the last save is over.
-    pub fn save_if_due<M: EncoderModel>(&mut self, run: &RunState<M>) -> Result<()> {
+    pub fn save_if_due<M: EncoderModel>(&mut self, run: &RunState<M>) {
         if self.saved.elapsed() >= self.interval {
-            self.save(run)?;
+            // Training that cannot be saved, as on a full disk, still ends with a model.
+            if let Err(error) = self.save(run) {
+                tracing::warn!("training is not saved after step {}: {error:#}", run.step);
+            }
             self.saved = Instant::now();
         }
-        Ok(())
     }
 
     /// Saves the run, and removes what was saved of it before. What is saved is whole and on the
     /// disk before it counts, and what it replaces stands until then.
     pub fn save<M: EncoderModel>(&self, run: &RunState<M>) -> Result<()> {
         fs_err::create_dir_all(&self.directory)?;
+        let folder = self.directory.join(run.step.to_string());
+        if folder.exists() {
+            if self.usable(&folder).is_ok_and(|header| header.is_some()) {
+                return Ok(()); // a run that resumed there, and has not gone a step
+            }
+            durable::remove(&folder)?;
+        }
         let new = tempfile::Builder::new()
             .prefix(".new-")
             .tempdir_in(&self.directory)?;
@@ -214,10 +223,6 @@ impl SavedState {
         };
         jsonl::write_sealed(&file(HEADER), &header)?;
         let earlier = self.folders()?;
-        let folder = self.directory.join(run.step.to_string());
-        if folder.exists() {
-            durable::remove(&folder)?;
-        }
         durable::rename(new.path(), &folder)?;
         let _ = new.keep();
         for earlier in earlier.iter().filter(|&earlier| *earlier != folder) {
@@ -229,6 +234,7 @@ impl SavedState {
     /// Restores the run and its records to where they were saved last; returns false where nothing
     /// is saved of this run. What cannot be used is said and left out.
     pub fn restore<M: EncoderModel>(&self, run: &mut RunState<M>, device: &Device) -> Result<bool> {
+        self.remove_unfinished()?;
         for folder in self.folders()? {
             match self.restore_from(&folder, run, device) {
                 Ok(true) => {
@@ -237,12 +243,23 @@ impl SavedState {
                 }
                 Ok(false) => {}
                 Err(error) => tracing::warn!(
-                    "the training saved in {} is not gone on with: {error:#}",
+                    "what is saved in {} cannot be used: {error:#}",
                     folder.display()
                 ),
             }
         }
         Ok(false)
+    }
+
+    /// The header of what is saved in a folder, where that is of this run. Fails where it is not
+    /// whole.
+    fn usable(&self, folder: &Path) -> Result<Option<Header>> {
+        let header: Header = jsonl::read_sealed(&folder.join(HEADER))?;
+        if header.identity != self.identity {
+            return Ok(None);
+        }
+        ensure!(digests(folder)? == header.files, "it is damaged");
+        Ok(Some(header))
     }
 
     /// The run is as it was where this fails.
@@ -253,11 +270,9 @@ impl SavedState {
         device: &Device,
     ) -> Result<bool> {
         let file = |name: &str| folder.join(name);
-        let header: Header = jsonl::read_sealed(&file(HEADER))?;
-        if header.identity != self.identity {
+        let Some(header) = self.usable(folder)? else {
             return Ok(false);
-        }
-        ensure!(digests(folder)? == header.files, "it is damaged");
+        };
         let (model, _) = weights::load(folder, device)?;
         let average = match &run.average {
             Some(_) => Some(weights::load(&file(AVERAGE), device)?.0),
@@ -292,6 +307,21 @@ impl SavedState {
         }
         folders.sort_unstable_by(|left, right| right.cmp(left));
         Ok(folders.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// Removes what saves have left that were killed.
+    fn remove_unfinished(&self) -> Result<()> {
+        if !self.directory.is_dir() {
+            return Ok(());
+        }
+        let folders = self.folders()?;
+        for entry in fs_err::read_dir(&self.directory)? {
+            let path = entry?.path();
+            if path.is_dir() && !folders.contains(&path) {
+                fs_err::remove_dir_all(path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what is saved.

@@ -14,7 +14,7 @@ use spanwise_program::output::{message, messages};
 
 use crate::pipeline_file::{self, Pipeline};
 use crate::run::{self, Execute, Scope};
-use crate::workspace;
+use crate::{links, workspace};
 use table::{Row, markdown};
 
 /// Added to every seed of a pipeline from one repetition to the next; more than a pipeline has
@@ -138,6 +138,14 @@ fn compare_all(
         );
         pipelines.push(repeated);
     }
+    for (index, contender) in contenders.iter().enumerate() {
+        let mut others = contenders[..index].iter();
+        ensure!(
+            others.all(|other| other.name != contender.name),
+            UserError::new(format!("{} is compared with itself", contender.name))
+                .hint("pipeline files, or changes, of one name share a folder in runs/")
+        );
+    }
     let mut rows: Vec<Row> = Vec::new();
     let mut all: Vec<Vec<Vec<QuestionMetrics>>> = Vec::new();
     for (contender, pipelines) in contenders.iter().zip(&pipelines) {
@@ -163,7 +171,7 @@ fn compare_all(
     }
     let table = markdown(&rows);
     let folder = output.join("runs").join(title);
-    fs_err::write(folder.join("table.md"), &table)?;
+    links::write(&folder.join("table.md"), &table)?;
     jsonl::write_document(&folder.join("table.json"), &rows)?;
     let shown = workspace::display(&folder);
     writeln!(results, "\n{table}\nsaved to {shown}")?;

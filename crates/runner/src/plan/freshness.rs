@@ -100,9 +100,9 @@ impl Store {
     /// The artifact that the last run of this pipeline used for a node.
     pub fn current(&self, node: &Node) -> Option<(PathBuf, Box<Manifest>)> {
         let artifact = links::follow(&self.run.join(&node.link))?.ok()?;
-        match Manifest::find(&artifact) {
-            Found::Whole(manifest) => Some((artifact, manifest)),
-            Found::Nothing | Found::Damaged(_) => None,
+        match Self::find(&artifact) {
+            Found::Whole(manifest) if manifest.stage == node.stage => Some((artifact, manifest)),
+            _ => None,
         }
     }
 
@@ -120,11 +120,12 @@ impl Store {
         links::replace(artifact, &self.run.join(&node.link))
     }
 
-    /// Removes the links that earlier runs of this pipeline have left in its folder and this one
-    /// has no node for.
-    pub fn remove_other_links(&self, graph: &Graph) -> Result<()> {
-        let nodes = graph.nodes().iter();
-        let keep: Vec<PathBuf> = nodes.map(|node| self.run.join(&node.link)).collect();
+    /// Removes the links that earlier runs of this pipeline have left in its folder, and that are
+    /// neither of this one's nodes nor of `results`.
+    pub fn remove_other_links(&self, graph: &Graph, results: &[&str]) -> Result<()> {
+        let nodes = graph.nodes().iter().map(|node| self.run.join(&node.link));
+        let results = results.iter().map(|file| self.run.join(file));
+        let keep: Vec<PathBuf> = nodes.chain(results).collect();
         // Other folders are other runs: a comparison may have the name of a pipeline.
         let own = FOLDERS.map(|folder| self.run.join(folder));
         links::remove_others(&self.run, &own, &keep)

@@ -183,7 +183,8 @@ impl<'a> Graph<'a> {
     /// Every model's settings and the node of its checkpoint, once it is there.
     pub fn checkpoints(&self) -> impl Iterator<Item = (&'a Member, usize)> {
         let models = self.models.iter();
-        models.map(|model| (model.settings, model.checkpoint))
+        let checkpoints = models.map(|model| (model.settings, model.checkpoint));
+        checkpoints.filter(|&(_, checkpoint)| checkpoint != DATA)
     }
 
     /// Tokens of the longest window of the model whose checkpoint node `index` is to be.

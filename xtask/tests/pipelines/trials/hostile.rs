@@ -34,7 +34,7 @@ fn hostile() {
         let (changed, how) = change(&mut trial, file, original);
         fs::write(path(file), &changed).unwrap();
         let mut run = Started::new(&mut pipeline.xtask("pipeline"));
-        // A billion epochs are allowed, if they end when they are asked to.
+        // Ten thousand epochs are allowed, if they end when they are asked to.
         let asked = asked_to_end(&mut run);
         let ended = run.end();
         let is_fine = matches!(ended.code, 0 | 2) || (asked && ended.code == 130);
