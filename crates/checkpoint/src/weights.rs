@@ -85,9 +85,10 @@ pub fn shards(path: &Path) -> Result<Option<BTreeSet<String>>> {
     let shards: BTreeSet<String> = index.weight_map.into_values().collect();
     for shard in &shards {
         // The hub's cache writes a file where its name says.
-        let inside = |component| matches!(component, Component::Normal(_));
+        let mut parts = Path::new(shard).components();
+        let is_name = matches!(parts.next(), Some(Component::Normal(_))) && parts.next().is_none();
         ensure!(
-            !shard.is_empty() && Path::new(shard).components().all(inside),
+            is_name,
             UserError::new(format!(
                 "{} names {shard:?}, which is outside the checkpoint",
                 path.display()

@@ -28,8 +28,8 @@ enum Refused {
         fault: Fault,
     },
     /// No record is left.
-    #[error("the {} files have no usable question", .0.name())]
-    Empty(Split),
+    #[error("the {} files have no usable question{}", .0.name(), .1)]
+    Empty(Split, String),
 }
 
 impl From<Refused> for UserError {
@@ -45,7 +45,7 @@ impl From<Refused> for UserError {
             Refused::Record { .. } => error.hint(
                 "correct the file, or leave such records out with data.on_bad_record = \"skip\"",
             ),
-            Refused::Empty(_) => error,
+            Refused::Empty(..) => error,
         }
     }
 }
@@ -255,7 +255,9 @@ impl Collecting<'_> {
         self.questions.finish()?;
         let repeated = self.repeated.end(split);
         if counts.questions == 0 {
-            return Err(UserError::from(Refused::Empty(split)).into());
+            let first = self.first_rejected.map(|first| format!(": {first}"));
+            let empty = Refused::Empty(split, first.unwrap_or_default());
+            return Err(UserError::from(empty).into());
         }
         let name = split.name();
         let kept = counts.questions;

@@ -9,6 +9,7 @@ use spanwise_artifact::answers::{self, AnswerRecord};
 use spanwise_artifact::questions::{Paragraph, Question, Questions};
 use spanwise_artifact::{Split, Stage, UserError};
 
+use crate::lock::{self, Lock};
 use crate::pipeline_file::Pipeline;
 use crate::run::{self, Execute};
 
@@ -103,6 +104,26 @@ struct Session<'a> {
     paragraph: &'a str,
     /// Below `runs/<pipeline>`.
     folder: tempfile::TempDir,
+    /// Tells the folder from one that a killed session has left.
+    _lock: Lock,
+}
+
+/// What the names of sessions' folders begin with, below a run's.
+const PREFIX: &str = "ask-";
+
+/// Removes the folders of sessions below a run's that were killed, as Ctrl-C does.
+pub(crate) fn remove_left(run: &Path) -> Result<()> {
+    for entry in fs_err::read_dir(run)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let lock = path.with_file_name(format!("{}{name}", lock::PREFIX));
+        let is_left = name.starts_with(PREFIX) && lock.exists() && lock::is_nobodys(&lock)?;
+        if is_left {
+            fs_err::remove_dir_all(&path)?;
+            fs_err::remove_file(&lock)?;
+        }
+    }
+    Ok(())
 }
 
 impl<'a> Session<'a> {
@@ -114,8 +135,10 @@ impl<'a> Session<'a> {
         let runs = output.join("runs");
         let run = runs.join(&pipeline.name);
         fs_err::create_dir_all(&run)?;
+        remove_left(&run)?;
         // Each session has a folder of its own: there may be several at once.
-        let folder = tempfile::Builder::new().prefix("ask-").tempdir_in(run)?;
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(run)?;
+        let lock = Lock::take(folder.path(), |_| Ok(()))?;
         let name = folder.path().strip_prefix(runs)?;
         let utf8 = |path: &Path| Some(path.to_str()?.to_owned());
         pipeline.name = utf8(name).context("the path is not UTF-8")?;
@@ -126,6 +149,7 @@ impl<'a> Session<'a> {
             pipeline,
             paragraph,
             folder,
+            _lock: lock,
         })
     }
 

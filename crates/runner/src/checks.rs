@@ -9,9 +9,9 @@ use spanwise_config::EncoderConfig;
 use crate::plan::graph::{Node, Source};
 use crate::run::Run;
 
-/// Weights and their two moments, as a training saves them, and the finished model: so many times
-/// the checkpoint's weights are on the disk while a model is trained.
-const COPIES: u64 = 4;
+/// A model has f32 weights, where its checkpoint may have half of that. Without room to save a
+/// training it still ends.
+const COPIES: u64 = 2;
 
 /// What does not fit the questions, once they are read.
 pub(crate) fn data(run: &Run) -> Result<Vec<String>> {
@@ -54,15 +54,16 @@ pub(crate) fn disk(run: &Run, node: &Node) -> Result<()> {
     let Some(Source::Node(start)) = start.map(|read| &read.source) else {
         return Ok(());
     };
-    let weights = run.artifacts[*start]
-        .as_ref()
-        .and_then(|start| fs_err::metadata(start.join("model.safetensors")).ok());
-    let needed = COPIES * weights.map_or(0, |weights| weights.len());
-    // A file system that does not say has room.
-    let Ok(disk) = statvfs(run.folder()) else {
+    let Some(start) = &run.artifacts[*start] else {
         return Ok(());
     };
-    let free = disk.f_bavail * disk.f_frsize;
+    let weights = fs_err::metadata(start.join("model.safetensors"));
+    let needed = COPIES * weights.map_or(0, |weights| weights.len());
+    // A file system that does not say has room.
+    let Ok(disk) = statvfs(start) else {
+        return Ok(());
+    };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     ensure!(
         free >= needed,
         UserError::new(format!(

@@ -12,7 +12,7 @@ use spanwise_artifact::draft::STATE_PREFIX;
 use spanwise_program::output::message;
 
 use crate::programs::JOB_PREFIX;
-use crate::{links, lock, workspace};
+use crate::{ask, links, lock, workspace};
 
 /// What is removed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,6 +32,9 @@ pub fn run(output: &Path, scope: Scope, out: &mut dyn Write) -> Result<()> {
         return Ok(());
     }
     let _lock = if dry_run { None } else { Some(alone(output)?) };
+    if !dry_run {
+        remove_sessions(&output.join("runs"))?;
+    }
     let unused = unused(&artifacts, &output.join("runs"), states)?;
     let mut bytes = 0;
     for directory in &unused {
@@ -61,7 +64,11 @@ fn alone(output: &Path) -> Result<File> {
     let lock = lock_file(output)?;
     match lock.file().try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::Error(error)) if has_none(&error) => Ok(lock),
+        Err(TryLockError::Error(error)) if has_none(&error) => {
+            // What is being made has a lock all the same.
+            refuse_held(&output.join("artifacts"))?;
+            Ok(lock)
+        }
         Err(TryLockError::WouldBlock) => Err(UserError::new("a pipeline is running")
             .hint("what it writes is not linked yet; wait for its end")
             .into()),
@@ -130,6 +137,33 @@ fn linked(folder: &Path, used: &mut BTreeSet<PathBuf>) -> Result<()> {
                 UserError::new(format!("{link} links to what is not there"))
                     .hint("run its pipeline again, or remove the link if that run is not needed")
             })?);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses to go on while a run makes an artifact.
+fn refuse_held(artifacts: &Path) -> Result<()> {
+    for stage in directories(artifacts)? {
+        for entry in fs::read_dir(stage)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(lock::PREFIX) && !lock::is_nobodys(&path)? {
+                return Err(UserError::new("a pipeline is running")
+                    .hint("wait for its end")
+                    .into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes what sessions of `ask` have left that were killed, in all runs.
+fn remove_sessions(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        ask::remove_left(folder)?;
+        for inner in directories(folder)? {
+            remove_sessions(&inner)?;
         }
     }
     Ok(())

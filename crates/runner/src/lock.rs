@@ -33,9 +33,11 @@ pub(crate) const PREFIX: &str = ".lock-";
 /// Whose a lock is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Owner {
-    /// Name of the machine, and what tells its starts apart.
+    /// Name of the machine, and what tells its starts and its containers apart.
     machine: String,
     process: u32,
+    /// When the process was started, in ticks since the machine was: numbers are used again.
+    started: u64,
     /// When it was taken, in UTC.
     since: String,
     renewals: u64,
@@ -44,6 +46,7 @@ struct Owner {
 /// Held until it is dropped.
 pub(crate) struct Lock {
     path: PathBuf,
+    owner: Owner,
     stop: Option<Sender<()>>,
     renewal: Option<JoinHandle<()>>,
 }
@@ -64,18 +67,14 @@ impl Lock {
         let mut seen: Option<(Vec<u8>, Instant)> = None;
         let mut said = false;
         loop {
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(_) => {
-                    owner.write(&path)?;
-                    return Ok(Self::held(path, owner));
-                }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error.into()),
+            if owner.take(&path)? {
+                return Ok(Self::held(path, owner));
             }
             signals::check("")?;
-            // It may be gone by now.
-            let Ok(content) = fs_err::read(&path) else {
-                continue;
+            let content = match fs_err::read(&path) {
+                // It is gone by now.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                content => content?,
             };
             let other: Option<Owner> = serde_json::from_slice(&content).ok();
             let (content, since) = match seen.take() {
@@ -98,10 +97,14 @@ impl Lock {
 
     /// Renews the lock until it is dropped.
     fn held(path: PathBuf, mut owner: Owner) -> Self {
+        let held = owner.clone();
         let (stop, stopped) = mpsc::channel();
         let file = path.clone();
         let renewal = thread::spawn(move || {
             while stopped.recv_timeout(RENEWAL) == Err(RecvTimeoutError::Timeout) {
+                if !owner.has(&file) {
+                    break; // another machine has taken it for nobody's
+                }
                 owner.renewals += 1;
                 // Where this fails for long, another machine may do the same work again.
                 let _ = owner.write(&file);
@@ -109,6 +112,7 @@ impl Lock {
         });
         Self {
             path,
+            owner: held,
             stop: Some(stop),
             renewal: Some(renewal),
         }
@@ -122,8 +126,10 @@ impl Drop for Lock {
             // The thread does nothing that panics.
             let _ = renewal.join();
         }
-        // One that stays is taken over, since its owner is gone.
-        let _ = fs_err::remove_file(&self.path);
+        if self.owner.has(&self.path) {
+            // One that stays is taken over, since its owner is gone.
+            let _ = fs_err::remove_file(&self.path);
+        }
     }
 }
 
@@ -156,15 +162,25 @@ fn age(path: &Path) -> Result<Duration> {
 
 /// Removes the lock whose content was `content`; one that another run has taken meanwhile stays.
 fn take_away(path: &Path, content: &[u8]) -> Result<()> {
-    let own = path.with_extension(format!("gone-{}", std::process::id()));
-    match fs_err::rename(path, &own) {
-        Ok(()) if fs_err::read(&own)? == content => fs_err::remove_file(&own)?,
-        Ok(()) => fs_err::rename(&own, path)?,
-        // Another run was faster.
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(error.into()),
+    // One run at a time looks and removes: else it might remove what another has taken since.
+    let turn = path.with_extension("takeover");
+    match OpenOptions::new().write(true).create_new(true).open(&turn) {
+        Ok(_) => {
+            if fs_err::read(path).is_ok_and(|now| now == content) {
+                fs_err::remove_file(path)?;
+            }
+            Ok(fs_err::remove_file(turn)?)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            thread::sleep(LOOK);
+            if age(&turn)? > EXPIRY {
+                // Of a run that was killed in between.
+                fs_err::remove_file(turn)?;
+            }
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
     }
-    Ok(())
 }
 
 impl Owner {
@@ -174,10 +190,14 @@ impl Owner {
             .to_string_lossy()
             .into_owned();
         let start = fs_err::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let machine = format!("{name} {}", start.trim());
+        // Processes of two containers may have one number.
+        let container = fs_err::read_link("/proc/self/ns/pid").unwrap_or_default();
+        let machine = format!("{name} {} {}", start.trim(), container.display());
+        let process = std::process::id();
         Self {
             machine: machine.trim_end().to_owned(),
-            process: std::process::id(),
+            process,
+            started: started(process).unwrap_or_default(),
             since: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             renewals: 0,
         }
@@ -189,7 +209,8 @@ impl Owner {
         let process = process.and_then(rustix::process::Pid::from_raw);
         // One that has ended stays in the table until its parent looks.
         let state = fs_err::read_to_string(format!("/proc/{}/stat", self.process));
-        let has_ended = state.is_ok_and(|state| state.contains(") Z "));
+        let has_ended = state.is_ok_and(|state| state.contains(") Z "))
+            || started(self.process).is_some_and(|started| started != self.started);
         !has_ended
             && process.is_some_and(|process| {
                 // One of another user may not be asked.
@@ -197,12 +218,56 @@ impl Owner {
             })
     }
 
+    /// Makes a lock this one's that is nobody's; false where it is somebody's.
+    fn take(&self, path: &Path) -> Result<bool> {
+        let new = self.draft(path)?;
+        let taken = match fs_err::hard_link(&new, path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(_) => {
+                // Where there are no hard links, the lock is empty for a moment.
+                match OpenOptions::new().write(true).create_new(true).open(path) {
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+                    Err(error) => Err(error.into()),
+                    Ok(_) => self.write(path).map(|()| true),
+                }
+            }
+            Ok(()) => Ok(true),
+        };
+        // It may have been renamed.
+        let _ = fs_err::remove_file(new);
+        taken
+    }
+
+    /// Writes a lock anew.
     fn write(&self, path: &Path) -> Result<()> {
         // Renamed into place: there is no moment with half of it.
-        let new = path.with_extension(format!("new-{}", self.process));
-        fs_err::write(&new, serde_json::to_string(self)?)?;
-        Ok(fs_err::rename(new, path)?)
+        Ok(fs_err::rename(self.draft(path)?, path)?)
     }
+
+    fn draft(&self, path: &Path) -> Result<PathBuf> {
+        let thread = thread::current().id();
+        let new = path.with_extension(format!("new-{}-{thread:?}", self.process));
+        fs_err::write(&new, serde_json::to_string(self)?)?;
+        Ok(new)
+    }
+
+    /// Whether a lock is this one's.
+    fn has(&self, path: &Path) -> bool {
+        let content = fs_err::read(path).unwrap_or_default();
+        let owner: Option<Self> = serde_json::from_slice(&content).ok();
+        owner.is_some_and(|owner| {
+            let same = |owner: &Self| (owner.machine.clone(), owner.process, owner.started);
+            same(&owner) == same(self)
+        })
+    }
+}
+
+/// When a process was started, in ticks since the machine was; `None` where the system does not say.
+fn started(process: u32) -> Option<u64> {
+    let stat = fs_err::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name before it may have spaces and brackets.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split(' ').nth(19)?.parse().ok()
 }
 
 impl std::fmt::Display for Owner {
@@ -257,6 +322,7 @@ mod tests {
         let mut process = std::process::Command::new("true").spawn()?;
         let gone = Owner {
             process: process.id(),
+            started: started(process.id()).unwrap_or_default(),
             ..Owner::this()
         };
         // First without a parent that has looked.
@@ -267,6 +333,15 @@ mod tests {
             drop(Lock::take(&artifact, waiting)?);
             process.wait()?;
         }
+        // Of a process whose number another has now.
+        let earlier = Owner {
+            started: 0,
+            ..Owner::this()
+        };
+        earlier.write(&directory.path().join(".lock-artifact"))?;
+        drop(Lock::take(&artifact, |owner| {
+            anyhow::bail!("nobody is waited for{owner}")
+        })?);
         // Of another machine that has not renewed it for long.
         let other = Owner {
             machine: "other".to_owned(),

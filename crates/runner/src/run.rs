@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use spanwise_artifact::answers::{ANSWERS_FILE, METRICS_FILE, REPORT_FILE, SUBMISSION_FILE};
+use spanwise_artifact::ensemble::REPORT_FILE as ENSEMBLE_REPORT_FILE;
+use spanwise_artifact::questions::COUNTS_FILE;
 use spanwise_artifact::settings::Device;
 use spanwise_artifact::{Found, Job, Manifest, Stage, UserError, draft, durable};
 
@@ -276,8 +278,16 @@ impl<'a, 'w> Walk<'a, 'w> {
         self.run.graph.finish();
         self.bring_up_to_date()?;
         if !matches!(self.mode, Mode::Look) && self.scope.only.is_none() {
-            // No stage reads the last artifact, but people do.
-            self.check_bytes(self.run.artifacts.len() - 1, None)?;
+            // No stage reads the last artifact, but people do, and what the summary is made from.
+            let last = self.run.artifacts.len() - 1;
+            self.check_bytes(last, None)?;
+            let counts = [COUNTS_FILE.to_owned()];
+            let is_windows = |node: &Node| node.stage == Stage::Windows;
+            let windows = self.run.graph.nodes().iter().position(is_windows);
+            for index in windows.into_iter().chain([0]) {
+                self.check_bytes(index, Some(&counts))?;
+            }
+            self.check_bytes(last - 1, Some(&[ENSEMBLE_REPORT_FILE.to_owned()]))?;
         }
         Ok(self.run)
     }

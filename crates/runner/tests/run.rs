@@ -712,11 +712,13 @@ fn a_run_ends_with_its_summary() -> Result<()> {
     assert!(error.to_string().ends_with("tiny.toml has not run yet"));
     folder.ran(&[TWO])?;
     insta::assert_snapshot!("summary", folder.summary()?);
-    let metrics = folder.path("runs/tiny/metrics.json");
-    let text = fs_err::read_to_string(&metrics)?;
-    fs_err::write(&metrics, text.replace("cmrc_f1", "f1"))?;
-    let error = folder.summary().err().context("a number is missing")?;
-    assert!(format!("{error:#}").contains("missing field `cmrc_f1`"));
+    let metrics = folder.artifact_file("answers", "metrics.json")?;
+    damage(&metrics, |bytes| {
+        let text = String::from_utf8_lossy(bytes).replace("cmrc_f1", "f1");
+        *bytes = text.into_bytes();
+    })?;
+    let error = folder.summary().err().context("it is damaged")?;
+    assert!(error.is::<UserError>() && format!("{error:#}").contains("is damaged"));
     Ok(())
 }
 

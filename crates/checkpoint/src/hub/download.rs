@@ -98,18 +98,19 @@ impl Download<'_> {
     /// Returns the path of a file, from the cache or from `url`, if its digest is right.
     pub(super) fn get(&self, url: &str, commit: &str, file: &str) -> Result<PathBuf, FileError> {
         let path = self.folder.snapshot(commit).join(file);
-        if path.exists() {
-            if matches_its_name(&path)? {
-                return Ok(path);
-            }
-            tracing::warn!("{file} in the cache is damaged; fetching it again");
-            remove(&path)?;
+        if path.exists() && matches_its_name(&path)? {
+            return Ok(path);
         }
         let digest = self.digest(url)?;
         let blob = self.folder.blob(&digest);
         create_parent(&blob)?;
         let _lock = lock(&self.folder.lock(&digest), file);
-        if !blob.exists() {
+        // Another process may have fetched it again meanwhile.
+        if path.exists() && !matches_its_name(&path)? {
+            tracing::warn!("{file} in the cache is damaged; fetching it again");
+            remove(&path)?;
+        }
+        if !blob.exists() || !matches_digest(&blob, &digest)? {
             tracing::info!("fetching {file}");
             let part = blob.with_extension("part");
             self.fetch(url, &part)?;

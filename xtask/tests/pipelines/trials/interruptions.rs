@@ -57,11 +57,16 @@ fn interruptions(device: &str) {
     let arguments = [&LONG[..], &["--set", &device]].concat();
     let expected = expected(&arguments);
     let pipeline = Pipeline::new("interrupted-");
-    let mut round = 0;
+    let (mut round, mut saved) = (0, 0);
     while round < trial.rounds {
         let (signal, group, code) = SIGNALS[round % SIGNALS.len()];
         let mut started = pipeline.begin(&arguments);
-        std::thread::sleep(Duration::from_millis(300) + trial.moment(Duration::from_secs(4)));
+        if round % 2 == 0 {
+            started.wait_for("to learn from");
+            std::thread::sleep(trial.moment(Duration::from_millis(500)));
+        } else {
+            std::thread::sleep(trial.moment(Duration::from_secs(4)));
+        }
         if started.has_ended() {
             // All is done: from the beginning.
             assert_eq!(started.end().code, 0);
@@ -80,12 +85,14 @@ fn interruptions(device: &str) {
         assert!(found == code || found == 0, "{signal}: {found}: {messages}");
         assert_no_orphan(&pipeline);
         if messages.contains("which is saved") {
+            saved += 1;
             trial.count(format!("{signal}: trainings saved"));
         } else {
             trial.count(format!("{signal}: others"));
         }
         round += 1;
     }
+    assert!(saved > 0, "no signal has come while a model was trained");
     pipeline.complete(&arguments);
     assert_same(&pipeline.outcome(), &expected, "resumed");
     let left: Vec<_> = entries(&pipeline.output.join("artifacts"))

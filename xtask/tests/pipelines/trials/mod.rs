@@ -126,6 +126,13 @@ impl Started {
             .status();
     }
 
+    /// Waits until it has said something, or ended.
+    fn wait_for(&mut self, text: &str) {
+        while !self.has_ended() && !fs::read_to_string(&self.messages).unwrap().contains(text) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
