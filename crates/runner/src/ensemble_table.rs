@@ -22,7 +22,7 @@ pub(crate) struct EnsembleTable {
     /// Minutes of training after which no further member starts; without it all are trained. The
     /// first always is. How many members there are then depends on the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(range(max = 1_000_000), extend("exclusiveMinimum" = 0))]
     pub(crate) max_minutes: Option<f64>,
     /// What each member does differently from the rest of the file; without any there is one model.
     #[serde(skip_serializing_if = "Vec::is_empty")]

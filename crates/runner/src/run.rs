@@ -350,10 +350,12 @@ impl<'a, 'w> Walk<'a, 'w> {
         let (stage, label) = (node.stage, node.label.clone());
         if self.scope.keep.contains(&stage) {
             let Some((current, _)) = store.current(node) else {
-                bail!(UserError::new(format!(
-                    "--keep {stage}: the {stage} stage of this pipeline has not run yet, or what it \
-                     wrote is damaged or gone"
-                )));
+                let reason = if links::follow(&store.run().join(&node.link)).is_some() {
+                    "the artifact is damaged or gone".to_owned()
+                } else {
+                    format!("the {stage} stage of this pipeline has not run yet")
+                };
+                bail!(UserError::new(format!("--keep {stage}: {reason}")));
             };
             self.say(&label, "kept as it is")?;
             return Ok(Some(current));

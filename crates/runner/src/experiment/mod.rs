@@ -17,8 +17,8 @@ use crate::run::{self, Execute, Scope};
 use crate::{links, workspace};
 use table::{Row, markdown};
 
-/// Added to every seed of a pipeline from one repetition to the next; more than a pipeline has
-/// members.
+/// Added to every seed of a pipeline from one repetition to the next; more than members usually
+/// are, whose seeds count up from the pipeline's.
 const SEED_STEP: u64 = 100;
 
 /// Bytes of a change that name a folder; file systems allow 255, with endings.
