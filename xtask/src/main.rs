@@ -127,7 +127,7 @@ enum Task {
     Bench(bench::Bench),
     /// Remove artifacts that no run links to any more, and drafts of interrupted runs
     Gc {
-        /// Remove what interrupted trainings go on from, too
+        /// Remove what interrupted trainings resume from, too
         #[arg(long)]
         states: bool,
         /// Only list what would be removed

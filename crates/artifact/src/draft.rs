@@ -14,7 +14,7 @@ use crate::fingerprint;
 use crate::manifest::{FileRecord, Manifest};
 use crate::stage::Stage;
 
-/// What the names of folders begin with that interrupted trainings go on from, beside their
+/// What the names of folders begin with that interrupted trainings resume from, beside their
 /// artifacts.
 pub const STATE_PREFIX: &str = ".state-";
 

@@ -36,7 +36,7 @@ pub struct Job {
     /// Where to compute, for stages that have a model.
     #[serde(default)]
     pub device: Option<Device>,
-    /// Minutes between the states that a training saves to go on from: changes no result.
+    /// Minutes between the states that a training saves to resume from: changes no result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub save_minutes: Option<f64>,
     /// Tokens of the longest window that the pipeline cuts, so that a checkpoint that takes fewer is

@@ -19,7 +19,7 @@ use crate::{ask, links, lock, workspace};
 pub struct Scope {
     /// Nothing: what would be is listed.
     pub dry_run: bool,
-    /// What interrupted trainings go on from, too.
+    /// What interrupted trainings resume from, too.
     pub states: bool,
 }
 
@@ -103,7 +103,7 @@ fn lock_file(output: &Path) -> Result<File> {
 }
 
 /// The directories of every stage that nothing below `runs` links to: artifacts, drafts and, with
-/// `states`, what interrupted trainings go on from.
+/// `states`, what interrupted trainings resume from.
 fn unused(artifacts: &Path, runs: &Path, states: bool) -> Result<Vec<PathBuf>> {
     let mut used = BTreeSet::new();
     linked(runs, &mut used)?;

@@ -46,7 +46,7 @@ pub(crate) struct PipelineFile {
         regex(pattern = "^(auto|flex|cpu|cuda(:[0-9]+)?|mps)$")
     )]
     device: Device,
-    /// Minutes between the states that a training saves, from which it goes on after a power cut or
+    /// Minutes between the states that a training saves, from which it resumes after a power cut or
     /// a kill: more often costs time. Changes no result.
     #[serde(default = "default_save_minutes")]
     #[schemars(range(min = 0, max = MOST_SAVE_MINUTES))]

@@ -77,7 +77,7 @@ fn cut(kind: &'static str, disk: Disk) {
         if ended.messages.contains("resuming") {
             trial.count("trainings resumed");
         }
-        if ended.messages.contains("damaged") || ended.messages.contains("not gone on with") {
+        if ended.messages.contains("damaged") || ended.messages.contains("cannot be used") {
             trial.count("damages said");
         }
         assert_same(&pipeline.outcome(), &expected, &what);
