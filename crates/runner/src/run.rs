@@ -13,7 +13,7 @@ use spanwise_artifact::settings::Device;
 use spanwise_artifact::{Found, Job, Manifest, Stage, UserError, draft, durable};
 
 use crate::code::Code;
-use crate::lock::Lock;
+use crate::lock::{self, Lock};
 use crate::pipeline_file::Pipeline;
 use crate::plan::freshness::Store;
 use crate::plan::graph::{Graph, Node, Source};
@@ -590,11 +590,16 @@ fn remove_drafts(artifact: &Path) {
     let (Some(parent), Some(name)) = (artifact.parent(), artifact.file_name()) else {
         return;
     };
-    let prefix = draft::prefix(&name.to_string_lossy());
+    let name = name.to_string_lossy();
+    let (drafts, locks) = (draft::prefix(&name), format!("{}{name}.", lock::PREFIX));
+    // What stays is removed by `gc`.
     for entry in fs_err::read_dir(parent).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
-            // What stays is removed by `gc`.
-            let _ = fs_err::remove_dir_all(entry.path());
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        if name.starts_with(&drafts) {
+            let _ = fs_err::remove_dir_all(path);
+        } else if name.starts_with(&locks) && lock::is_nobodys(&path).unwrap_or(false) {
+            let _ = fs_err::remove_file(path);
         }
     }
 }
