@@ -50,7 +50,10 @@ fn damage() {
             ended = pipeline.begin(arguments).end();
         }
         assert_eq!(ended.code, 0, "{what}: {}", ended.messages);
-        assert_same(&pipeline.outcome(), &expected[variant], &what);
+        // A model that no stage reads is looked at below.
+        let mut results = expected[variant].clone();
+        results.retain(|name, _| !name.ends_with("model.safetensors"));
+        assert_same(&pipeline.outcome(), &results, &what);
         let noticed = if ended.messages.contains("damaged") {
             "said and made again"
         } else if ended.messages.contains("stale") {
