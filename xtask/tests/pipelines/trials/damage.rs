@@ -16,7 +16,7 @@ const VARIANTS: [&[&str]; 3] = [&["--set", "windows.stride=8"], &["--set", "seed
 /// none is used as it is, and the next run ends with the right answers.
 #[test]
 fn damage() {
-    let mut trial = Trial::new("damage", 12);
+    let mut trial = Trial::new("damage", 6);
     let expected = VARIANTS.map(expected);
     let pipeline = Pipeline::new("damage-");
     let output = pipeline.output.clone();

@@ -14,7 +14,7 @@ use crate::pipeline::Pipeline;
 /// time, without a panic.
 #[test]
 fn hostile() {
-    let mut trial = Trial::new("hostile", 24);
+    let mut trial = Trial::new("hostile", 16);
     let pipeline = Pipeline::new("hostile-");
     pipeline.complete(&[]);
     let files = [

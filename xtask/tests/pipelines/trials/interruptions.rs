@@ -52,7 +52,7 @@ fn a_stopped_run_goes_on() {
 }
 
 fn interruptions(device: &str) {
-    let mut trial = Trial::new("interruptions", 4);
+    let mut trial = Trial::new("interruptions", 3);
     let device = format!("device={device}");
     let arguments = [&LONG[..], &["--set", &device]].concat();
     let expected = expected(&arguments);

@@ -12,7 +12,7 @@ const VARIANTS: [&[&str]; 3] = [&[], &["--set", "seed=2"], &["--set", "windows.s
 /// and `ask` those to its own questions.
 #[test]
 fn together() {
-    let mut trial = Trial::new("together", 3);
+    let mut trial = Trial::new("together", 2);
     let expected = VARIANTS.map(expected);
     let pipeline = Pipeline::new("together-");
     fs::write(pipeline.directory.path().join("text"), "丣两严並丧丨丩").unwrap();
