@@ -266,10 +266,12 @@ impl<'a, 'w> Walk<'a, 'w> {
 
     fn finish(mut self) -> Result<Run<'a>> {
         self.bring_up_to_date()?;
-        self.check(checks::data)?;
+        self.check(&[0], COUNTS_FILE, checks::data)?;
         self.run.graph.add_checkpoints()?;
         self.bring_up_to_date()?;
-        self.check(checks::checkpoints)?;
+        let checkpoints = self.run.graph.checkpoints();
+        let checkpoints: Vec<usize> = checkpoints.map(|(_, node)| node).collect();
+        self.check(&checkpoints, "config.json", checks::checkpoints)?;
         self.run.graph.add_windows();
         self.bring_up_to_date()?;
         while self.has_time_for_a_member()? && self.run.graph.add_member() {
@@ -293,10 +295,18 @@ impl<'a, 'w> Walk<'a, 'w> {
     }
 
     /// Refuses what cannot work with the artifacts so far, all of it at once, before anything is
-    /// made from them.
-    fn check(&self, problems: fn(&Run) -> Result<Vec<String>>) -> Result<()> {
+    /// made from them. `file` of each of `nodes` is what that is told from.
+    fn check(
+        &mut self,
+        nodes: &[usize],
+        file: &str,
+        problems: fn(&Run) -> Result<Vec<String>>,
+    ) -> Result<()> {
         if matches!(self.mode, Mode::Look) || self.scope.only.is_some() {
             return Ok(());
+        }
+        for &node in nodes {
+            self.check_bytes(node, Some(&[file.to_owned()]))?;
         }
         let problems = problems(&self.run)?;
         ensure!(problems.is_empty(), UserError::new(problems.join("\n")));

@@ -563,6 +563,21 @@ fn what_cannot_work_is_known_before_a_model_is_trained() -> Result<()> {
 }
 
 #[test]
+fn what_is_checked_is_whole() -> Result<()> {
+    use Stage::{Checkpoint, Data};
+    let folder = Folder::new()?;
+    folder.ran(&[])?;
+    for (node, file, again) in [
+        ("checkpoint", "config.json", Checkpoint),
+        ("data", "counts.json", Data),
+    ] {
+        damage(&folder.artifact_file(node, file)?, |bytes| bytes[1] ^= 1)?;
+        assert_eq!(folder.ran(&[])?, [again]);
+    }
+    Ok(())
+}
+
+#[test]
 fn artifacts_are_read_only() -> Result<()> {
     let folder = Folder::new()?;
     folder.ran(&[])?;
