@@ -536,12 +536,7 @@ impl<'a, 'w> Walk<'a, 'w> {
         let Some(artifact) = self.run.artifacts[index].clone() else {
             return Ok(());
         };
-        let damage = match Store::find(&artifact) {
-            Found::Whole(manifest) => manifest.wrong_bytes(&artifact, files),
-            Found::Damaged(damage) => Some(damage),
-            Found::Nothing => Some("it is gone".to_owned()),
-        };
-        let Some(damage) = damage else {
+        let Some(damage) = Store::damage(&artifact, files) else {
             return Ok(());
         };
         let Node { stage, label, .. } = self.node(index);
@@ -558,11 +553,7 @@ impl<'a, 'w> Walk<'a, 'w> {
         }
         // Another run may have made it again meanwhile.
         let _lock = self.lock(&label, &artifact)?;
-        let damage = match Store::find(&artifact) {
-            Found::Whole(manifest) => manifest.wrong_bytes(&artifact, files),
-            _ => Some(damage),
-        };
-        let Some(damage) = damage else {
+        let Some(damage) = Store::damage(&artifact, files) else {
             return Ok(());
         };
         self.say(&label, &format!("damaged: {damage}"))?;

@@ -8,7 +8,7 @@ use spanwise_artifact::answers::{
     self, ANSWERS_FILE, METRICS_FILE, REPORT_FILE, SUBMISSION_FILE, SplitMetrics,
 };
 use spanwise_artifact::ensemble::EnsembleReport;
-use spanwise_artifact::{Found, Stage, UserError};
+use spanwise_artifact::{Stage, UserError};
 use spanwise_program::safe_csv::safe_csv;
 
 use crate::pipeline_file::Pipeline;
@@ -38,12 +38,7 @@ pub fn print_last(output: &Path, pipeline: &Pipeline, out: &mut dyn Write) -> Re
     let of_stage = |stage: Stage| artifact(stage.name().as_ref());
     let (answers, ensemble) = (of_stage(Stage::Answers)?, of_stage(Stage::Ensemble)?);
     for artifact in [&answers, &ensemble].into_iter().flatten() {
-        let damage = match Store::find(artifact) {
-            Found::Whole(manifest) => manifest.wrong_bytes(artifact, None),
-            Found::Damaged(damage) => Some(damage),
-            Found::Nothing => Some("it is gone".to_owned()),
-        };
-        if let Some(damage) = damage {
+        if let Some(damage) = Store::damage(artifact, None) {
             let shown = workspace::display(artifact);
             let error = UserError::new(format!("{shown} is damaged: {damage}"));
             let hint = format!("cargo xtask pipeline {} makes it again", pipeline.file);

@@ -97,6 +97,16 @@ impl Store {
         }
     }
 
+    /// What is wrong with an artifact that should be there: its files, or the named ones, are not
+    /// what was written.
+    pub fn damage(artifact: &Path, files: Option<&[String]>) -> Option<String> {
+        match Self::find(artifact) {
+            Found::Whole(manifest) => manifest.wrong_bytes(artifact, files),
+            Found::Damaged(damage) => Some(damage),
+            Found::Nothing => Some("it is gone".to_owned()),
+        }
+    }
+
     /// The artifact that the last run of this pipeline used for a node.
     pub fn current(&self, node: &Node) -> Option<(PathBuf, Box<Manifest>)> {
         let artifact = links::follow(&self.run.join(&node.link))?.ok()?;
