@@ -104,6 +104,15 @@ mod tests {
         check(&[], &[], 30, &[]);
     }
 
+    /// Start and end scores; none where the flag is set.
+    fn columns(scores: &[(i8, i8, bool)]) -> (Vec<f32>, Vec<f32>) {
+        let value = |none: bool, score: i8| if none { NONE } else { f32::from(score) };
+        let values = scores.iter();
+        values
+            .map(|&(start, end, none)| (value(none, start), value(none, end)))
+            .unzip()
+    }
+
     proptest! {
         #[test]
         fn best_spans_equal_exhaustive_search(
@@ -111,11 +120,7 @@ mod tests {
             max_length in 1usize..12,
             count in 1usize..8,
         ) {
-            let column = |score: fn(&(i8, i8, bool)) -> i8| -> Vec<f32> {
-                let value = |one: &(i8, i8, bool)| if one.2 { NONE } else { f32::from(score(one)) };
-                scores.iter().map(value).collect()
-            };
-            let (start, end) = (column(|one| one.0), column(|one| one.1));
+            let (start, end) = columns(&scores);
             let view = ScoresView { start: &start, end: &end };
             let mut all = Vec::new();
             for first in 0..start.len() {
@@ -137,11 +142,7 @@ mod tests {
             longest in 0usize..12,
             count in 1usize..8,
         ) {
-            let column = |score: fn(&(i8, i8, bool)) -> i8| -> Vec<f32> {
-                let value = |one: &(i8, i8, bool)| if one.2 { NONE } else { f32::from(score(one)) };
-                scores.iter().map(value).collect()
-            };
-            let (start, end) = (column(|one| one.0), column(|one| one.1));
+            let (start, end) = columns(&scores);
             let view = ScoresView { start: &start, end: &end };
             let by_limit = best_spans_by_limit(view, longest, count);
             let each: Vec<Vec<Span>> =
