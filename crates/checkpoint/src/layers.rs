@@ -14,23 +14,9 @@ use crate::{read_json, weights};
 /// # Errors
 /// Fails with a [`UserError`] if the checkpoint has fewer, or `config.json` does not say how many.
 pub fn keep_first(directory: &Path, count: usize) -> Result<()> {
-    let config_path = directory.join("config.json");
-    let mut config: Value = read_json(&config_path)?;
-    let layers = config["num_hidden_layers"].as_u64().ok_or_else(|| {
-        UserError::new(format!(
-            "{} has no num_hidden_layers",
-            config_path.display()
-        ))
-        .hint("leave checkpoint.keep_layers out, or fetch the checkpoint again")
-    })?;
-    ensure!(
-        count as u64 <= layers,
-        UserError::new(format!(
-            "checkpoint.keep_layers = {count}: must be at most {layers}, the layers of the checkpoint"
-        ))
-    );
+    let mut config = check(directory, count)?;
     config["num_hidden_layers"] = count.into();
-    jsonl::write_document(&config_path, &config)?;
+    jsonl::write_document(&directory.join("config.json"), &config)?;
 
     let path = directory.join(weights::FILE);
     let kept = directory.join("model.safetensors.kept");
@@ -47,6 +33,26 @@ pub fn keep_first(directory: &Path, count: usize) -> Result<()> {
     }
     fs_err::rename(kept, path)?;
     Ok(())
+}
+
+/// Checks that the checkpoint in `directory` has `count` encoder layers; returns its `config.json`.
+///
+/// # Errors
+/// Fails with a [`UserError`] if it has fewer, or `config.json` does not say how many.
+pub fn check(directory: &Path, count: usize) -> Result<Value> {
+    let path = directory.join("config.json");
+    let config: Value = read_json(&path)?;
+    let layers = config["num_hidden_layers"].as_u64().ok_or_else(|| {
+        UserError::new(format!("{} has no num_hidden_layers", path.display()))
+            .hint("leave checkpoint.keep_layers out, or fetch the checkpoint again")
+    })?;
+    ensure!(
+        count as u64 <= layers,
+        UserError::new(format!(
+            "checkpoint.keep_layers = {count}: must be at most {layers}, the layers of the checkpoint"
+        ))
+    );
+    Ok(config)
 }
 
 /// Returns the encoder layer that a tensor belongs to, from its name

@@ -12,20 +12,49 @@ use spanwise_checkpoint::{Origin, agreement, directory, layers, tokenizer};
 use spanwise_program as program;
 
 fn main() -> ExitCode {
-    program::main(Stage::Checkpoint, run)
+    program::main_with_check(Stage::Checkpoint, check, run)
+}
+
+/// Says what is wrong with a checkpoint as far as its small files tell: the runner asks for that of
+/// all members before it asks for the weights of one.
+fn check(job: &Job) -> Result<()> {
+    let settings: CheckpointTable = job.settings()?;
+    let source = &settings.source;
+    let check = |directory: &Path| check_small_files(job, &settings, directory);
+    if job.inputs.contains_key("directory") {
+        check(job.input("directory")?)
+    } else if source.starts_with(package::PREFIX) {
+        package::find(source).map(|_| ())
+    } else {
+        Hub::from_environment()?.check(source, &settings.revision, check)
+    }
+}
+
+fn check_small_files(job: &Job, settings: &CheckpointTable, directory: &Path) -> Result<()> {
+    let CheckpointTable {
+        source,
+        split_characters,
+        keep_layers,
+        ..
+    } = settings;
+    agreement::check_small_files(source, directory, *split_characters)?;
+    if let Some(count) = *keep_layers {
+        layers::check(directory, count)?;
+    }
+    check_window(job, directory)
+}
+
+fn check_window(job: &Job, directory: &Path) -> Result<()> {
+    match job.longest_window {
+        Some(length) => agreement::check_window(directory, length),
+        None => Ok(()),
+    }
 }
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: CheckpointTable = job.settings()?;
     let source = &settings.source;
-    let check_window = |directory: &Path| match job.longest_window {
-        Some(length) => agreement::check_window(directory, length),
-        None => Ok(()),
-    };
-    let check = |directory: &Path| {
-        agreement::check_small_files(source, directory, settings.split_characters)?;
-        check_window(directory)
-    };
+    let check = |directory: &Path| check_small_files(job, &settings, directory);
     let origin = if job.inputs.contains_key("directory") {
         let directory = job.input("directory")?;
         check(directory)?;
@@ -51,7 +80,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     if let Some(count) = settings.keep_layers {
         layers::keep_first(draft.path(), count)?;
     }
-    check_window(draft.path())?;
+    check_window(job, draft.path())?;
     agreement::check(source, draft.path())?;
     jsonl::write_document(&draft.log_file("origin.json"), &origin)
 }

@@ -278,6 +278,40 @@ fn fetches_each_file_once() -> Result<()> {
 }
 
 #[test]
+fn damaged_files_of_the_cache_are_not_read_offline() -> Result<()> {
+    let server = Server::start(Fault::None)?;
+    let offline = |cache: &Path| Hub::new(server.endpoint.clone(), cache.to_owned(), None, true);
+    for file in ["config.json", "vocab.txt", "model.safetensors"] {
+        let cache = tempfile::tempdir()?;
+        let snapshot = server.hub(cache.path()).fetch(ID, "main", unchecked)?;
+        let blob = snapshot.directory.join(file).canonicalize()?;
+        let mut bytes = fs_err::read(&blob)?;
+        bytes[3] ^= 1;
+        fs_err::write(blob, bytes)?;
+        let error = refused(offline(cache.path()).fetch(ID, "main", unchecked));
+        let expected = format!("{file} of {ID} is damaged in the cache");
+        assert!(error.message.starts_with(&expected), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_check_fetches_no_weights() -> Result<()> {
+    let server = Server::start(Fault::None)?;
+    let cache = tempfile::tempdir()?;
+    let mut seen = 0;
+    server.hub(cache.path()).check(ID, "main", |directory| {
+        seen = fs_err::read_dir(directory)?.count();
+        Ok(())
+    })?;
+    assert_eq!(seen, 2, "config.json and vocab.txt");
+    let requests = server.requests();
+    let weights = requests.iter().any(|path| path.contains("safetensors"));
+    assert!(!weights, "{requests:?}");
+    Ok(())
+}
+
+#[test]
 fn resumes_after_dropped_connection() -> Result<()> {
     let server = Server::start(Fault::Drops(2))?;
     let cache = tempfile::tempdir()?;

@@ -14,7 +14,7 @@ pub mod signals;
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::SystemTime;
@@ -48,24 +48,40 @@ struct Arguments {
     /// What to do: settings, inputs and output, as JSON
     #[arg(long, value_name = "FILE")]
     job: PathBuf,
+
+    /// Only say what is wrong with the job, as far as that is known before its work; write nothing
+    #[arg(long)]
+    check: bool,
 }
 
 /// Runs a stage program: reads the job, lets `run` fill the draft, commits it as an artifact.
 pub fn main(stage: Stage, run: impl FnOnce(&Job, &mut Draft) -> Result<()>) -> ExitCode {
+    main_with_check(stage, |_| Ok(()), run)
+}
+
+/// The same for a stage that can `check` a job before its work.
+pub fn main_with_check(
+    stage: Stage,
+    check: impl FnOnce(&Job) -> Result<()>,
+    run: impl FnOnce(&Job, &mut Draft) -> Result<()>,
+) -> ExitCode {
     let arguments = Arguments::parse();
     signals::end_with_parent();
-    match run_job(stage, &arguments, run) {
+    let result = read_job(stage, &arguments.job).and_then(|job| {
+        if arguments.check {
+            check(&job)
+        } else {
+            run_job(stage, &job, run)
+        }
+    });
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
     }
 }
 
-fn run_job(
-    stage: Stage,
-    arguments: &Arguments,
-    run: impl FnOnce(&Job, &mut Draft) -> Result<()>,
-) -> Result<()> {
-    let job = Job::read(&arguments.job)?;
+fn read_job(stage: Stage, file: &Path) -> Result<Job> {
+    let job = Job::read(file)?;
     ensure!(
         job.stage == stage,
         UserError::new(format!(
@@ -74,10 +90,18 @@ fn run_job(
         ))
     );
     listen(job.log.clone())?;
+    Ok(job)
+}
+
+fn run_job(
+    stage: Stage,
+    job: &Job,
+    run: impl FnOnce(&Job, &mut Draft) -> Result<()>,
+) -> Result<()> {
     let mut draft = Draft::create(stage, &job.output)?;
-    run(&job, &mut draft)?;
+    run(job, &mut draft)?;
     let inputs = job.input_contents()?;
-    check_unchanged(&job, &inputs)?;
+    check_unchanged(job, &inputs)?;
     let manifest = Manifest {
         name: job.name()?,
         stage,

@@ -335,7 +335,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// Whether a cached file has the digest that its blob is named by.
-fn matches_its_name(path: &Path) -> io::Result<bool> {
+pub(super) fn matches_its_name(path: &Path) -> io::Result<bool> {
     let blob = path.canonicalize()?;
     let name = blob.file_name().unwrap_or_default().to_string_lossy();
     matches_digest(&blob, &name)

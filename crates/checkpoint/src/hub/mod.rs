@@ -97,20 +97,51 @@ impl Hub {
         revision: &str,
         check: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Snapshot> {
-        let Environment {
-            endpoint,
-            cache,
-            token,
-            offline,
-        } = &self.environment;
-        let folder = Folder::new(cache, id);
-        if let Some(variable) = offline {
-            let snapshot = self.cached(&folder, id, revision, variable)?;
+        if let Some(variable) = self.environment.offline {
+            let snapshot = self.cached(id, revision, variable)?;
             check(&snapshot.directory)?;
+            self.refuse_damaged(id, &weights::files(&snapshot.directory)?, variable)?;
             return Ok(snapshot);
         }
+        let files = self.files(id, revision)?;
+        let directory = files.fetch_small()?;
+        check(&directory)?;
+        files.fetch_weights()?;
+        // Offline runs, and Python, then find the same commit by the name of the revision.
+        let reference = files.folder.reference(revision);
+        if let Some(parent) = reference.parent() {
+            fs_err::create_dir_all(parent)?;
+        }
+        fs_err::write(reference, &files.commit)?;
+        Ok(Snapshot {
+            directory,
+            commit: files.commit,
+        })
+    }
+
+    /// Lets `check` see the directory with the configuration and the tokenizer of checkpoint `id` at
+    /// `revision`, without its weights.
+    ///
+    /// # Errors
+    /// Fails with a [`UserError`] if the hub does not have or serve them, and where `check` does.
+    pub fn check(
+        &self,
+        id: &str,
+        revision: &str,
+        check: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        if let Some(variable) = self.environment.offline {
+            return check(&self.cached(id, revision, variable)?.directory);
+        }
+        check(&self.files(id, revision)?.fetch_small()?)
+    }
+
+    /// Asks the hub which commit a revision is, and for its files.
+    fn files<'a>(&'a self, id: &'a str, revision: &str) -> Result<Files<'a>> {
+        let Environment {
+            endpoint, cache, ..
+        } = &self.environment;
         let agent = self.agent(10);
-        let direct = self.agent(0);
         let Info { sha, siblings } = self
             .info(&agent, id, revision)
             .map_err(|error| self.explain(error, id, revision))?;
@@ -121,39 +152,14 @@ impl Hub {
             )));
         }
         tracing::info!("{id} at commit {sha}");
-        let download = Download {
-            agent: &agent,
-            direct: &direct,
-            token: token.as_deref(),
-            folder: &folder,
-        };
-        let get = |file: &str| {
-            let url = format!("{endpoint}/{id}/resolve/{sha}/{file}");
-            download
-                .get(&url, &sha, file)
-                .map_err(|error| self.explain_file(error, id, file))
-        };
-        let offered: Vec<&str> = siblings.iter().map(|file| &*file.rfilename).collect();
-        for file in small(&offered) {
-            get(file)?;
-        }
-        let directory = folder.snapshot(&sha);
-        check(&directory)?;
-        if let Some(file) = one_form_of_the_weights(&offered) {
-            let path = get(file)?;
-            for shard in weights::shards(&path)?.into_iter().flatten() {
-                get(&shard)?;
-            }
-        }
-        // Offline runs, and Python, then find the same commit by the name of the revision.
-        let reference = folder.reference(revision);
-        if let Some(parent) = reference.parent() {
-            fs_err::create_dir_all(parent)?;
-        }
-        fs_err::write(reference, &sha)?;
-        Ok(Snapshot {
-            directory,
+        Ok(Files {
+            hub: self,
+            id,
             commit: sha,
+            offered: siblings.into_iter().map(|file| file.rfilename).collect(),
+            folder: Folder::new(cache, id),
+            agent,
+            direct: self.agent(0),
         })
     }
 
@@ -184,13 +190,8 @@ impl Hub {
     }
 
     /// Returns what earlier runs, or Python, left in the cache.
-    fn cached(
-        &self,
-        folder: &Folder,
-        id: &str,
-        revision: &str,
-        variable: &str,
-    ) -> Result<Snapshot> {
+    fn cached(&self, id: &str, revision: &str, variable: &str) -> Result<Snapshot> {
+        let folder = Folder::new(&self.environment.cache, id);
         let named = fs_err::read_to_string(folder.reference(revision));
         // The cache has no reference for a revision that is a commit.
         let commit = named.map_or(revision.to_owned(), |commit| commit.trim().to_owned());
@@ -204,7 +205,24 @@ impl Hub {
                 .hint(format!("unset {variable} once to fetch it"))
             );
         }
+        let small: Vec<PathBuf> = small().map(|file| directory.join(file)).collect();
+        self.refuse_damaged(id, &small, variable)?;
         Ok(Snapshot { directory, commit })
+    }
+
+    /// Refuses files of the cache that are not what the hub once announced.
+    fn refuse_damaged(&self, id: &str, files: &[PathBuf], variable: &str) -> Result<()> {
+        for path in files {
+            if path.is_file() && !download::matches_its_name(path)? {
+                let error = UserError::new(format!(
+                    "{} of {id} is damaged in the cache {}, and {variable} is set",
+                    path.file_name().unwrap_or_default().display(),
+                    self.environment.cache.display()
+                ));
+                bail!(error.hint(format!("unset {variable} once to fetch it again")));
+            }
+        }
+        Ok(())
     }
 
     fn explain(&self, error: ureq::Error, id: &str, revision: &str) -> anyhow::Error {
@@ -263,6 +281,62 @@ impl Hub {
     }
 }
 
+/// The files of a checkpoint at one commit, as a hub offers them.
+struct Files<'a> {
+    hub: &'a Hub,
+    id: &'a str,
+    commit: String,
+    /// Their names.
+    offered: Vec<String>,
+    folder: Folder,
+    /// Follows redirects.
+    agent: Agent,
+    /// Follows none.
+    direct: Agent,
+}
+
+impl Files<'_> {
+    /// Fetches what tells of the weights; returns the directory that has it.
+    fn fetch_small(&self) -> Result<PathBuf> {
+        for file in small() {
+            if self.offered.iter().any(|offered| offered == file) {
+                self.fetch(file)?;
+            }
+        }
+        Ok(self.folder.snapshot(&self.commit))
+    }
+
+    /// Fetches the weights in one of the forms that are offered.
+    fn fetch_weights(&self) -> Result<()> {
+        let mut candidates = weights::CANDIDATES.iter();
+        let offered = |candidate: &&&str| self.offered.iter().any(|file| file == **candidate);
+        if let Some(file) = candidates.find(offered) {
+            let path = self.fetch(file)?;
+            for shard in weights::shards(&path)?.into_iter().flatten() {
+                self.fetch(&shard)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, file: &str) -> Result<PathBuf> {
+        let Environment {
+            endpoint, token, ..
+        } = &self.hub.environment;
+        let (id, commit) = (self.id, &self.commit);
+        let download = Download {
+            agent: &self.agent,
+            direct: &self.direct,
+            token: token.as_deref(),
+            folder: &self.folder,
+        };
+        let url = format!("{endpoint}/{id}/resolve/{commit}/{file}");
+        download
+            .get(&url, commit, file)
+            .map_err(|error| self.hub.explain_file(error, id, file))
+    }
+}
+
 /// What may help where a hub cannot be reached.
 fn connection_hint(error: &ureq::Error) -> String {
     if error.to_string().contains("certificate") {
@@ -276,15 +350,7 @@ fn connection_hint(error: &ureq::Error) -> String {
         .to_owned()
 }
 
-/// Returns which of the offered files are fetched before the weights.
-fn small<'a>(offered: &[&'a str]) -> impl Iterator<Item = &'a str> {
-    let small = |file: &&str| *file == "config.json" || directory::KEPT.contains(file);
-    offered.iter().copied().filter(small)
-}
-
-/// Returns which of the offered files hold the weights, or list those that do.
-fn one_form_of_the_weights<'a>(offered: &[&'a str]) -> Option<&'a str> {
-    weights::CANDIDATES
-        .iter()
-        .find_map(|candidate| offered.iter().copied().find(|file| file == candidate))
+/// The files that are fetched before the weights.
+fn small() -> impl Iterator<Item = &'static str> {
+    std::iter::once("config.json").chain(directory::KEPT)
 }

