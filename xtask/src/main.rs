@@ -258,7 +258,10 @@ fn run(task: Task) -> Result<()> {
             run::status(folder, &file.read()?, &scope, out)
         }
         Task::Setup { cuda } => setup::run(cuda),
-        Task::Test { arguments } => test::run(&arguments),
+        Task::Test { arguments } => {
+            signals::keep()?;
+            test::run(&arguments)
+        }
         Task::Doctor => doctor::run(out),
         Task::Ladder { files, repetition } => {
             signals::keep()?;
@@ -277,7 +280,10 @@ fn run(task: Task) -> Result<()> {
         Task::Bench(bench) => bench::run(&bench, out),
         Task::Gc { dry_run, states } => gc::run(folder, gc::Scope { dry_run, states }, out),
         Task::Docs => reference::write(),
-        Task::Ci => ci::run(),
+        Task::Ci => {
+            signals::keep()?;
+            ci::run()
+        }
     }
 }
 

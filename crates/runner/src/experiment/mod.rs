@@ -17,8 +17,8 @@ use crate::run::{self, Execute, Scope};
 use crate::{links, workspace};
 use table::{Row, markdown};
 
-/// Added to every seed of a pipeline from one repetition to the next; more than members usually
-/// are, whose seeds count up from the pipeline's.
+/// Added to every seed of a pipeline from one repetition to the next, where it has no more members:
+/// their seeds count up from the pipeline's.
 const SEED_STEP: u64 = 100;
 
 /// Bytes of a change that name a folder; file systems allow 255, with endings.
@@ -196,7 +196,8 @@ fn repetitions(
         .map(|index| {
             let mut pipeline = pipeline_file::read(&contender.file, &overrides)?;
             pipeline.name = format!("{title}/{name}.{index}");
-            pipeline.shift_seeds(index * SEED_STEP);
+            let step = SEED_STEP.max(pipeline.members.len() as u64);
+            pipeline.shift_seeds(index * step);
             Ok(pipeline)
         })
         .collect()
