@@ -1,17 +1,17 @@
 //! What can be known to fail before anything is trained.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, ensure};
 use rustix::fs::statvfs;
+use safetensors::tensor::Metadata;
 use spanwise_artifact::questions::QuestionCounts;
-use spanwise_artifact::{Split, Stage, UserError};
+use spanwise_artifact::{Found, Split, Stage, UserError, columns};
 use spanwise_config::EncoderConfig;
 
-use crate::plan::graph::{Node, Source};
-use crate::run::Run;
-
-/// A model has f32 weights, where its checkpoint may have half of that. Without room to save a
-/// training it still ends.
-const COPIES: u64 = 2;
+use crate::plan::freshness::Store;
+use crate::plan::graph::{Graph, Node, Source};
+use crate::run::{Run, trains};
 
 /// What does not fit the questions, once they are read.
 pub(crate) fn data(run: &Run) -> Result<Vec<String>> {
@@ -48,31 +48,89 @@ pub(crate) fn checkpoints(run: &Run) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-/// Refuses a training that the disk has no room for. `node` reads the checkpoint that it starts from.
-pub(crate) fn disk(run: &Run, node: &Node) -> Result<()> {
-    let start = node.reads.iter().find(|read| read.role == "checkpoint");
-    let Some(Source::Node(start)) = start.map(|read| &read.source) else {
-        return Ok(());
-    };
-    let Some(start) = &run.artifacts[*start] else {
-        return Ok(());
-    };
-    let weights = fs_err::metadata(start.join("model.safetensors"));
-    let needed = COPIES * weights.map_or(0, |weights| weights.len());
+/// Refuses to begin a training, node `index`, where the disk has no room for all models that are
+/// still to be trained.
+pub(crate) fn disk(run: &Run, index: usize) -> Result<()> {
+    let graph = whole_graph(run);
+    let mut artifacts = run.artifacts.clone();
+    artifacts.resize(graph.nodes().len(), None);
+    let (mut models, mut needed) = (0, 0_u64);
+    for (later, node) in graph.nodes().iter().enumerate().skip(index) {
+        let is_there = later > index
+            && run
+                .store
+                .ready(&graph, later, &artifacts)?
+                .is_some_and(|ready| matches!(Store::find(&ready.output), Found::Whole(_)));
+        if trains(node.stage) && !is_there {
+            models += 1;
+            needed = model_bytes(&graph, node, &artifacts)?.saturating_add(needed);
+        }
+    }
     // A file system that does not say has room.
-    let Ok(disk) = statvfs(start) else {
+    let Ok(disk) = statvfs(run.store.run()) else {
         return Ok(());
     };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let models = match models {
+        1 => "the model to be trained needs".to_owned(),
+        models => format!("the {models} models to be trained need"),
+    };
     ensure!(
         free >= needed,
         UserError::new(format!(
-            "{} needs {:.1} GB of disk, and {:.1} GB are free",
-            node.label,
+            "{}: {models} {:.1} GB of disk, and {:.1} GB are free",
+            graph.nodes()[index].label,
             needed as f64 / 1e9,
             free as f64 / 1e9
         ))
         .hint("make room: cargo xtask gc removes what no run needs")
     );
     Ok(())
+}
+
+/// The graph with all members, where training time does not decide how many there are.
+fn whole_graph<'a>(run: &Run<'a>) -> Graph<'a> {
+    let mut graph = run.graph.clone();
+    let is_finished = graph
+        .nodes()
+        .last()
+        .is_some_and(|node| node.stage == Stage::Answers);
+    if run.pipeline.max_minutes.is_none() && !is_finished {
+        while graph.add_member() {}
+        graph.finish();
+    }
+    graph
+}
+
+/// Bytes of the model that a training writes: its checkpoint's weights as f32. Without room to save
+/// a training it still ends.
+fn model_bytes(graph: &Graph, training: &Node, artifacts: &[Option<PathBuf>]) -> Result<u64> {
+    let start = training.reads.iter().find(|read| read.role == "checkpoint");
+    let Some(Source::Node(start)) = start.map(|read| &read.source) else {
+        return Ok(0);
+    };
+    if trains(graph.nodes()[*start].stage) {
+        return model_bytes(graph, &graph.nodes()[*start], artifacts);
+    }
+    let Some(checkpoint) = &artifacts[*start] else {
+        return Ok(0);
+    };
+    let weights = columns::map(&checkpoint.join("model.safetensors"))?;
+    // One that is damaged is found to be so before it is read.
+    let Some(header) = header(&weights) else {
+        return Ok(0);
+    };
+    let values = header.tensors().values().fold(0, |sum: u64, tensor| {
+        let shape = tensor.shape.iter();
+        let values = shape.fold(1, |product: u64, &size| product.saturating_mul(size as u64));
+        sum.saturating_add(values)
+    });
+    Ok(values.saturating_mul(size_of::<f32>() as u64))
+}
+
+/// What a file of weights says of its tensors, wherever they are.
+fn header(weights: &[u8]) -> Option<Metadata> {
+    let (length, rest) = weights.split_first_chunk()?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+    serde_json::from_slice(rest.get(..length)?).ok()
 }

@@ -27,6 +27,7 @@ mod owner;
 pub mod pipeline_file;
 pub mod plan;
 pub mod programs;
+mod readers;
 pub mod reference;
 pub mod run;
 pub mod summary;

@@ -25,7 +25,7 @@ const EXPIRY: Duration = Duration::from_mins(2);
 const EMPTY_EXPIRY: Duration = Duration::from_secs(2);
 
 /// Time between looks at a lock that is waited for.
-const LOOK: Duration = Duration::from_millis(200);
+pub(crate) const LOOK: Duration = Duration::from_millis(200);
 
 /// What the names of locks begin with, beside the artifacts that they are for.
 pub(crate) const PREFIX: &str = ".lock-";

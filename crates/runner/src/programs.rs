@@ -12,7 +12,7 @@ use spanwise_program::EXIT_USER_ERROR;
 use spanwise_program::output::message;
 use spanwise_program::signals;
 
-use crate::run::Execute;
+use crate::run::{Execute, trains};
 use crate::workspace;
 
 /// What the names of job files begin with, beside the artifacts that they are for.
@@ -72,6 +72,15 @@ impl Programs {
             self.built.extend(missing.into_iter().map(str::to_owned));
         }
         Ok(self.directory.insert(directory))
+    }
+
+    /// A stage that has been made ready, with a job.
+    fn command(&self, stage: Stage, job: &Path) -> Result<Command> {
+        let directory = self.directory.as_deref();
+        let directory = directory.context("no program has been made ready")?;
+        let mut command = Command::new(directory.join(format!("spanwise-{stage}")));
+        command.arg("--job").arg(job);
+        Ok(command)
     }
 
     /// Sets libtorch up where `device` takes it and the checkout has none.
@@ -138,39 +147,56 @@ impl Execute for Programs {
         Ok(())
     }
 
+    fn check(&mut self, job: &Job) -> Result<()> {
+        let stage = job.stage;
+        let file = tempfile::NamedTempFile::new().context("write a job")?;
+        let job = Job {
+            log: None, // that of the work
+            ..job.clone()
+        };
+        jsonl::write_document(file.path(), &job)?;
+        let mut command = self.command(stage, file.path())?;
+        // What it says is said again by its work, but for what is wrong.
+        command.arg("--check").env("RUST_LOG", "warn");
+        run(stage, &mut command, "")
+    }
+
     fn run(&mut self, job: &Job) -> Result<()> {
         let stage = job.stage;
-        let directory = self.directory.as_deref();
-        let directory = directory.context("no program has been made ready")?;
-        let program = directory.join(format!("spanwise-{stage}"));
         // Beside the artifact, whose lock is held: what a kill leaves is replaced by the next run.
         let file = job
             .output
             .with_file_name(format!("{JOB_PREFIX}{}", job.name()?));
         jsonl::write_document(&file, job)?;
-        let mut command = Command::new(&program);
-        command.arg("--job").arg(&file);
+        let mut command = self.command(stage, &file)?;
         if self.quiet {
             command.env("RUST_LOG", "warn");
         }
-        signals::bind(&mut command);
-        let (_, status) =
-            signals::run(&mut command).with_context(|| format!("start {}", program.display()))?;
-        fs_err::remove_file(&file)?;
-        signals::check(if stage == Stage::Train || stage == Stage::Pretrain {
+        let resumes = if trains(stage) {
             ": the same command resumes"
         } else {
             ""
-        })?;
-        let status = status.with_context(|| format!("wait for {}", program.display()))?;
-        match status.code() {
-            Some(0) => Ok(()),
-            // The stage has said what and why.
-            Some(code) if code == i32::from(EXIT_USER_ERROR) => {
-                bail!(UserError::new(format!("the {stage} stage stopped")))
-            }
-            _ => bail!("the {stage} stage failed: {status}"),
+        };
+        let result = run(stage, &mut command, resumes);
+        fs_err::remove_file(&file)?;
+        result
+    }
+}
+
+/// Runs a stage to its end, unless a signal interrupts it; `resumes` is the rest of the sentence
+/// then.
+fn run(stage: Stage, command: &mut Command, resumes: &str) -> Result<()> {
+    signals::bind(command);
+    let (_, status) = signals::run(command).with_context(|| format!("start {command:?}"))?;
+    signals::check(resumes)?;
+    let status = status.with_context(|| format!("wait for {command:?}"))?;
+    match status.code() {
+        Some(0) => Ok(()),
+        // The stage has said what and why.
+        Some(code) if code == i32::from(EXIT_USER_ERROR) => {
+            bail!(UserError::new(format!("the {stage} stage stopped")))
         }
+        _ => bail!("the {stage} stage failed: {status}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Brings a pipeline up to date: node after node, only what is stale.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,8 +15,9 @@ use spanwise_artifact::{Found, Job, Manifest, Stage, UserError, draft, durable};
 use crate::code::Code;
 use crate::lock::{self, Lock};
 use crate::pipeline_file::Pipeline;
-use crate::plan::freshness::Store;
+use crate::plan::freshness::{Ready, Store};
 use crate::plan::graph::{Graph, Node, Source};
+use crate::readers::{self, Hold};
 use crate::summary::SAFE_SUBMISSION_FILE;
 use crate::{checks, gc, links, owner, workspace};
 
@@ -42,6 +43,10 @@ pub struct Scope {
 pub trait Execute {
     /// Makes ready what [`run`](Self::run) needs for these stages, with models on `device`.
     fn prepare(&mut self, stages: &[Stage], device: Device) -> Result<()>;
+
+    /// Has a stage that has been made ready say what is wrong with a job, as far as that is known
+    /// before its work.
+    fn check(&mut self, job: &Job) -> Result<()>;
 
     /// Runs a stage that has been made ready: its artifact is there afterwards.
     fn run(&mut self, job: &Job) -> Result<()>;
@@ -197,7 +202,7 @@ pub(crate) fn makes_a_model(stage: Stage) -> bool {
     stage == Stage::Checkpoint || trains(stage)
 }
 
-fn trains(stage: Stage) -> bool {
+pub(crate) fn trains(stage: Stage) -> bool {
     matches!(stage, Stage::Pretrain | Stage::Train)
 }
 
@@ -268,6 +273,7 @@ impl<'a, 'w> Walk<'a, 'w> {
         self.bring_up_to_date()?;
         self.check(&[0], COUNTS_FILE, checks::data)?;
         self.run.graph.add_checkpoints()?;
+        self.check_sources()?;
         self.bring_up_to_date()?;
         let checkpoints = self.run.graph.checkpoints();
         let checkpoints: Vec<usize> = checkpoints.map(|(_, node)| node).collect();
@@ -311,6 +317,67 @@ impl<'a, 'w> Walk<'a, 'w> {
         let problems = problems(&self.run)?;
         ensure!(problems.is_empty(), UserError::new(problems.join("\n")));
         Ok(())
+    }
+
+    /// Has the checkpoint stage look at the small files of all checkpoints that are to be made, before
+    /// the weights of one are fetched.
+    fn check_sources(&mut self) -> Result<()> {
+        let stage = Stage::Checkpoint;
+        let is_made = matches!(self.mode, Mode::Run(_)) && self.scope.only.is_none();
+        if !is_made || self.scope.keep.contains(&stage) {
+            return Ok(());
+        }
+        let Run {
+            graph,
+            store,
+            artifacts,
+            ..
+        } = &self.run;
+        let mut jobs = BTreeMap::new();
+        for index in artifacts.len()..graph.nodes().len() {
+            if let Some(ready) = store.ready(graph, index, artifacts)?
+                && !matches!(Store::find(&ready.output), Found::Whole(_))
+            {
+                jobs.insert(ready.output.clone(), self.job(index, ready));
+            }
+        }
+        // The stage itself looks first at the small files of its own.
+        if jobs.len() < 2 {
+            return Ok(());
+        }
+        let needed = self.needed_from(stage);
+        let Mode::Run(stages) = &mut self.mode else {
+            return Ok(());
+        };
+        stages.prepare(&needed, self.run.pipeline.device)?;
+        let mut refused = None;
+        for job in jobs.values() {
+            match stages.check(job) {
+                Err(error) if error.is::<UserError>() => refused = Some(error),
+                result => result?,
+            }
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// What a stage is started with for node `index`.
+    fn job(&self, index: usize, ready: Ready) -> Job {
+        let Run { graph, store, .. } = &self.run;
+        let node = &graph.nodes()[index];
+        let logs = store.run().join("logs");
+        Job {
+            stage: node.stage,
+            settings: ready.recipe.settings,
+            inputs: ready.inputs,
+            contents: ready.recipe.inputs,
+            output: ready.output,
+            seed: ready.recipe.seed,
+            device: node.device,
+            save_minutes: trains(node.stage).then_some(self.run.pipeline.save_minutes),
+            longest_window: graph.longest_window(index),
+            code: ready.recipe.code,
+            log: Some(logs.join(format!("{}.log", node.label.replace(' ', "-")))),
+        }
     }
 
     /// Whether training has left time for another member. The manifests of those before it decide,
@@ -382,7 +449,8 @@ impl<'a, 'w> Walk<'a, 'w> {
             return Ok(None);
         };
         let forced = self.is_forced(stage);
-        let found = self.find(&ready.output);
+        let output = ready.output.clone();
+        let found = self.find(&output);
         if matches!(found, Found::Whole(_)) && !forced {
             let state = if self.scope.verify {
                 "fresh, byte for byte"
@@ -396,56 +464,53 @@ impl<'a, 'w> Walk<'a, 'w> {
                 _ if forced => "forced".to_owned(),
                 _ => store.reasons(node, &ready).join(", "),
             };
-            let logs = store.run().join("logs");
-            let job = Job {
-                stage,
-                settings: ready.recipe.settings,
-                inputs: ready.inputs,
-                contents: ready.recipe.inputs,
-                output: ready.output.clone(),
-                seed: ready.recipe.seed,
-                device: node.device,
-                save_minutes: trains(stage).then_some(self.run.pipeline.save_minutes),
-                longest_window: graph.longest_window(index),
-                code: ready.recipe.code,
-                log: Some(logs.join(format!("{}.log", label.replace(' ', "-")))),
-            };
             self.say(&label, &format!("stale: {reasons}"))?;
             if matches!(self.mode, Mode::Look) {
                 return Ok(None);
             }
             self.check_scope(index)?;
-            self.check_inputs(index)?;
-            if trains(stage) {
-                checks::disk(&self.run, self.node(index))?;
-            }
-            let lock = self.lock(&label, &ready.output)?;
-            remove_drafts(&ready.output);
-            let is_whole = matches!(self.find(&ready.output), Found::Whole(_));
-            let state = if is_whole && !forced {
-                "made by another run".to_owned()
-            } else {
-                if !is_whole && ready.output.exists() {
-                    // A stage replaces nothing but its own artifact.
-                    durable::remove(&ready.output)?;
-                }
-                let needed = self.needed_from(stage);
-                let began = Instant::now();
-                if let Mode::Run(stages) | Mode::Answer(stages) = &mut self.mode {
-                    stages.prepare(&needed, self.run.pipeline.device)?;
-                    let result = stages.run(&job);
-                    remove_drafts(&ready.output);
-                    result?;
-                }
-                format!("done in {}", minutes(began.elapsed()))
-            };
-            drop(lock);
+            let job = self.job(index, ready);
+            let state = self.make(index, &job, forced)?;
             self.say(&label, &state)?;
         }
         if !matches!(self.mode, Mode::Look) {
-            self.run.store.link(self.node(index), &ready.output)?;
+            self.run.store.link(self.node(index), &output)?;
         }
-        Ok(Some(ready.output))
+        Ok(Some(output))
+    }
+
+    /// Runs the stage of node `index`, unless another run makes its artifact meanwhile; returns what
+    /// was done.
+    fn make(&mut self, index: usize, job: &Job, forced: bool) -> Result<String> {
+        let (stage, output) = (job.stage, &job.output);
+        let label = self.node(index).label.clone();
+        let _inputs = self.hold_inputs(index)?;
+        self.check_inputs(index)?;
+        if trains(stage) {
+            checks::disk(&self.run, index)?;
+        }
+        let _lock = self.lock(&label, output)?;
+        remove_drafts(output);
+        let is_whole = matches!(self.find(output), Found::Whole(_));
+        if is_whole && !forced {
+            return Ok("made by another run".to_owned());
+        }
+        if !is_whole && output.exists() {
+            // A stage replaces nothing but its own artifact.
+            durable::remove(output)?;
+        }
+        let _output = readers::replace(output, || {
+            self.say(&label, "waits for other runs that read it")
+        })?;
+        let needed = self.needed_from(stage);
+        let began = Instant::now();
+        if let Mode::Run(stages) | Mode::Answer(stages) = &mut self.mode {
+            stages.prepare(&needed, self.run.pipeline.device)?;
+            let result = stages.run(job);
+            remove_drafts(output);
+            result?;
+        }
+        Ok(format!("done in {}", minutes(began.elapsed())))
     }
 
     fn node(&self, index: usize) -> &Node {
@@ -515,19 +580,37 @@ impl<'a, 'w> Walk<'a, 'w> {
         })
     }
 
+    /// Keeps other runs from replacing what node `index` reads.
+    fn hold_inputs(&mut self, index: usize) -> Result<Vec<Hold>> {
+        let mut holds = Vec::new();
+        for (input, _) in self.artifacts_read(index) {
+            let Some(artifact) = self.run.artifacts[input].clone() else {
+                continue;
+            };
+            let label = self.node(input).label.clone();
+            holds.push(readers::read(&artifact, || {
+                self.say(&label, "waits for another run that makes it anew")
+            })?);
+        }
+        Ok(holds)
+    }
+
     /// Looks at every byte that a node is about to read of other artifacts.
     fn check_inputs(&mut self, index: usize) -> Result<()> {
-        let reads = self.node(index).reads.iter();
-        let artifacts: Vec<_> = reads
-            .filter_map(|read| match read.source {
-                Source::Node(index) => Some((index, read.files.clone())),
-                Source::Path(_) => None,
-            })
-            .collect();
-        for (index, files) in artifacts {
+        for (index, files) in self.artifacts_read(index) {
             self.check_bytes(index, files.as_deref())?;
         }
         Ok(())
+    }
+
+    /// The nodes whose artifacts node `index` reads, and which of their files.
+    fn artifacts_read(&self, index: usize) -> Vec<(usize, Option<Vec<String>>)> {
+        let reads = self.node(index).reads.iter();
+        let artifacts = reads.filter_map(|read| match read.source {
+            Source::Node(index) => Some((index, read.files.clone())),
+            Source::Path(_) => None,
+        });
+        artifacts.collect()
     }
 
     /// Removes the artifact of a node, and fails with [`Removed`], where its files, or the named

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use serde_json::json;
 use spanwise_artifact::answers::{self, AnswerRecord, Candidate, QuestionMetrics, SplitMetrics};
 use spanwise_artifact::ensemble::{EnsembleReport, EnsembleScores};
 use spanwise_artifact::questions::QuestionCounts;
@@ -21,8 +22,16 @@ use spanwise_runner::{gc, summary};
 struct Recorder {
     /// What each call made ready.
     prepared: Vec<Vec<Stage>>,
+    /// The checkpoints that it was asked to look at.
+    checked: Vec<String>,
     ran: Vec<Stage>,
 }
+
+/// A checkpoint that cannot be used, as its small files tell.
+const REFUSED: &str = "someone/refused";
+
+/// A checkpoint that no disk has room for.
+const HUGE: &str = "someone/huge";
 
 /// An encoder that takes 384 tokens.
 const CONFIG: &str = r#"{
@@ -36,6 +45,16 @@ const SECONDS: f64 = 60.0;
 impl Execute for Recorder {
     fn prepare(&mut self, stages: &[Stage], _: Device) -> Result<()> {
         self.prepared.push(stages.to_vec());
+        Ok(())
+    }
+
+    fn check(&mut self, job: &Job) -> Result<()> {
+        assert!(self.prepared.concat().contains(&job.stage));
+        let source = job.settings["source"].as_str().context("a source")?;
+        self.checked.push(source.to_owned());
+        if source == REFUSED {
+            return Err(UserError::new("the checkpoint stage stopped").into());
+        }
         Ok(())
     }
 
@@ -76,7 +95,12 @@ impl Execute for Recorder {
             Stage::Checkpoint => {
                 write("tokenizer.json", &job.settings["source"].to_string())?;
                 write("config.json", CONFIG)?;
-                write("model.safetensors", &everything)?;
+                let values = if job.settings["source"] == HUGE {
+                    1_u64 << 50
+                } else {
+                    1
+                };
+                write("model.safetensors", &weights(values, &everything))?;
             }
             Stage::Windows => {
                 write("windows.json", &job.settings.to_string())?;
@@ -114,6 +138,19 @@ impl Execute for Recorder {
         };
         draft.commit(&manifest)
     }
+}
+
+/// A file of weights without its `values`.
+fn weights(values: u64, note: &str) -> String {
+    let header = json!({
+        "__metadata__": {"note": note},
+        "weight": {"dtype": "F16", "shape": [values], "data_offsets": [0, 2 * values]},
+    })
+    .to_string();
+    // So that its length is text as well.
+    let length = header.len().next_multiple_of(256);
+    let bytes = (length as u64).to_le_bytes();
+    format!("{}{header:<length$}", String::from_utf8_lossy(&bytes))
 }
 
 fn records() -> [AnswerRecord; 3] {
@@ -559,6 +596,66 @@ fn what_cannot_work_is_known_before_a_model_is_trained() -> Result<()> {
         &[&members],
         &format!("checkpoint 2: {refused}\ncheckpoint 3: {refused}"),
         &[Checkpoint],
+    )
+}
+
+#[test]
+fn all_checkpoints_are_looked_at_before_one_is_fetched() -> Result<()> {
+    let folder = Folder::new()?;
+    let check = |members: &[&str]| {
+        let mut stages = Recorder::default();
+        let members = members
+            .iter()
+            .map(|source| format!("{{ checkpoint = {{ source = \"{source}\" }} }}"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let members = format!("ensemble.members=[{members}]");
+        let result = folder.run_with(&mut stages, &[&members], &Scope::default());
+        (result.is_ok(), stages.checked.len(), stages.ran)
+    };
+    let (works, checked, ran) = check(&["someone/a", REFUSED, "someone/b", REFUSED]);
+    assert_eq!((works, checked), (false, 3), "each once");
+    assert_eq!(ran, [Stage::Data]);
+    // The second time only what is not there is looked at; one alone is left to the stage.
+    let (works, checked, _) = check(&["someone/a", "someone/b"]);
+    assert_eq!((works, checked), (true, 2));
+    let (works, checked, _) = check(&["someone/a", "someone/c"]);
+    assert_eq!((works, checked), (true, 0));
+    Ok(())
+}
+
+#[test]
+fn the_disk_has_room_for_all_models_before_one_is_trained() -> Result<()> {
+    let folder = Folder::new()?;
+    let huge = format!("checkpoint.source=\"{HUGE}\"");
+    let refused = |overrides: &[&str], expected: &str| -> Result<()> {
+        let mut stages = Recorder::default();
+        let refused = folder.run_with(&mut stages, overrides, &Scope::default());
+        let error = refused.err().context("there is no room")?;
+        assert!(error.is::<UserError>(), "{error:#}");
+        assert!(error.to_string().starts_with(expected), "{error}");
+        assert!(!stages.ran.contains(&Stage::Train));
+        Ok(())
+    };
+    // 2^50 values of four bytes.
+    refused(
+        &[&huge],
+        "train: the model to be trained needs 4503599.6 GB of disk, and ",
+    )?;
+    refused(
+        &[&huge, TWO],
+        "train 1: the 2 models to be trained need 9007199.3 GB of disk, and ",
+    )?;
+    // The member of normal size is there.
+    let members = format!("[{{}}, {{ checkpoint = {{ source = \"{HUGE}\" }} }}]");
+    refused(
+        &[&format!("ensemble.members={members}")],
+        "train 1: the 2 models to be trained need 4503599.6 GB of disk, and ",
+    )?;
+    folder.ran(&[])?;
+    refused(
+        &[&format!("ensemble.members={members}")],
+        "train 2: the model to be trained needs 4503599.6 GB of disk, and ",
     )
 }
 

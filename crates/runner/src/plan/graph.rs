@@ -13,7 +13,7 @@ use crate::pipeline_file::{Member, Pipeline, checkpoint_directory};
 use crate::workspace;
 
 /// One stage of one member of a pipeline.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Node {
     /// What runs.
     pub stage: Stage,
@@ -32,7 +32,7 @@ pub struct Node {
 }
 
 /// Something a node reads.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Read {
     /// The input's name in the job.
     pub role: String,
@@ -43,7 +43,7 @@ pub struct Read {
 }
 
 /// Where an input comes from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Source {
     /// Another node's artifact, by index.
     Node(usize),
@@ -56,6 +56,7 @@ pub enum Source {
 /// They are laid out part by part: first the data, then what every model starts from, so that what
 /// is wrong with one is known before another is trained, then member by member, since training time
 /// may decide how many there are, at last what reads them all. A node never changes once it is there.
+#[derive(Clone)]
 pub struct Graph<'a> {
     pipeline: &'a Pipeline,
     nodes: Vec<Node>,
