@@ -120,17 +120,11 @@ impl Draft {
     ///
     /// # Errors
     /// Fails if a file cannot be written or the directory cannot be renamed; the destination is then
-    /// as it was, or gone.
+    /// as it was, or, where the system cannot exchange two names, gone.
     pub fn commit(self, manifest: &Manifest) -> Result<()> {
         manifest.write(self.path())?;
         set_permissions(self.path())?;
-        if self.destination.exists() {
-            durable::remove(&self.destination)?;
-        }
-        durable::rename(self.path(), &self.destination)?;
-        // It has another name now, and nothing is to be removed.
-        let _ = self.directory.keep();
-        Ok(())
+        durable::rename(self.directory, &self.destination)
     }
 }
 

@@ -6,23 +6,46 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use fs_err::File;
+use tempfile::TempDir;
 
 use crate::draft;
 
-/// Renames the directory `new` to `name`, on the same file system, where nothing lies at `name`.
-/// Everything in it is on the disk before it has the name, and the name is when this returns.
+/// Gives the directory `new` the name `name`, on the same file system, in place of a directory that
+/// has it. Everything is on the disk before it has the name, and the name is when this returns.
 ///
 /// # Errors
-/// Fails where something cannot be written or renamed. `name` is then not there.
-pub fn rename(new: &Path, name: &Path) -> Result<()> {
-    sync_tree(new)?;
-    fs_err::rename(new, name)?;
+/// Fails where something cannot be written or renamed. Where that is the last step, the name may be
+/// there and not on the disk.
+pub fn rename(new: TempDir, name: &Path) -> Result<()> {
+    sync_tree(new.path())?;
+    if !exchange(new.path(), name) {
+        if name.exists() {
+            remove(name)?;
+        }
+        fs_err::rename(new.path(), name)?;
+    }
+    // What had the name has that of `new` now. Otherwise nothing is there.
+    let _ = fs_err::remove_dir_all(new.keep());
     let parent = name.parent().context("a directory has a parent")?;
     sync(if parent == Path::new("") {
         Path::new(".")
     } else {
         parent
     })
+}
+
+/// Exchanges two names at once; `false` where one is not there, or the system cannot.
+fn exchange(new: &Path, name: &Path) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        renameat_with(CWD, new, CWD, name, RenameFlags::EXCHANGE).is_ok()
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    {
+        let _ = (new, name);
+        false
+    }
 }
 
 /// Waits until a directory and everything in it is on the disk.
@@ -77,11 +100,17 @@ mod tests {
     #[test]
     fn directories_are_renamed_and_removed_whole() -> Result<()> {
         let parent = tempfile::tempdir()?;
-        let [new, name] = ["new", "name"].map(|name| parent.path().join(name));
-        fs_err::create_dir_all(new.join("folder"))?;
-        fs_err::write(new.join("folder/file"), "content")?;
-        rename(&new, &name)?;
+        let name = parent.path().join("name");
+        let new = tempfile::tempdir_in(&parent)?;
+        fs_err::create_dir_all(new.path().join("folder"))?;
+        fs_err::write(new.path().join("folder/file"), "content")?;
+        rename(new, &name)?;
         assert_eq!(fs_err::read_to_string(name.join("folder/file"))?, "content");
+        let new = tempfile::tempdir_in(&parent)?;
+        fs_err::write(new.path().join("file"), "other content")?;
+        rename(new, &name)?;
+        assert_eq!(fs_err::read_to_string(name.join("file"))?, "other content");
+        assert!(!name.join("folder").exists());
         remove(&name)?;
         assert_eq!(fs_err::read_dir(parent.path())?.count(), 0);
         Ok(())

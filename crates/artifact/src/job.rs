@@ -39,8 +39,8 @@ pub struct Job {
     /// Minutes between the states that a training saves to resume from: changes no result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub save_minutes: Option<f64>,
-    /// Tokens of the longest window that the pipeline cuts, so that a checkpoint that takes fewer is
-    /// refused before its weights are fetched.
+    /// Tokens of the longest window of all models that start from this checkpoint, so that one that
+    /// takes fewer is refused before its weights are fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest_window: Option<usize>,
     /// Digests of the stage's code, as the runner computed them.

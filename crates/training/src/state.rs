@@ -223,8 +223,7 @@ impl SavedState {
         };
         jsonl::write_sealed(&file(HEADER), &header)?;
         let earlier = self.folders()?;
-        durable::rename(new.path(), &folder)?;
-        let _ = new.keep();
+        durable::rename(new, &folder)?;
         for earlier in earlier.iter().filter(|&earlier| *earlier != folder) {
             durable::remove(earlier)?;
         }
