@@ -130,7 +130,7 @@ fn check_tokenizer_kind(
     check_sentencepiece(name, directory, config)
 }
 
-/// Refuses a SentencePiece model whose pieces have other ids than XLM-RoBERTa gives them.
+/// Refuses a SentencePiece model whose pieces have other ids than XLM-RoBERTa's.
 fn check_sentencepiece(name: &str, directory: &Path, config: &EncoderConfig) -> Result<()> {
     let is_built = !["tokenizer.json", "vocab.txt"]
         .iter()

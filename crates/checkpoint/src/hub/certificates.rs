@@ -1,9 +1,9 @@
 //! The certificate authorities that a hub's certificate may come from.
 //!
-//! Those of the system, and those that the variables of OpenSSL, Python's requests and curl name: a
-//! company's proxy has an authority of its own, and a machine that works for pip, git and curl
-//! works here too. Where there are none at all, as in a bare container, Mozilla's, which are built
-//! in.
+//! Those that the variables of OpenSSL, Python's requests and curl name, since a company's proxy has
+//! an authority of its own, and a machine that works for pip, git and curl works here too. With them
+//! count the system's, unless one of OpenSSL's variables is set: they stand in its place, as they do
+//! for OpenSSL. Where there are none at all, as in a bare container, Mozilla's, which are built in.
 
 use std::path::Path;
 
