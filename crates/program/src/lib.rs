@@ -194,7 +194,7 @@ fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// A text whose long lines, as of somebody's file of one line, are cut in their middle.
+/// A text whose long lines, as of somebody's file of one line, are cut after some characters.
 fn shortened(text: &str) -> String {
     const KEPT: usize = 300;
     let short = |line: &str| {
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_machine_refuses_is_the_users_to_mend() {
+    fn what_the_machine_refuses_has_a_remedy() {
         let check = |kind: ErrorKind, is_theirs| {
             let error = io::Error::new(kind, "the cause");
             let error = anyhow::Error::from(error).context("write a file: the cause");

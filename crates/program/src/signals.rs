@@ -124,10 +124,20 @@ pub(crate) fn end_with_parent() {
         return;
     };
     #[cfg(target_os = "linux")]
-    {
+    let is_set = {
         let signal = Some(rustix::process::Signal::TERM);
-        // Where it cannot be set, the stage goes on to its end, which harms nobody.
-        let _ = rustix::process::set_parent_process_death_signal(signal);
+        rustix::process::set_parent_process_death_signal(signal).is_ok()
+    };
+    #[cfg(not(target_os = "linux"))]
+    let is_set = false;
+    if !is_set {
+        thread::spawn(move || {
+            while rustix::process::getppid() == Some(parent) {
+                thread::sleep(SAME);
+            }
+            let this = rustix::process::getpid();
+            let _ = rustix::process::kill_process(this, rustix::process::Signal::TERM);
+        });
     }
     if rustix::process::getppid() != Some(parent) {
         // The runner has ended before it could be asked for.
