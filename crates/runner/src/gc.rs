@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fs_err::{self as fs, File};
+use rustix::io::Errno;
 use spanwise_artifact::UserError;
 use spanwise_artifact::draft::STATE_PREFIX;
 use spanwise_program::output::message;
@@ -33,7 +34,7 @@ pub fn run(output: &Path, scope: Scope, out: &mut dyn Write) -> Result<()> {
     }
     let _lock = if dry_run { None } else { Some(alone(output)?) };
     if !dry_run {
-        remove_sessions(&output.join("runs"))?;
+        remove_left(&output.join("runs"))?;
     }
     let unused = unused(&artifacts, &output.join("runs"), states)?;
     let mut bytes = 0;
@@ -91,9 +92,7 @@ pub fn keep_off(output: &Path) -> Result<File> {
 
 /// Whether a file system has refused to lock a file since it cannot.
 fn has_none(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let errno = Errno::from_io_error(error);
-    errno.is_some_and(|errno| [Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOLCK].contains(&errno))
+    links::is_one_of(error, &[Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOLCK])
 }
 
 fn lock_file(output: &Path) -> Result<File> {
@@ -131,6 +130,8 @@ fn linked(folder: &Path, used: &mut BTreeSet<PathBuf>) -> Result<()> {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             linked(&entry.path(), used)?;
+        } else if links::is_new(&entry.file_name()) {
+            // Of a run that was killed: no other links to what it does.
         } else if let Some(target) = links::follow(&entry.path()) {
             used.insert(target.map_err(|_| {
                 let link = workspace::display(&entry.path());
@@ -158,12 +159,18 @@ fn refuse_held(artifacts: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes what sessions of `ask` have left that were killed, in all runs.
-fn remove_sessions(folder: &Path) -> Result<()> {
-    if folder.is_dir() {
-        ask::remove_left(folder)?;
-        for inner in directories(folder)? {
-            remove_sessions(&inner)?;
+/// Removes what runs and sessions of `ask` that were killed have left in the folders of runs.
+fn remove_left(folder: &Path) -> Result<()> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    ask::remove_left(folder)?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_left(&entry.path())?;
+        } else if links::is_new(&entry.file_name()) {
+            fs::remove_file(entry.path())?;
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Once;
 
 use anyhow::{Context, Result, ensure};
+use rustix::io::Errno;
 use spanwise_artifact::UserError;
 use spanwise_program::output::message;
 
@@ -64,9 +65,12 @@ fn symlink(target: &Path, link: &Path) -> io::Result<()> {
 
 /// Whether a file system has refused a symbolic link since it has none.
 fn has_none(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let errno = Errno::from_io_error(error);
-    errno.is_some_and(|errno| [Errno::PERM, Errno::NOSYS, Errno::OPNOTSUPP].contains(&errno))
+    is_one_of(error, &[Errno::PERM, Errno::NOSYS, Errno::OPNOTSUPP])
+}
+
+/// Whether the system has ended a call with one of these numbers.
+pub(crate) fn is_one_of(error: &io::Error, numbers: &[Errno]) -> bool {
+    Errno::from_io_error(error).is_some_and(|errno| numbers.contains(&errno))
 }
 
 /// Puts a copy of a file in a link's place, or a file that names a directory.
@@ -134,7 +138,8 @@ fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// What a link's or a file's name begins with until it is renamed into place.
 const NEW: &str = ".new-";
 
-fn is_new(name: &OsStr) -> bool {
+/// Whether a link or a file has not got its name yet: where no run is, it is of one that was killed.
+pub(crate) fn is_new(name: &OsStr) -> bool {
     name.to_string_lossy().starts_with(NEW)
 }
 
