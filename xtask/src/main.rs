@@ -245,10 +245,11 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Report { file, safe_csv } => {
             let pipeline = file.read()?;
+            summary::print_last(folder, &pipeline, out)?;
             if safe_csv {
                 summary::write_safe_csv(folder, &pipeline)?;
             }
-            summary::print_last(folder, &pipeline, out)
+            Ok(())
         }
         Task::Status { file, verify } => {
             let scope = Scope {

@@ -8,6 +8,7 @@ use spanwise_artifact::answers::{
     self, ANSWERS_FILE, METRICS_FILE, REPORT_FILE, SUBMISSION_FILE, SplitMetrics,
 };
 use spanwise_artifact::ensemble::EnsembleReport;
+use spanwise_artifact::questions::COUNTS_FILE;
 use spanwise_artifact::{Stage, UserError};
 use spanwise_program::safe_csv::safe_csv;
 
@@ -37,19 +38,27 @@ pub fn print_last(output: &Path, pipeline: &Pipeline, out: &mut dyn Write) -> Re
     let artifact = |link: &Path| links::follow(&run.join(link)).transpose();
     let of_stage = |stage: Stage| artifact(stage.name().as_ref());
     let (answers, ensemble) = (of_stage(Stage::Answers)?, of_stage(Stage::Ensemble)?);
-    for artifact in [&answers, &ensemble].into_iter().flatten() {
-        if let Some(damage) = Store::damage(artifact, None) {
+    let data = of_stage(Stage::Data)?;
+    let windows = match first_link(pipeline, Stage::Windows)? {
+        Some(link) => artifact(&link)?,
+        None => None,
+    };
+    let counts = [COUNTS_FILE.to_owned()];
+    for (artifact, files) in [
+        (&answers, None),
+        (&ensemble, None),
+        (&data, Some(&counts[..])),
+        (&windows, Some(&counts[..])),
+    ] {
+        if let Some(artifact) = artifact
+            && let Some(damage) = Store::damage(artifact, files)
+        {
             let shown = workspace::display(artifact);
             let error = UserError::new(format!("{shown} is damaged: {damage}"));
             let hint = format!("cargo xtask pipeline {} makes it again", pipeline.file);
             return Err(error.hint(hint).into());
         }
     }
-    let data = of_stage(Stage::Data)?;
-    let windows = match first_link(pipeline, Stage::Windows)? {
-        Some(link) => artifact(&link)?,
-        None => None,
-    };
     let results = Results {
         // Its metrics lie beside it, too.
         answers: answers.as_deref().unwrap_or(&run),
