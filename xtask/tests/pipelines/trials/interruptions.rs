@@ -42,13 +42,26 @@ fn a_stopped_run_goes_on() {
     let pipeline = Pipeline::new("stopped-");
     let started = pipeline.begin(&LONG);
     for _ in 0..3 {
-        std::thread::sleep(Duration::from_millis(600));
-        started.signal("TSTP", true);
         std::thread::sleep(Duration::from_millis(300));
+        started.signal("TSTP", true);
+        assert!(started.stops(), "Ctrl-Z");
         started.signal("CONT", true);
     }
     assert_eq!(started.end().code, 0);
     assert_same(&pipeline.outcome(), &expected, "stopped and back");
+}
+
+/// A training of half a minute ends with its runner, however that ends.
+#[test]
+fn nothing_outlives_its_runner() {
+    for (signal, group) in [("KILL", false), ("KILL", true), ("TERM", false)] {
+        let pipeline = Pipeline::new("orphan-");
+        let mut started = pipeline.begin(&["--set", "train.epochs=10000"]);
+        started.wait_for("to learn from");
+        started.signal(signal, group);
+        assert_ne!(started.end().code, 0);
+        assert_no_orphan(&pipeline);
+    }
 }
 
 fn interruptions(device: &str) {
@@ -58,8 +71,10 @@ fn interruptions(device: &str) {
     let expected = expected(&arguments);
     let pipeline = Pipeline::new("interrupted-");
     let (mut round, mut saved) = (0, 0);
-    while round < trial.rounds {
-        let (signal, group, code) = SIGNALS[round % SIGNALS.len()];
+    // However few there are, one has come while a model was trained.
+    while round < trial.rounds || (saved == 0 && round < 50) {
+        // In steps of three, so that few rounds have most of them.
+        let (signal, group, code) = SIGNALS[3 * round % SIGNALS.len()];
         let mut started = pipeline.begin(&arguments);
         if round % 2 == 0 {
             started.wait_for("to learn from");
@@ -83,6 +98,9 @@ fn interruptions(device: &str) {
             messages,
         } = started.end();
         assert!(found == code || found == 0, "{signal}: {found}: {messages}");
+        if found == 0 {
+            assert_same(&pipeline.outcome(), &expected, "it had ended before");
+        }
         assert_no_orphan(&pipeline);
         if messages.contains("which is saved") {
             saved += 1;
@@ -119,7 +137,7 @@ fn assert_no_orphan(pipeline: &Pipeline) {
         if left.is_empty() {
             return;
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "an orphan");
+        assert!(began.elapsed() < Duration::from_secs(10), "an orphan");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

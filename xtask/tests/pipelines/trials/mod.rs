@@ -128,9 +128,20 @@ impl Started {
 
     /// Waits until it has said something, or ended.
     fn wait_for(&mut self, text: &str) {
+        let began = Instant::now();
         while !self.has_ended() && !fs::read_to_string(&self.messages).unwrap().contains(text) {
+            assert!(began.elapsed() < LIMIT, "it does not say {text:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Whether it is stopped, as by Ctrl-Z, a moment later at most.
+    fn stops(&self) -> bool {
+        let state = format!("/proc/{}/stat", self.child.id());
+        (0..200).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            fs::read_to_string(&state).is_ok_and(|state| state.contains(") T "))
+        })
     }
 
     fn has_ended(&mut self) -> bool {
@@ -144,7 +155,6 @@ impl Started {
                 break status;
             }
             if began.elapsed() > LIMIT {
-                self.signal("KILL", true);
                 let messages = fs::read_to_string(&self.messages).unwrap();
                 panic!("it does not end:\n{messages}");
             }
@@ -163,6 +173,16 @@ impl Started {
         let mut output = self.child.stdout.take().unwrap();
         output.read_to_string(&mut text).unwrap();
         (text, self.end())
+    }
+}
+
+impl Drop for Started {
+    /// Leaves nothing running where a test has failed.
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            self.signal("KILL", true);
+            let _ = self.child.wait();
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use crate::pipeline::Pipeline;
 
 const VARIANTS: [&[&str]; 3] = [&[], &["--set", "seed=2"], &["--set", "windows.stride=8"]];
 
-/// Two to four runs of the same pipeline at once, some with other settings, one of them killed now
-/// and then, beside `status`, `gc` and `ask`: every run that is left to end gives the right answers,
+/// Two to four runs of the same pipeline at once, some with other settings, some that make anew what
+/// the others read, one of them killed now and then, beside `status`, `gc` and `ask`: every run that is left to end has the right answers,
 /// and `ask` those to its own questions.
 #[test]
 fn together() {
@@ -35,7 +35,14 @@ fn together() {
             .collect();
         let mut runs: Vec<_> = variants
             .iter()
-            .map(|&variant| pipeline.begin(VARIANTS[variant]))
+            .map(|&variant| {
+                let forced: &[&str] = match trial.random.u8(0..6) {
+                    0 => &["--force"],
+                    1 => &["--from", "train"],
+                    _ => &[],
+                };
+                pipeline.begin(&[VARIANTS[variant], forced].concat())
+            })
             .collect();
         let beside = beside(&mut trial, &pipeline);
         let killed = (trial.random.u8(0..3) == 0).then(|| trial.random.usize(0..count));
