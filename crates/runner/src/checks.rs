@@ -1,5 +1,6 @@
 //! What can be known to fail before anything is trained.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
@@ -54,20 +55,27 @@ pub(crate) fn disk(run: &Run, index: usize) -> Result<()> {
     let graph = whole_graph(run);
     let mut artifacts = run.artifacts.clone();
     artifacts.resize(graph.nodes().len(), None);
+    let mut outputs = BTreeSet::new();
     let (mut models, mut needed) = (0, 0_u64);
     for (later, node) in graph.nodes().iter().enumerate().skip(index) {
-        let is_there = later > index
-            && run
-                .store
-                .ready(&graph, later, &artifacts)?
-                .is_some_and(|ready| matches!(Store::find(&ready.output), Found::Whole(_)));
-        if trains(node.stage) && !is_there {
+        let ready = run.store.ready(&graph, later, &artifacts)?;
+        let output = ready.map(|ready| ready.output);
+        if let Some(output) = &output
+            && later > index
+            && matches!(Store::find(output), Found::Whole(_))
+        {
+            artifacts[later] = Some(output.clone());
+            continue;
+        }
+        // Members may share what comes before their training.
+        let is_shared = output.is_some_and(|output| !outputs.insert(output));
+        if trains(node.stage) && !is_shared {
             models += 1;
             needed = model_bytes(&graph, node, &artifacts)?.saturating_add(needed);
         }
     }
     // A file system that does not say has room.
-    let Ok(disk) = statvfs(run.store.run()) else {
+    let Ok(disk) = statvfs(run.store.artifacts()) else {
         return Ok(());
     };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);

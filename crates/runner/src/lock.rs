@@ -327,7 +327,9 @@ mod tests {
             ..Owner::this()
         };
         // First without a parent that has looked.
-        thread::sleep(Duration::from_millis(100));
+        let ended = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        let id = rustix::process::Pid::from_child(&process);
+        rustix::process::waitid(rustix::process::WaitId::Pid(id), ended)?;
         for _ in 0..2 {
             gone.write(&directory.path().join(".lock-artifact"))?;
             let waiting = |owner: &str| anyhow::bail!("nobody is waited for{owner}");

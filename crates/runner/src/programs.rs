@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use spanwise_artifact::settings::Device;
 use spanwise_artifact::{Job, Stage, UserError, jsonl};
@@ -178,8 +178,9 @@ impl Execute for Programs {
             ""
         };
         let result = run(stage, &mut command, resumes);
-        fs_err::remove_file(&file)?;
-        result
+        let removed = fs_err::remove_file(&file);
+        result?;
+        Ok(removed?)
     }
 }
 
@@ -220,6 +221,11 @@ fn target_directory() -> Result<PathBuf> {
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .output()
         .context("start cargo metadata")?;
+    ensure!(
+        metadata.status.success(),
+        "cargo metadata failed: {}",
+        String::from_utf8_lossy(&metadata.stderr).trim()
+    );
     let metadata: Value = serde_json::from_slice(&metadata.stdout)?;
     let target = metadata["target_directory"].as_str();
     let target = target.context("cargo metadata names no target directory")?;

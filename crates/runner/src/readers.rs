@@ -92,7 +92,7 @@ mod tests {
                 drop(hold);
                 Ok(())
             });
-            waited.recv()?;
+            waited.recv_timeout(10 * LOOK)?;
             drop(first);
             thread::sleep(2 * LOOK);
             assert_eq!(fs_err::read_to_string(&file)?, "old");
@@ -116,7 +116,7 @@ mod tests {
                 let _hold = read(&artifact, || Ok(waits.send(())?))?;
                 Ok(fs_err::metadata(&artifact)?.ino())
             });
-            waited.recv()?;
+            waited.recv_timeout(10 * LOOK)?;
             fs_err::rename(&artifact, directory.path().join("before"))?;
             fs_err::create_dir(&artifact)?;
             drop(hold);

@@ -59,6 +59,8 @@ pub struct Run<'a> {
     pub(crate) store: Store,
     /// A node each, as far as they are there.
     pub(crate) artifacts: Vec<Option<PathBuf>>,
+    /// Keeps `gc` off artifacts that are not linked yet, or that another run has unlinked.
+    _lock: Option<fs_err::File>,
 }
 
 /// Runs what is stale and in scope, and leaves the results in the run's folder where no stage was
@@ -106,10 +108,10 @@ fn walk<'a>(
     mut mode: Mode,
     log: &mut dyn Write,
 ) -> Result<Run<'a>> {
-    let mut removed = BTreeSet::new();
+    let (mut removed, mut made) = (BTreeSet::new(), BTreeSet::new());
     loop {
-        let walk = Walk::new(output, pipeline, scope, mode.again(), log)?;
-        match walk.finish() {
+        let walk = Walk::new(output, pipeline, scope, mode.again(), log, &mut made)?;
+        match walk.go() {
             Err(error) => match error.downcast::<Removed>() {
                 Ok(Removed(artifact)) => ensure!(
                     removed.insert(artifact.clone()),
@@ -233,8 +235,8 @@ struct Walk<'a, 'w> {
     scope: &'w Scope,
     mode: Mode<'w>,
     log: &'w mut dyn Write,
-    /// Keeps `gc` off artifacts that are not linked yet.
-    _lock: Option<fs_err::File>,
+    /// What was made on the way. Nothing is forced twice: members share artifacts.
+    made: &'w mut BTreeSet<PathBuf>,
 }
 
 impl<'a, 'w> Walk<'a, 'w> {
@@ -244,6 +246,7 @@ impl<'a, 'w> Walk<'a, 'w> {
         scope: &'w Scope,
         mode: Mode<'w>,
         log: &'w mut dyn Write,
+        made: &'w mut BTreeSet<PathBuf>,
     ) -> Result<Self> {
         let code = Code::open(workspace::root())?;
         let run = Run {
@@ -251,10 +254,10 @@ impl<'a, 'w> Walk<'a, 'w> {
             graph: Graph::new(pipeline)?,
             store: Store::open(output, &pipeline.name, code),
             artifacts: Vec::new(),
-        };
-        let lock = match mode {
-            Mode::Look => None,
-            Mode::Run(_) | Mode::Answer(_) => Some(gc::keep_off(output)?),
+            _lock: match mode {
+                Mode::Look => None,
+                Mode::Run(_) | Mode::Answer(_) => Some(gc::keep_off(output)?),
+            },
         };
         match mode {
             Mode::Run(_) => owner::claim(run.store.run(), pipeline)?,
@@ -265,19 +268,19 @@ impl<'a, 'w> Walk<'a, 'w> {
             scope,
             mode,
             log,
-            _lock: lock,
+            made,
         })
     }
 
-    fn finish(mut self) -> Result<Run<'a>> {
+    fn go(mut self) -> Result<Run<'a>> {
         self.bring_up_to_date()?;
-        self.check(&[0], COUNTS_FILE, checks::data)?;
+        self.refuse(&[0], COUNTS_FILE, checks::data)?;
         self.run.graph.add_checkpoints()?;
         self.check_sources()?;
         self.bring_up_to_date()?;
         let checkpoints = self.run.graph.checkpoints();
         let checkpoints: Vec<usize> = checkpoints.map(|(_, node)| node).collect();
-        self.check(&checkpoints, "config.json", checks::checkpoints)?;
+        self.refuse(&checkpoints, "config.json", checks::checkpoints)?;
         self.run.graph.add_windows();
         self.bring_up_to_date()?;
         while self.has_time_for_a_member()? && self.run.graph.add_member() {
@@ -285,24 +288,34 @@ impl<'a, 'w> Walk<'a, 'w> {
         }
         self.run.graph.finish();
         self.bring_up_to_date()?;
-        if !matches!(self.mode, Mode::Look) && self.scope.only.is_none() {
-            // No stage reads the last artifact, but people do, and what the summary is made from.
-            let last = self.run.artifacts.len() - 1;
-            self.check_bytes(last, None)?;
-            let counts = [COUNTS_FILE.to_owned()];
-            let is_windows = |node: &Node| node.stage == Stage::Windows;
-            let windows = self.run.graph.nodes().iter().position(is_windows);
-            for index in windows.into_iter().chain([0]) {
-                self.check_bytes(index, Some(&counts))?;
-            }
-            self.check_bytes(last - 1, Some(&[ENSEMBLE_REPORT_FILE.to_owned()]))?;
-        }
+        self.check_results()?;
         Ok(self.run)
+    }
+
+    /// Compares what no stage reads, but people and the summary do.
+    fn check_results(&mut self) -> Result<()> {
+        if matches!(self.mode, Mode::Look) || self.scope.only.is_some() {
+            return Ok(());
+        }
+        for (stage, file) in [
+            (Stage::Answers, None),
+            (Stage::Ensemble, Some(ENSEMBLE_REPORT_FILE)),
+            (Stage::Windows, Some(COUNTS_FILE)),
+            (Stage::Data, Some(COUNTS_FILE)),
+        ] {
+            let files = file.map(|file| vec![file.to_owned()]);
+            let nodes = self.run.graph.nodes().iter().enumerate();
+            let nodes = nodes.filter(|(_, node)| node.stage == stage);
+            for index in nodes.map(|(index, _)| index).collect::<Vec<_>>() {
+                self.check_bytes(index, files.as_deref())?;
+            }
+        }
+        Ok(())
     }
 
     /// Refuses what cannot work with the artifacts so far, all of it at once, before anything is
     /// made from them. `file` of each of `nodes` is what that is told from.
-    fn check(
+    fn refuse(
         &mut self,
         nodes: &[usize],
         file: &str,
@@ -448,8 +461,8 @@ impl<'a, 'w> Walk<'a, 'w> {
             self.say(&label, &format!("waiting for {waits}"))?;
             return Ok(None);
         };
-        let forced = self.is_forced(stage);
         let output = ready.output.clone();
+        let forced = self.is_forced(stage) && !self.made.contains(&output);
         let found = self.find(&output);
         if matches!(found, Found::Whole(_)) && !forced {
             let state = if self.scope.verify {
@@ -469,9 +482,13 @@ impl<'a, 'w> Walk<'a, 'w> {
                 return Ok(None);
             }
             self.check_scope(index)?;
+            let Some(_inputs) = self.hold_inputs(index, &output)? else {
+                return self.artifact(index);
+            };
             let job = self.job(index, ready);
             let state = self.make(index, &job, forced)?;
             self.say(&label, &state)?;
+            self.made.insert(output.clone());
         }
         if !matches!(self.mode, Mode::Look) {
             self.run.store.link(self.node(index), &output)?;
@@ -484,8 +501,6 @@ impl<'a, 'w> Walk<'a, 'w> {
     fn make(&mut self, index: usize, job: &Job, forced: bool) -> Result<String> {
         let (stage, output) = (job.stage, &job.output);
         let label = self.node(index).label.clone();
-        let _inputs = self.hold_inputs(index)?;
-        self.check_inputs(index)?;
         if trains(stage) {
             checks::disk(&self.run, index)?;
         }
@@ -580,8 +595,9 @@ impl<'a, 'w> Walk<'a, 'w> {
         })
     }
 
-    /// Keeps other runs from replacing what node `index` reads.
-    fn hold_inputs(&mut self, index: usize) -> Result<Vec<Hold>> {
+    /// Keeps other runs from replacing what node `index` reads to make `output`, and compares every
+    /// byte of it. `None` where another run has replaced some of it before.
+    fn hold_inputs(&mut self, index: usize, output: &Path) -> Result<Option<Vec<Hold>>> {
         let mut holds = Vec::new();
         for (input, _) in self.artifacts_read(index) {
             let Some(artifact) = self.run.artifacts[input].clone() else {
@@ -592,15 +608,27 @@ impl<'a, 'w> Walk<'a, 'w> {
                 self.say(&label, "waits for another run that makes it anew")
             })?);
         }
-        Ok(holds)
-    }
-
-    /// Looks at every byte that a node is about to read of other artifacts.
-    fn check_inputs(&mut self, index: usize) -> Result<()> {
-        for (index, files) in self.artifacts_read(index) {
-            self.check_bytes(index, files.as_deref())?;
+        let Run {
+            graph,
+            store,
+            artifacts,
+            ..
+        } = &self.run;
+        let now = store.ready(graph, index, artifacts)?;
+        if now.is_none_or(|now| now.output != output) {
+            return Ok(None);
         }
-        Ok(())
+        for (input, files) in self.artifacts_read(index) {
+            let artifact = self.run.artifacts[input].as_deref();
+            let damage = artifact.and_then(|artifact| Store::damage(artifact, files.as_deref()));
+            if damage.is_some() {
+                // Whoever removes it waits for those that read it.
+                drop(holds);
+                self.check_bytes(input, files.as_deref())?;
+                return Ok(None);
+            }
+        }
+        Ok(Some(holds))
     }
 
     /// The nodes whose artifacts node `index` reads, and which of their files.
@@ -640,6 +668,9 @@ impl<'a, 'w> Walk<'a, 'w> {
             return Ok(());
         };
         self.say(&label, &format!("damaged: {damage}"))?;
+        let _readers = readers::replace(&artifact, || {
+            self.say(&label, "waits for other runs that read it")
+        })?;
         if artifact.exists() {
             durable::remove(&artifact)?;
         }

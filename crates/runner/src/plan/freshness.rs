@@ -46,6 +46,11 @@ impl Store {
         &self.run
     }
 
+    /// Where the artifacts of all stages lie.
+    pub fn artifacts(&self) -> PathBuf {
+        self.output.join("artifacts")
+    }
+
     /// What node `index` is made from and where it goes, given the artifacts of the nodes before
     /// it. `None` while one that it reads is missing.
     pub fn ready(
@@ -78,7 +83,7 @@ impl Store {
             inputs: contents,
             code: self.code.digests(node.stage, &graph.stages_read_by(node))?,
         };
-        let artifacts = self.output.join("artifacts").join(node.stage.name());
+        let artifacts = self.artifacts().join(node.stage.name());
         let output = artifacts.join(recipe.fingerprint());
         Ok(Some(Ready {
             recipe,

@@ -188,11 +188,13 @@ impl<'a> Graph<'a> {
         checkpoints.filter(|&(_, checkpoint)| checkpoint != DATA)
     }
 
-    /// Tokens of the longest window of the model whose checkpoint node `index` is to be.
+    /// Tokens of the longest window of the models that start from the checkpoint of node `index`;
+    /// `None` where that is no checkpoint.
     pub fn longest_window(&self, index: usize) -> Option<usize> {
-        let mut models = self.checkpoints();
-        let (settings, _) = models.find(|&(_, checkpoint)| checkpoint == index)?;
-        Some(settings.windows.max_length)
+        let checkpoint = &self.nodes[index].settings;
+        let models = self.checkpoints();
+        let same = models.filter(|&(_, node)| self.nodes[node].settings == *checkpoint);
+        same.map(|(settings, _)| settings.windows.max_length).max()
     }
 
     /// Adds the next member's nodes, whose windows are there; `false` where there is none left.
