@@ -226,7 +226,7 @@ impl Checker {
                 id: record.id,
                 paragraph: first + record.paragraph,
                 text: record.question,
-                answers,
+                reference: answers.into(),
             },
             paragraph: Arc::clone(&passage.paragraph),
             wrong_label,
@@ -374,7 +374,7 @@ mod tests {
         let check = |answers: &[Label<'_>], kept: usize, has_wrong: bool| {
             let checked = check(Split::Test, record("1", 0, answers)).unwrap();
             let found = (
-                checked.question.answers.len(),
+                checked.question.answers().len(),
                 checked.wrong_label.is_some(),
             );
             assert_eq!(found, (kept, has_wrong));

@@ -214,8 +214,7 @@ impl Collecting<'_> {
         } = checked;
         let repeated = self.repeated.see(&question.id, &question.text, paragraph);
         self.counts.in_earlier_splits += usize::from(repeated);
-        self.counts.questions += 1;
-        self.counts.answered += usize::from(!question.answers.is_empty());
+        self.counts.count(&question.reference);
         self.questions.push(question)
     }
 
@@ -361,8 +360,7 @@ fn push(
     paragraph: usize,
     counts: &mut QuestionCounts,
 ) -> Result<()> {
-    counts.questions += 1;
-    counts.answered += usize::from(!question.answers.is_empty());
+    counts.count(&question.reference);
     questions.push(&Question {
         paragraph,
         ..question
@@ -383,8 +381,8 @@ fn losses(parts: &[&Collected]) -> QuestionCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use spanwise_artifact::Paragraph;
     use spanwise_artifact::questions::Questions;
+    use spanwise_artifact::{Paragraph, Reference};
 
     /// Questions of these ids, each about one of these paragraphs.
     fn part(
@@ -401,7 +399,7 @@ mod tests {
             id: id.to_owned(),
             paragraph,
             text: "?".to_owned(),
-            answers: Vec::new(),
+            reference: Reference::Unknown,
         };
         let data = Questions {
             paragraphs: paragraphs.iter().map(paragraph).collect(),

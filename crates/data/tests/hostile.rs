@@ -321,17 +321,17 @@ fn check(split: Split, collected: &Collected, directory: &Path) -> Result<()> {
     for question in &data.questions {
         anyhow::ensure!(ids.insert(&question.id), "id {:?} twice", question.id);
         anyhow::ensure!(!question.text.trim().is_empty());
-        let labelled = !question.answers.is_empty();
+        let labelled = !question.answers().is_empty();
         anyhow::ensure!(labelled || split != Split::Train);
         let paragraph = Characters::new(data.paragraph(question));
-        for answer in &question.answers {
+        for answer in question.answers() {
             let found = paragraph.get(answer.range());
             anyhow::ensure!(found == Some(answer.text.as_str()), "{answer:?}");
         }
     }
     let counts = collected.counts;
     let labelled = data.questions.iter();
-    let labelled = labelled.filter(|question| !question.answers.is_empty());
+    let labelled = labelled.filter(|question| !question.answers().is_empty());
     anyhow::ensure!(counts.answered == labelled.count());
     anyhow::ensure!(counts.questions == data.questions.len());
     anyhow::ensure!(counts.paragraphs == data.paragraphs.len());

@@ -135,12 +135,14 @@ fn a_wrong_label_leaves_a_question_of_test_answered() -> Result<()> {
     assert_eq!(outcome.exit_code, Some(0), "{}", outcome.messages);
     let test = folder.questions(Split::Test)?;
     let labels = test.questions.iter();
-    let labels: Vec<_> = labels.map(|one| (&*one.id, one.answers.len())).collect();
+    let labels: Vec<_> = labels.map(|one| (&*one.id, one.answers().len())).collect();
     assert_eq!(labels, [("t1", 0), ("t2", 1), ("t3", 0), ("t4", 0)]);
     let expected = QuestionCounts {
         questions: 4,
         paragraphs: 1,
         answered: 1,
+        unanswerable: 0,
+        unlabelled: 3,
         rejected: 1,
         labels_left_out: 2,
         in_earlier_splits: 0,
