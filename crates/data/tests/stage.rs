@@ -721,8 +721,10 @@ fn cost(layout: Layout, questions: usize) -> Result<(u64, Duration)> {
 
 #[test]
 fn memory_stays_level() -> Result<()> {
-    // Where everything is held, 40,000 more questions take 60 to 90 MiB more.
-    for layout in LAYOUTS {
+    // One of each kind of reader. Where everything is held, 40,000 more questions take 60 to 90 MiB
+    // more.
+    let layouts = [Layout::Squad, Layout::Lines, Layout::Columns, Layout::Csv];
+    for layout in layouts {
         let ((few, _), (many, _)) = (cost(layout, 20_000)?, cost(layout, 60_000)?);
         println!("{layout:?}: 20,000 questions: {few} MiB, 60,000 questions: {many} MiB");
         assert!(many <= few + 20, "{layout:?}: from {few} to {many} MiB");
