@@ -5,9 +5,9 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use spanwise_answers::decode::Decoder;
 use spanwise_answers::split::ScoredQuestion;
-use spanwise_artifact::Question;
 use spanwise_artifact::scores::Scores;
 use spanwise_artifact::settings::{AnswersTable, Decoding};
+use spanwise_artifact::{Question, Reference};
 
 const CHARACTERS: usize = 1000;
 
@@ -27,7 +27,7 @@ fn benches(criterion: &mut Criterion) {
         id: String::new(),
         paragraph: 0,
         text: String::new(),
-        answers: Vec::new(),
+        reference: Reference::Unknown,
     };
     let question = ScoredQuestion {
         question: &question,

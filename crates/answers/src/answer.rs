@@ -103,7 +103,7 @@ fn record(
     let (range, candidates) = fitted.answer(question);
     let paragraph = Characters::new(question.paragraph);
     let answer = paragraph.get(range.clone()).unwrap_or_default();
-    let references = question.question.answers.iter();
+    let references = question.question.answers().iter();
     let references: Vec<&str> = references.map(|answer| &*answer.text).collect();
     let record = AnswerRecord {
         split,

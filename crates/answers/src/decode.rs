@@ -180,8 +180,8 @@ fn best(scores: &[f32]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use spanwise_artifact::Question;
     use spanwise_artifact::scores::ScoresView;
+    use spanwise_artifact::{Question, Reference};
 
     use super::*;
 
@@ -205,7 +205,7 @@ mod tests {
             id: String::new(),
             paragraph: 0,
             text: String::new(),
-            answers: Vec::new(),
+            reference: Reference::Unknown,
         };
         let found = decoder.candidates(&ScoredQuestion {
             question: &question,
@@ -315,7 +315,7 @@ mod tests {
                 id: String::new(),
                 paragraph: 0,
                 text: String::new(),
-                answers: Vec::new(),
+                reference: Reference::Unknown,
             };
             let question = ScoredQuestion {
                 question: &question,

@@ -105,7 +105,7 @@ impl Fitted {
 mod tests {
     use spanwise_artifact::scores::Scores;
     use spanwise_artifact::settings::{Fit, RulesTable};
-    use spanwise_artifact::{Answer, Question};
+    use spanwise_artifact::{Answer, Question, Reference};
 
     use super::*;
     use crate::testing::TestSplit;
@@ -122,12 +122,12 @@ mod tests {
             id: String::new(),
             paragraph: 0,
             text: String::new(),
-            answers: vec![Answer {
+            reference: Reference::Spans(vec![Answer {
                 text: reference.to_owned(),
                 start: PARAGRAPH[..PARAGRAPH.find(reference).unwrap()]
                     .chars()
                     .count(),
-            }],
+            }]),
         };
         (question, scores)
     }
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn without_labelled_questions_the_longest_limit_applies() {
         let mut unlabelled = question(7..11, "1998");
-        unlabelled.0.answers.clear();
+        unlabelled.0.reference = Reference::Unknown;
         let settings = AnswersTable {
             max_answer_length: LengthLimit::Fitted(Fit::Fit),
             ..AnswersTable::default()

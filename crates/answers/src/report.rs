@@ -175,7 +175,7 @@ impl Labelled {
         range: &Range<usize>,
         record: &AnswerRecord,
     ) -> Option<Self> {
-        let references = &question.question.answers;
+        let references = question.question.answers();
         let reference = references.first()?.range();
         let lengths = references.iter().map(|reference| reference.range().len());
         Some(Self {
@@ -368,7 +368,7 @@ impl WrongAnswer {
     /// Returns what the page shows of an answer, which has these characters of its paragraph.
     pub fn of(question: &ScoredQuestion, range: &Range<usize>, record: &AnswerRecord) -> Self {
         let characters: Vec<char> = question.paragraph.chars().collect();
-        let reference = question.question.answers.first();
+        let reference = question.question.answers().first();
         let reference = reference.map_or(0..0, spanwise_artifact::Answer::range);
         let is_exact = question.is_exact(&record.answer);
         let candidates = record.candidates.iter().take(CANDIDATES);
@@ -442,7 +442,7 @@ mod tests {
     use spanwise_artifact::answers::{Candidate, Effect, FittedLength};
     use spanwise_artifact::scores::ScoresView;
     use spanwise_artifact::settings::Rule;
-    use spanwise_artifact::{Answer, Characters, Question};
+    use spanwise_artifact::{Answer, Characters, Question, Reference};
 
     use super::*;
     use crate::metrics;
@@ -527,7 +527,7 @@ mod tests {
             id: "1".to_owned(),
             paragraph: 0,
             text: "誰?".to_owned(),
-            answers: reference.map(answer).into_iter().collect(),
+            reference: Vec::from_iter(reference.map(answer)).into(),
         }
     }
 
@@ -537,7 +537,7 @@ mod tests {
     }
 
     fn record(question: &Question, answer: &str, scores: &[f32]) -> AnswerRecord {
-        let references: Vec<&str> = question.answers.iter().map(|a| &*a.text).collect();
+        let references: Vec<&str> = question.answers().iter().map(|a| &*a.text).collect();
         let candidates = scores.iter().map(|&score| Candidate {
             text: "李白".to_owned(),
             start: 0,
@@ -661,10 +661,10 @@ mod tests {
         let question = Question {
             id: text.to_owned(),
             text: text.to_owned(),
-            answers: vec![Answer {
+            reference: Reference::Spans(vec![Answer {
                 text: text.to_owned(),
                 start: 0,
-            }],
+            }]),
             ..question(None)
         };
         let length = text.chars().count();

@@ -203,7 +203,7 @@ pub fn add(effect: &mut Effect, other: Effect) {
 mod tests {
     use proptest::prelude::*;
     use spanwise_artifact::scores::ScoresView;
-    use spanwise_artifact::{Answer, Question};
+    use spanwise_artifact::{Answer, Question, Reference};
 
     use super::*;
 
@@ -247,10 +247,10 @@ mod tests {
             id: String::new(),
             paragraph: 0,
             text: String::new(),
-            answers: vec![Answer {
+            reference: Reference::Spans(vec![Answer {
                 text: reference.to_owned(),
                 start: 0,
-            }],
+            }]),
         };
         let questions = ["《史記》", "1998", "1998"].map(question);
         // Titles' and units' switch; the others are off.
@@ -302,10 +302,10 @@ mod tests {
             id: String::new(),
             paragraph: 0,
             text: String::new(),
-            answers: vec![Answer {
+            reference: Reference::Spans(vec![Answer {
                 text: "史記".to_owned(),
                 start: 2,
-            }],
+            }]),
         };
         let scored = ScoredQuestion {
             question: &question,

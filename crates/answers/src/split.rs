@@ -53,12 +53,12 @@ impl ScoredQuestion<'_> {
 
     /// Returns whether an answer is exact by the task's definition.
     pub fn is_exact(&self, answer: &str) -> bool {
-        task_exact_match(answer, self.question.answers.iter().map(|a| &*a.text))
+        task_exact_match(answer, self.question.answers().iter().map(|a| &*a.text))
     }
 
     /// Whether there are reference answers.
     pub fn is_labelled(&self) -> bool {
-        !self.question.answers.is_empty()
+        !self.question.answers().is_empty()
     }
 }
 
@@ -213,7 +213,7 @@ impl Block {
 mod tests {
     use spanwise_artifact::questions::Questions;
     use spanwise_artifact::scores::{ScoreWriter, Scores};
-    use spanwise_artifact::{Answer, Paragraph, jsonl};
+    use spanwise_artifact::{Answer, Paragraph, Reference, jsonl};
 
     use super::*;
 
@@ -231,10 +231,10 @@ mod tests {
                     id: "1".to_owned(),
                     paragraph: 0,
                     text: "誰?".to_owned(),
-                    answers: vec![Answer {
+                    reference: Reference::Spans(vec![Answer {
                         text: "李白".to_owned(),
                         start: 0,
-                    }],
+                    }]),
                 }],
             }
             .write(path, Split::Dev)?;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use spanwise_artifact::answers::{REPORT_FILE, read_metrics};
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::{ScoreWriter, Scores};
-use spanwise_artifact::{Answer, Paragraph, Question, Split};
+use spanwise_artifact::{Answer, Paragraph, Question, Reference, Split};
 
 /// Runs a job and returns its exit code and what it says. What it wrote is in `output` then.
 fn run(directory: &Path, settings: &Value, data: &Path, scores: &Path) -> Result<(i32, String)> {
@@ -39,13 +39,12 @@ fn write_artifacts(directory: &Path) -> Result<()> {
         id: index.to_string(),
         paragraph: 0,
         text: "何時?".to_owned(),
-        answers: answer
-            .map(|answer| Answer {
+        reference: answer.map_or(Reference::Unknown, |answer| {
+            Reference::Spans(vec![Answer {
                 text: answer.to_owned(),
                 start: text[..text.find(answer).unwrap_or(0)].chars().count(),
-            })
-            .into_iter()
-            .collect(),
+            }])
+        }),
     };
     let answers = [Some("1926年"), Some(text), None];
     Questions {

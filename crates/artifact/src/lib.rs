@@ -39,6 +39,6 @@ pub use error::UserError;
 pub use job::{Input, Job};
 pub use manifest::{Found, Manifest};
 pub use question_file::QuestionFile;
-pub use questions::{Answer, Paragraph, Question, Split};
+pub use questions::{Answer, Paragraph, Question, Reference, Split};
 pub use stage::Stage;
 pub use text::Characters;

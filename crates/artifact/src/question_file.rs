@@ -102,7 +102,7 @@ impl QuestionFile {
                     text
                 }
             };
-            let mut answers = question.answers.iter();
+            let mut answers = question.answers().iter();
             ensure!(
                 answers.all(|answer| is_slice(answer, &paragraph)),
                 of_question("an answer is not part of its paragraph")
@@ -129,7 +129,7 @@ fn is_slice(answer: &Answer, paragraph: &str) -> bool {
 mod tests {
     use super::*;
     use crate::error::UserError;
-    use crate::questions::Questions;
+    use crate::questions::{Questions, Reference};
 
     fn split(paragraph: usize, start: usize) -> Questions {
         Questions {
@@ -141,10 +141,10 @@ mod tests {
                 id: "1".to_owned(),
                 paragraph,
                 text: "讀?".to_owned(),
-                answers: vec![Answer {
+                reference: Reference::Spans(vec![Answer {
                     text: "史記".to_owned(),
                     start,
-                }],
+                }]),
             }],
         }
     }

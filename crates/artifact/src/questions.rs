@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use schemars::JsonSchema;
+use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 
 use crate::error::damaged;
@@ -80,8 +81,35 @@ impl Answer {
     }
 }
 
+/// What is known about a question's answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Reference {
+    /// Nothing: the question is unlabelled.
+    #[default]
+    Unknown,
+    /// The paragraph does not answer the question: SQuAD 2.0's `is_impossible`.
+    Unanswerable,
+    /// The reference answers, at least one; the training target first.
+    Spans(Vec<Answer>),
+}
+
+impl From<Vec<Answer>> for Reference {
+    /// Takes no answers for an unlabelled question.
+    fn from(answers: Vec<Answer>) -> Self {
+        if answers.is_empty() {
+            Self::Unknown
+        } else {
+            Self::Spans(answers)
+        }
+    }
+}
+
 /// A question about one paragraph.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// In a file, its reference is `answers`, a list that is empty unless there are spans, and
+/// `is_impossible`, which is `true` for an unanswerable question and left out for any other.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "QuestionFields")]
 pub struct Question {
     /// The input's id; a number is kept as its decimal digits.
     pub id: String,
@@ -89,8 +117,64 @@ pub struct Question {
     pub paragraph: usize,
     /// The question's text.
     pub text: String,
-    /// Reference answers, the training target first; empty for an unlabelled question.
-    pub answers: Vec<Answer>,
+    /// What is known about its answer.
+    pub reference: Reference,
+}
+
+impl Question {
+    /// The reference answers, the training target first; none for a question that is unlabelled or
+    /// unanswerable.
+    pub fn answers(&self) -> &[Answer] {
+        match &self.reference {
+            Reference::Spans(answers) => answers,
+            Reference::Unknown | Reference::Unanswerable => &[],
+        }
+    }
+}
+
+impl Serialize for Question {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let unanswerable = self.reference == Reference::Unanswerable;
+        let fields = 4 + usize::from(unanswerable);
+        let mut record = serializer.serialize_struct("Question", fields)?;
+        record.serialize_field("id", &self.id)?;
+        record.serialize_field("paragraph", &self.paragraph)?;
+        record.serialize_field("text", &self.text)?;
+        record.serialize_field("answers", self.answers())?;
+        if unanswerable {
+            record.serialize_field("is_impossible", &true)?;
+        }
+        record.end()
+    }
+}
+
+/// The fields of a question in a file.
+#[derive(Deserialize)]
+struct QuestionFields {
+    id: String,
+    paragraph: usize,
+    text: String,
+    answers: Vec<Answer>,
+    #[serde(default)]
+    is_impossible: bool,
+}
+
+impl TryFrom<QuestionFields> for Question {
+    type Error = &'static str;
+
+    fn try_from(fields: QuestionFields) -> Result<Self, Self::Error> {
+        let reference = match (fields.is_impossible, fields.answers) {
+            (true, answers) if answers.is_empty() => Reference::Unanswerable,
+            (true, _) => return Err("is_impossible is true, but there are answers"),
+            (false, answers) => answers.into(),
+        };
+        Ok(Self {
+            id: fields.id,
+            paragraph: fields.paragraph,
+            text: fields.text,
+            reference,
+        })
+    }
 }
 
 /// One split, in memory.
@@ -223,13 +307,19 @@ pub struct QuestionCounts {
     pub questions: usize,
     /// Number of paragraphs.
     pub paragraphs: usize,
-    /// Labelled questions. The others of dev cannot be measured.
+    /// Questions with reference answers. The others of dev cannot be measured.
     pub answered: usize,
+    /// Questions that their paragraph does not answer.
+    #[serde(default)]
+    pub unanswerable: usize,
+    /// Questions of whose answer nothing is known.
+    #[serde(default)]
+    pub unlabelled: usize,
     /// Records that were left out since something is wrong with them. Where a question of test is
     /// left out, the submission has no row for it.
     pub rejected: usize,
-    /// Questions of test that are answered, but not measured by all their labels, since something
-    /// is wrong with these.
+    /// Questions of dev and test that are answered, but not measured by all their labels, since
+    /// something is wrong with these.
     pub labels_left_out: usize,
     /// Questions that an earlier split has too, about the same paragraph, with train before dev
     /// before test: what is measured on them says little.
@@ -237,6 +327,16 @@ pub struct QuestionCounts {
 }
 
 impl QuestionCounts {
+    /// Counts a question by what is known about its answer.
+    pub fn count(&mut self, reference: &Reference) {
+        self.questions += 1;
+        *match reference {
+            Reference::Unknown => &mut self.unlabelled,
+            Reference::Unanswerable => &mut self.unanswerable,
+            Reference::Spans(_) => &mut self.answered,
+        } += 1;
+    }
+
     /// Reads the counts of every split of a data artifact.
     ///
     /// # Errors
@@ -272,7 +372,7 @@ mod tests {
             id: paragraph.to_string(),
             paragraph,
             text: "誰?".to_owned(),
-            answers: Vec::new(),
+            reference: Reference::Unknown,
         }
     }
 
@@ -301,6 +401,38 @@ mod tests {
         check(&["one\ntwo", "三\u{2028}\u{0}"], &[1, 1, 0, 1])?;
         let long = "長".repeat(1 << 16);
         check(&["a", &long, "b"], &[2, 1, 0])
+    }
+
+    #[test]
+    fn a_reference_is_unknown_unanswerable_or_spans() {
+        let check = |fields: &str, reference: Reference| {
+            let line = format!(r#"{{"id":"1","paragraph":0,"text":"?",{fields}}}"#);
+            let read: Question = serde_json::from_str(&line).unwrap();
+            assert_eq!(read.reference, reference);
+            assert_eq!(serde_json::to_string(&read).unwrap(), line);
+        };
+        check(r#""answers":[]"#, Reference::Unknown);
+        check(
+            r#""answers":[],"is_impossible":true"#,
+            Reference::Unanswerable,
+        );
+        let text = "誰".to_owned();
+        let span = Answer { text, start: 3 };
+        check(
+            r#""answers":[{"text":"誰","start":3}]"#,
+            Reference::Spans(vec![span]),
+        );
+        let both = r#"{"id":"1","paragraph":0,"text":"?","answers":[{"text":"誰","start":3}],"is_impossible":true}"#;
+        let error = serde_json::from_str::<Question>(both).unwrap_err();
+        assert!(error.to_string().starts_with("is_impossible is true"));
+    }
+
+    #[test]
+    fn counts_of_before_unanswerable_questions_are_read() {
+        let counts = r#"{"questions": 2, "paragraphs": 1, "answered": 1, "rejected": 0, "labels_left_out": 0,
+            "in_earlier_splits": 0}"#;
+        let counts: QuestionCounts = serde_json::from_str(counts).unwrap();
+        assert_eq!((counts.questions, counts.unanswerable), (2, 0));
     }
 
     #[test]

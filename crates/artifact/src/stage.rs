@@ -36,7 +36,8 @@ impl Stage {
     pub fn format_version(self) -> u32 {
         match self {
             Stage::Windows => 4,
-            Stage::Data | Stage::Ensemble | Stage::Answers => 2,
+            Stage::Data => 3,
+            Stage::Ensemble | Stage::Answers => 2,
             _ => 1,
         }
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use spanwise_artifact::questions::ParagraphReader;
-use spanwise_artifact::{Answer, Paragraph, Question, Split};
+use spanwise_artifact::{Answer, Paragraph, Question, Reference, Split};
 
 use crate::input::excerpt;
-use crate::record::{Claim, Record};
+use crate::record::{Claim, Record, Start};
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,14 +32,23 @@ pub enum Fault {
         paragraphs: usize,
     },
     /// Its paragraph is empty.
-    #[error("paragraph {0} is empty")]
-    EmptyParagraph(usize),
+    #[error("its paragraph is empty")]
+    EmptyParagraph,
     /// It is to train on, but is not labelled.
     #[error("it has no answer to train on")]
     NoAnswer,
     /// Its answer is empty.
     #[error("the answer is empty")]
     EmptyAnswer,
+    /// The paragraph does not have its answer, of which no start is given.
+    #[error("the answer {} is not in the paragraph", excerpt(.0))]
+    NotFound(String),
+    /// The paragraph has its answer more than once, and no start is given.
+    #[error(
+        "the answer {} is in the paragraph more than once, and answer_start is missing",
+        excerpt(.0)
+    )]
+    FoundTwice(String),
     /// Start and end of its answer do not fit the answer's length.
     #[error(
         "the answer {} has {length} characters, but its start and end span {span}",
@@ -140,6 +149,13 @@ impl Passage {
         let (start, end) = (self.bytes.get(range.start)?, self.bytes.get(range.end)?);
         self.paragraph.text.get(*start..*end)
     }
+
+    /// The character at which a text begins first from a character on.
+    fn find(&self, text: &str, from: usize) -> Option<usize> {
+        let byte = *self.bytes.get(from)?;
+        let byte = byte + self.paragraph.text.get(byte..)?.find(text)?;
+        self.bytes.binary_search(&byte).ok()
+    }
 }
 
 /// What can be trusted of a record.
@@ -182,8 +198,8 @@ impl Checker {
     ///
     /// # Errors
     /// The outer result is an error if a paragraph cannot be read, the inner one if the record
-    /// cannot be used. A wrong answer leaves a question of test without it and makes any other
-    /// record unusable.
+    /// cannot be used. A wrong answer leaves a question of dev or test without it and makes a record
+    /// of train unusable.
     pub fn check(
         &mut self,
         record: Record,
@@ -204,9 +220,9 @@ impl Checker {
             }));
         };
         if passage.paragraph.text.trim().is_empty() {
-            return Ok(Err(Fault::EmptyParagraph(record.paragraph)));
+            return Ok(Err(Fault::EmptyParagraph));
         }
-        if record.answers.is_empty() && self.split == Split::Train {
+        if record.answers.is_empty() && !record.is_impossible && self.split == Split::Train {
             return Ok(Err(Fault::NoAnswer));
         }
         let mut answers = Vec::new();
@@ -215,18 +231,23 @@ impl Checker {
             let answer = claim.map_err(Fault::Malformed);
             match answer.and_then(|claim| check_answer(claim, passage)) {
                 Ok(answer) => answers.push(answer),
-                Err(fault) if self.split == Split::Test => {
+                Err(fault) if self.split != Split::Train => {
                     wrong_label.get_or_insert(fault);
                 }
                 Err(fault) => return Ok(Err(fault)),
             }
         }
+        let reference = if record.is_impossible && wrong_label.is_none() {
+            Reference::Unanswerable
+        } else {
+            answers.into()
+        };
         Ok(Ok(Checked {
             question: Question {
                 id: record.id,
                 paragraph: first + record.paragraph,
                 text: record.question,
-                answers,
+                reference,
             },
             paragraph: Arc::clone(&passage.paragraph),
             wrong_label,
@@ -235,7 +256,7 @@ impl Checker {
 }
 
 /// The beginning of a digest.
-fn short_digest(bytes: &[u8]) -> [u8; 16] {
+pub(crate) fn short_digest(bytes: &[u8]) -> [u8; 16] {
     let digest = blake3::hash(bytes);
     std::array::from_fn(|index| digest.as_bytes()[index])
 }
@@ -246,6 +267,18 @@ fn check_answer(claim: Claim, passage: &Passage) -> Result<Answer, Fault> {
     if length == 0 {
         return Err(Fault::EmptyAnswer);
     }
+    let start = match start {
+        Start::At(start) => start,
+        Start::First | Start::Only => {
+            let Some(first) = passage.find(&text, 0) else {
+                return Err(Fault::NotFound(text));
+            };
+            if start == Start::Only && passage.find(&text, first + 1).is_some() {
+                return Err(Fault::FoundTwice(text));
+            }
+            return Ok(Answer { text, start: first });
+        }
+    };
     if let Some(end) = end
         && end != start.saturating_add(length)
     {
@@ -291,7 +324,7 @@ mod tests {
         let claim = |&(text, start, end): &Label<'_>| {
             Ok(Claim {
                 text: text.to_owned(),
-                start,
+                start: Start::At(start),
                 end,
             })
         };
@@ -300,6 +333,7 @@ mod tests {
             paragraph,
             question: "問?".to_owned(),
             answers: answers.iter().map(claim).collect(),
+            is_impossible: false,
         }
     }
 
@@ -354,7 +388,7 @@ mod tests {
             &[],
             "there is no paragraph 18446744073709551615: the file has 2, counted from 0",
         );
-        check(1, &[], "paragraph 1 is empty");
+        check(1, &[], "its paragraph is empty");
         check(0, &[], "it has no answer to train on");
         let long = "長\u{1b}".repeat(40);
         check(
@@ -369,30 +403,79 @@ mod tests {
     }
 
     #[test]
-    fn a_question_of_test_is_apart_from_its_labels() {
+    fn a_question_of_dev_or_test_is_apart_from_its_labels() {
         let (right, wrong) = (("臺北", 4, None), ("臺北", 5, None));
         let check = |answers: &[Label<'_>], kept: usize, has_wrong: bool| {
-            let checked = check(Split::Test, record("1", 0, answers)).unwrap();
-            let found = (
-                checked.question.answers.len(),
-                checked.wrong_label.is_some(),
-            );
-            assert_eq!(found, (kept, has_wrong));
-            assert_eq!(checked.question.paragraph, 1);
-            assert_eq!(checked.paragraph.text, "𠮷野家在臺北。");
+            for split in [Split::Dev, Split::Test] {
+                let checked = check(split, record("1", 0, answers)).unwrap();
+                let found = (
+                    checked.question.answers().len(),
+                    checked.wrong_label.is_some(),
+                );
+                assert_eq!(found, (kept, has_wrong));
+                assert_eq!(checked.question.paragraph, 1);
+                assert_eq!(checked.paragraph.text, "𠮷野家在臺北。");
+            }
         };
         check(&[], 0, false);
         check(&[right], 1, false);
         check(&[wrong], 0, true);
         check(&[wrong, right, wrong], 1, true);
-        for split in [Split::Train, Split::Dev] {
-            assert!(super::tests::check(split, record("1", 0, &[right, wrong])).is_err());
-        }
+        assert!(super::tests::check(Split::Train, record("1", 0, &[right, wrong])).is_err());
         let mut malformed = record("1", 0, &[]);
         malformed.answers = vec![Err("answers is 3: must be a list".to_owned())];
         let checked = super::tests::check(Split::Test, malformed).unwrap();
         let fault = checked.wrong_label.unwrap().to_string();
         assert_eq!(fault, "answers is 3: must be a list");
+    }
+
+    #[test]
+    fn an_unanswerable_question_is_none_without_a_label() {
+        let reference = |split, answers: Vec<Result<Claim, String>>| {
+            let impossible = Record {
+                answers,
+                is_impossible: true,
+                ..record("1", 0, &[])
+            };
+            check(split, impossible).map(|checked| checked.question.reference)
+        };
+        for split in Split::ALL {
+            let found = reference(split, Vec::new());
+            assert_eq!(found, Ok(Reference::Unanswerable));
+        }
+        let contradiction = || vec![Err("is_impossible is true, but".to_owned())];
+        let unlabelled = reference(Split::Dev, contradiction());
+        assert_eq!(unlabelled, Ok(Reference::Unknown));
+        assert!(reference(Split::Train, contradiction()).is_err());
+    }
+
+    #[test]
+    fn an_answer_without_a_start_is_found() {
+        let find = |text: &str, start: Start| {
+            let claim = Claim {
+                text: text.to_owned(),
+                start,
+                end: None,
+            };
+            let passage = Passage::new(Arc::new(Paragraph {
+                text: "𠮷啊啊啊，臺北啊".to_owned(),
+                article: None,
+            }));
+            let found = check_answer(claim, &passage);
+            let found = found.map(|answer| answer.start);
+            found.map_err(|fault| fault.to_string())
+        };
+        assert_eq!(find("臺北", Start::Only), Ok(5));
+        assert_eq!(find("啊", Start::First), Ok(1));
+        // Where they overlap they are two.
+        let twice =
+            "the answer \"啊啊\" is in the paragraph more than once, and answer_start is missing";
+        assert_eq!(find("啊啊", Start::Only), Err(twice.to_owned()));
+        let missing = "the answer \"台北\" is not in the paragraph";
+        for start in [Start::Only, Start::First] {
+            assert_eq!(find("台北", start), Err(missing.to_owned()));
+        }
+        assert_eq!(find("", Start::Only), Err("the answer is empty".to_owned()));
     }
 
     #[test]

@@ -7,48 +7,15 @@ use fs_err::File;
 use serde::Serialize;
 use spanwise_artifact::questions::{ParagraphReader, QuestionCounts, QuestionReader};
 use spanwise_artifact::settings::OnBadRecord;
-use spanwise_artifact::{Question, Split, UserError, jsonl};
+use spanwise_artifact::{Question, Reference, Split, UserError, jsonl};
 use spanwise_spans::in_sample;
 
 use crate::check::{Checked, Checker, Fault, Passages};
+use crate::faults::Faults;
 use crate::input::shown;
 use crate::record::{Malformed, Record};
 use crate::repeated::Repeated;
 use crate::sources::Source;
-
-/// Why the files of a split are refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum Refused {
-    /// A record is wrong, and wrong ones are not to be skipped.
-    #[error("{file}: question {}: {fault}", shown(id))]
-    Record {
-        split: Split,
-        file: String,
-        id: String,
-        fault: Fault,
-    },
-    /// No record is left.
-    #[error("the {} files have no usable question{}", .0.name(), .1)]
-    Empty(Split, String),
-}
-
-impl From<Refused> for UserError {
-    fn from(refused: Refused) -> Self {
-        let error = UserError::new(refused.to_string());
-        match refused {
-            Refused::Record {
-                split: Split::Test, ..
-            } => error.hint(
-                "correct the file, or go on without wrong labels, and without questions that cannot \
-                 be answered, with data.on_bad_record = \"skip\"",
-            ),
-            Refused::Record { .. } => error.hint(
-                "correct the file, or leave such records out with data.on_bad_record = \"skip\"",
-            ),
-            Refused::Empty(..) => error,
-        }
-    }
-}
 
 /// A record that was left out, or its label.
 #[derive(Debug, Serialize)]
@@ -76,17 +43,18 @@ pub struct Collected {
 
 impl Collected {
     /// Reads and checks the files of a split. `repeated` knows the questions of earlier splits.
-    /// What is left out goes to `rejected`.
+    /// What is left out goes to `rejected`; where nothing is to be, what is wrong goes to `faults`,
+    /// and the caller refuses it once all splits are read.
     ///
     /// # Errors
-    /// Fails if a file cannot be read, if a record is wrong and wrong ones are not to be skipped,
-    /// or if no question is left.
+    /// Fails if a file cannot be read, or if no question is left for another reason than `faults`.
     pub fn read(
         split: Split,
         sources: &[Source],
         on_bad_record: OnBadRecord,
         repeated: &mut Repeated,
         rejected: &mut jsonl::Writer,
+        faults: &mut Faults,
         directory: &Path,
     ) -> Result<Self> {
         let mut counts = QuestionCounts::default();
@@ -95,7 +63,8 @@ impl Collected {
         let mut files = Vec::new();
         for source in sources {
             let first = counts.paragraphs;
-            let format = source.format()?;
+            let format = source.format(directory)?;
+            tracing::info!("{}: {format}", source.shown());
             source.read_paragraphs(&format, &mut |paragraph| {
                 counts.paragraphs += 1;
                 paragraphs.push(&paragraph)
@@ -111,6 +80,7 @@ impl Collected {
             checker: Checker::new(split),
             questions: jsonl::Writer::create(&directory.join(split.questions_file()))?,
             rejected,
+            faults,
             repeated,
             counts,
             first_rejected: None,
@@ -169,11 +139,12 @@ struct Collecting<'a> {
     checker: Checker,
     questions: jsonl::Writer,
     rejected: &'a mut jsonl::Writer,
+    faults: &'a mut Faults,
     repeated: &'a mut Repeated,
     counts: QuestionCounts,
-    /// What is wrong with the first record that was left out.
+    /// What is wrong with the first record that was left out, where that is wanted.
     first_rejected: Option<String>,
-    /// What is wrong with the first label that was left out.
+    /// What is wrong with the first label that was left out, where that is wanted.
     first_wrong_label: Option<String>,
 }
 
@@ -188,19 +159,19 @@ impl Collecting<'_> {
             Ok(record) => (record.id.clone(), self.checker.check(record, passages)?),
             Err(malformed) => (malformed.id, Err(Fault::Malformed(malformed.reason))),
         };
-        match checked {
+        match checked.and_then(|checked| refuse_unanswerable(self.split, checked)) {
             Ok(checked) => {
                 if let Some(fault) = &checked.wrong_label {
-                    let first = self.leave_out(source, &id, fault, "its label is left out: ")?;
+                    let left_out = self.leave_out(source, &id, fault, "its label is left out: ")?;
                     self.counts.labels_left_out += 1;
-                    self.first_wrong_label.get_or_insert(first);
+                    self.first_wrong_label = self.first_wrong_label.take().or(left_out);
                 }
                 self.accept(&checked)
             }
             Err(fault) => {
-                let first = self.leave_out(source, &id, &fault, "")?;
+                let left_out = self.leave_out(source, &id, &fault, "")?;
                 self.counts.rejected += 1;
-                self.first_rejected.get_or_insert(first);
+                self.first_rejected = self.first_rejected.take().or(left_out);
                 Ok(())
             }
         }
@@ -214,27 +185,21 @@ impl Collecting<'_> {
         } = checked;
         let repeated = self.repeated.see(&question.id, &question.text, paragraph);
         self.counts.in_earlier_splits += usize::from(repeated);
-        self.counts.questions += 1;
-        self.counts.answered += usize::from(!question.answers.is_empty());
+        self.counts.count(&question.reference);
         self.questions.push(question)
     }
 
-    /// Lists what is left out, where that is wanted. Returns it for people.
+    /// Lists what is left out, where that is wanted, and returns it for people; else it is a fault.
     fn leave_out(
         &mut self,
         source: &Source,
         id: &str,
         fault: &Fault,
         what: &str,
-    ) -> Result<String> {
+    ) -> Result<Option<String>> {
         if self.on_bad_record == OnBadRecord::Error {
-            let refused = Refused::Record {
-                split: self.split,
-                file: source.shown(),
-                id: id.to_owned(),
-                fault: fault.clone(),
-            };
-            return Err(UserError::from(refused).into());
+            self.faults.push(self.split, source, id, fault);
+            return Ok(None);
         }
         self.rejected.push(&Rejected {
             split: self.split,
@@ -242,11 +207,8 @@ impl Collecting<'_> {
             id,
             reason: format!("{what}{fault}"),
         })?;
-        Ok(format!(
-            "question {} of {}: {fault}",
-            shown(id),
-            source.shown()
-        ))
+        let (id, file) = (shown(id), source.shown());
+        Ok(Some(format!("question {id} of {file}: {fault}")))
     }
 
     /// Says what is lost.
@@ -254,12 +216,13 @@ impl Collecting<'_> {
         let Self { split, counts, .. } = self;
         self.questions.finish()?;
         let repeated = self.repeated.end(split);
-        if counts.questions == 0 {
-            let first = self.first_rejected.map(|first| format!(": {first}"));
-            let empty = Refused::Empty(split, first.unwrap_or_default());
-            return Err(UserError::from(empty).into());
-        }
         let name = split.name();
+        if counts.questions == 0 && self.faults.is_empty() {
+            let first = self.first_rejected.map(|first| format!(": {first}"));
+            let first = first.unwrap_or_default();
+            let empty = format!("the {name} files have no usable question{first}");
+            return Err(UserError::new(empty).into());
+        }
         let kept = counts.questions;
         if let Some(first) = self.first_rejected {
             let lost = counts.rejected;
@@ -274,14 +237,31 @@ impl Collecting<'_> {
             let wrong = counts.labels_left_out;
             tracing::warn!("{name}: {wrong} of {kept} questions answered without a label; {first}");
         }
-        let unlabelled = kept - counts.answered;
+        let QuestionCounts {
+            unlabelled,
+            unanswerable,
+            ..
+        } = counts;
         if split == Split::Dev && unlabelled > 0 {
             tracing::warn!("{name}: {unlabelled} of {kept} questions have no label to measure on");
+        }
+        if split == Split::Dev && unanswerable > 0 {
+            tracing::warn!(
+                "{name}: {unanswerable} of {kept} questions have no answer and are not measured"
+            );
         }
         for sentence in repeated {
             tracing::warn!("{sentence}");
         }
         Ok(counts)
+    }
+}
+
+/// Refuses to train on an unanswerable question: nothing after this stage knows them yet.
+fn refuse_unanswerable(split: Split, checked: Checked) -> Result<Checked, Fault> {
+    match checked.question.reference {
+        Reference::Unanswerable if split == Split::Train => Err(Fault::NoAnswer),
+        _ => Ok(checked),
     }
 }
 
@@ -361,8 +341,7 @@ fn push(
     paragraph: usize,
     counts: &mut QuestionCounts,
 ) -> Result<()> {
-    counts.questions += 1;
-    counts.answered += usize::from(!question.answers.is_empty());
+    counts.count(&question.reference);
     questions.push(&Question {
         paragraph,
         ..question
@@ -401,7 +380,7 @@ mod tests {
             id: id.to_owned(),
             paragraph,
             text: "?".to_owned(),
-            answers: Vec::new(),
+            reference: Reference::Unknown,
         };
         let data = Questions {
             paragraphs: paragraphs.iter().map(paragraph).collect(),

@@ -71,7 +71,7 @@ mod tests {
     use std::path::Path;
 
     use spanwise_artifact::questions::{QuestionCounts, Questions};
-    use spanwise_artifact::{Paragraph, Question, Split};
+    use spanwise_artifact::{Paragraph, Question, Reference, Split};
 
     use super::*;
 
@@ -90,7 +90,7 @@ mod tests {
             id: String::new(),
             paragraph,
             text: String::new(),
-            answers: Vec::new(),
+            reference: Reference::Unknown,
         };
         let data = Questions {
             paragraphs: articles

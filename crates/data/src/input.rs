@@ -2,10 +2,11 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use flate2::bufread::MultiGzDecoder;
 use fs_err::File;
 use spanwise_artifact::UserError;
 
@@ -54,13 +55,43 @@ impl InputFile {
         &self.path
     }
 
-    /// Opens it at its beginning.
+    /// Opens it at its beginning, without its gzip compression where it has one.
+    ///
+    /// # Errors
+    /// Fails if it cannot be read, or if its first bytes are those of a kind of file that is not
+    /// text.
+    pub fn open(&self) -> Result<TextReader<Box<dyn Read>>> {
+        let mut reader = self.bytes()?;
+        let beginning = reader.fill_buf().map_err(|error| self.unreadable(&error))?;
+        if let Some((_, kind)) = OTHER_KINDS
+            .into_iter()
+            .find(|(bytes, _)| beginning.starts_with(bytes))
+        {
+            let shown = self.shown();
+            return Err(UserError::new(format!("{shown} is {kind}: must be text"))
+                .hint("save it as JSON, CSV or TSV in UTF-8; gzip is read")
+                .into());
+        }
+        Ok(TextReader::new(if beginning.starts_with(GZIP) {
+            Box::new(MultiGzDecoder::new(reader))
+        } else {
+            Box::new(reader)
+        }))
+    }
+
+    /// Whether it is compressed with gzip, which its first bytes say.
     ///
     /// # Errors
     /// Fails if it cannot be read.
-    pub fn open(&self) -> Result<TextReader<File>> {
+    pub fn is_gzip(&self) -> Result<bool> {
+        let mut reader = self.bytes()?;
+        let beginning = reader.fill_buf().map_err(|error| self.unreadable(&error))?;
+        Ok(beginning.starts_with(GZIP))
+    }
+
+    fn bytes(&self) -> Result<BufReader<File>> {
         let file = File::open(&self.path).map_err(|error| self.unreadable(&error))?;
-        Ok(TextReader::new(file))
+        Ok(BufReader::with_capacity(1 << 16, file))
     }
 
     fn unreadable(&self, error: &io::Error) -> UserError {
@@ -72,6 +103,20 @@ impl InputFile {
         UserError::new(format!("cannot read {}: {reason}", self.shown()))
     }
 }
+
+/// The first bytes of a file compressed with gzip: RFC 1952, 2.3.1.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
+/// The first bytes of files that hold questions elsewhere, and what they are.
+const OTHER_KINDS: [(&[u8], &str); 7] = [
+    (b"PAR1", "a Parquet file"),
+    (b"ARROW1", "an Arrow file"),
+    (b"PK\x03\x04", "a ZIP archive or a spreadsheet"),
+    (b"\xfd7zXZ\0", "compressed with xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard"),
+    (b"\xff\xfe", "UTF-16 and not UTF-8"),
+    (b"\xfe\xff", "UTF-16 and not UTF-8"),
+];
 
 /// Reads UTF-8, without a byte order mark at its beginning.
 pub struct TextReader<R> {
@@ -117,6 +162,16 @@ impl<R: Read> TextReader<R> {
     /// Whether what was read so far is white space only.
     pub fn is_blank(&self) -> bool {
         self.blank
+    }
+
+    /// The first byte that is not white space, without going past it; `None` where there is none in
+    /// the buffer.
+    ///
+    /// # Errors
+    /// Fails if the text cannot be read.
+    pub fn first(&mut self) -> io::Result<Option<u8>> {
+        let text = self.fill_buf()?;
+        Ok(text.trim_ascii_start().first().copied())
     }
 
     /// Fills the buffer behind the part of a character that is left in it.
@@ -218,6 +273,11 @@ pub fn excerpt(text: &str) -> impl fmt::Display {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
     use super::*;
 
     /// A reader that returns a few bytes at a time.
@@ -280,6 +340,33 @@ mod tests {
         let long = "長".repeat(241);
         check(&long, &format!("\"{}\"…", "長".repeat(60)));
         assert_eq!(excerpt("a\u{1b}").to_string(), "\"a\\u{1b}\"");
+    }
+
+    #[test]
+    fn gzip_is_told_by_content_and_other_kinds_are_named() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("file");
+        let read = |bytes: &[u8]| -> Result<String> {
+            fs_err::write(&path, bytes)?;
+            let mut text = String::new();
+            InputFile::new("f", path.clone())?
+                .open()?
+                .read_to_string(&mut text)?;
+            Ok(text)
+        };
+        let gzip = |text: &str| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(text.as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        };
+        let two = [gzip("\u{feff}國"), gzip("a")].concat();
+        assert_eq!(read(&two)?, "國a");
+        assert_eq!(read("PAR".as_bytes())?, "PAR");
+        assert!(read(&two[..two.len() - 9]).is_err());
+        let error = read(b"PAR1\0\0").unwrap_err();
+        assert!(error.is::<UserError>());
+        assert_eq!(error.to_string(), "f is a Parquet file: must be text");
+        Ok(())
     }
 
     #[test]

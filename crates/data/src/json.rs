@@ -3,8 +3,11 @@
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::input::excerpt;
+use crate::record::ID_KEYS;
 
 /// What is done with a value, by its kind. A kind without a method of its own is passed over and
 /// handed to [`Look::other`].
@@ -82,4 +85,52 @@ impl<'de, L: Look> Visitor<'de> for Looking<L> {
     fn visit_unit<E: de::Error>(self) -> Result<L::Found, E> {
         self.0.other(&"null")
     }
+}
+
+/// Reads a record's fields, or what stands in the place of an object. An id that is a number
+/// becomes its text, digit for digit.
+pub(crate) struct RecordFields;
+
+impl Look for RecordFields {
+    type Found = Result<Map<String, Value>, String>;
+
+    fn object<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Found, A::Error> {
+        let mut fields = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let value = if ID_KEYS.contains(&&*key) {
+                id(&map.next_value::<Box<RawValue>>()?).map_err(de::Error::custom)?
+            } else {
+                map.next_value()?
+            };
+            fields.insert(key, value);
+        }
+        Ok(Ok(fields))
+    }
+
+    fn other<E>(self, found: &dyn fmt::Display) -> Result<Self::Found, E> {
+        Ok(Err(format!("it is {found}: must be an object")))
+    }
+}
+
+/// An id as a string where it is one or a number; other values by their kind alone.
+///
+/// # Errors
+/// Fails if it is no text.
+pub(crate) fn id(raw: &RawValue) -> Result<Value, String> {
+    let text = raw.get();
+    Ok(match text.as_bytes().first() {
+        Some(b'"') => return serde_json::from_str(text).map_err(|error| without_line(&error)),
+        Some(b'[') => Value::Array(Vec::new()),
+        Some(b'{') => Value::Object(Map::new()),
+        Some(b't' | b'f') => Value::Bool(text == "true"),
+        Some(b'n') => Value::Null,
+        _ => Value::String(text.to_owned()),
+    })
+}
+
+/// What is wrong with JSON, without where.
+fn without_line(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let end = message.rfind(" at line ").unwrap_or(message.len());
+    message[..end].to_owned()
 }

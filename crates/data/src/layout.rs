@@ -1,32 +1,36 @@
-//! The input layouts.
+//! The input layouts, and which of them a file has.
 //!
 //! - course: `{"questions": [{id, paragraph_id, question_text, answer_text, answer_start,
 //!   answer_end}], "paragraphs": [text]}`, `answer_end` inclusive, the last three `null` for an
 //!   unlabelled question
-//! - SQuAD (DRCD, CMRC 2018): `{"data": [{"paragraphs": [{"context", "qas": [{id, question,
-//!   "answers": [{text, answer_start}]}]}]}]}`
+//! - SQuAD (DRCD, CMRC 2018, KorQuAD, GermanQuAD, MLQA, XQuAD): `{"data": [{"paragraphs":
+//!   [{"context", "qas": [{id, question, "answers": [{text, answer_start}], is_impossible}]}]}]}`,
+//!   and SimpleTransformers', which is a list of these paragraphs
+//! - CMRC 2018's original one: `[{"context_text", "qas": [{query_id, query_text, "answers":
+//!   [text]}]}]`
+//! - questions with their contexts, as `datasets` and pandas have them: in a JSON list, in JSON
+//!   lines, in columns, or in a table with a header
 //! - native, as this stage writes it: `<name>.questions.jsonl` and, beside it,
 //!   `<name>.paragraphs.jsonl`, each with a [`Question`](spanwise_artifact::Question) or a
 //!   [`Paragraph`] on every line
 //!
-//! Course and SQuAD layout are told apart by content, the native one by its name.
-//!
-//! A JSON file is read once for its [`Shape`], once for its paragraphs and once for its questions,
-//! since it may have them in either order. One record is in memory at a time.
+//! They are told apart by content, the native one by its name.
 
-use std::fmt::Display;
-use std::io::{self, BufRead, Read};
-use std::sync::Arc;
+use std::fmt;
+use std::io;
+use std::path::Path;
 
 use anyhow::Result;
-use serde::Deserialize;
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess};
-use serde_json::Value;
 use spanwise_artifact::{Paragraph, UserError};
 
-use crate::input::{NotUtf8, TextReader, excerpt};
-use crate::json::{Look, Looking};
-use crate::record::{self, Malformed, Record, title};
+use crate::columns::Columns;
+use crate::document::Shape;
+use crate::flat;
+use crate::input::{InputFile, NotUtf8};
+use crate::lines;
+use crate::outline::{self, Json};
+use crate::record::{Malformed, Record};
+use crate::table::Table;
 
 /// What is done with each paragraph of a file.
 pub type ParagraphSink<'a> = dyn FnMut(Paragraph) -> Result<()> + 'a;
@@ -34,54 +38,66 @@ pub type ParagraphSink<'a> = dyn FnMut(Paragraph) -> Result<()> + 'a;
 /// What is done with each question of a file.
 pub type RecordSink<'a> = dyn FnMut(Result<Record, Malformed>) -> Result<()> + 'a;
 
-/// The layout of a JSON file, and what has to be known before its paragraphs are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shape {
-    /// The course layout.
-    Course,
-    /// The SQuAD layout.
-    Squad {
-        /// The title of each article, where it has one: it may stand behind the article's
-        /// paragraphs.
-        titles: Vec<Option<Arc<str>>>,
-    },
+/// The layout of a file.
+#[derive(Debug, Clone)]
+pub enum Layout {
+    /// One JSON document.
+    Document(Shape),
+    /// A question with its context on each line.
+    Lines,
+    /// A list for each column, in a JSON object.
+    Columns(Columns),
+    /// Rows below a header.
+    Table(Table),
 }
 
-impl Shape {
-    /// Looks through a whole file of course or SQuAD layout. `name` is the file's name in messages.
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Document(Shape::Course) => "course layout",
+            Self::Document(Shape::Articles { .. }) => "SQuAD layout",
+            Self::Document(Shape::Paragraphs) => "SimpleTransformers' layout",
+            Self::Document(Shape::CmrcParagraphs) => "CMRC 2018's original layout",
+            Self::Document(Shape::Records) => "a JSON list of questions with contexts",
+            Self::Document(Shape::Record) | Self::Lines => "JSON lines of questions with contexts",
+            Self::Columns(_) => "JSON columns of questions with contexts",
+            Self::Table(table) => return write!(f, "{} of questions with contexts", table.kind()),
+        })
+    }
+}
+
+impl Layout {
+    /// Finds a file's layout. What cannot be read in order is put in order below `space`.
     ///
     /// # Errors
-    /// Fails if the file is not JSON or has neither layout.
-    pub fn of(name: &str, mut reader: TextReader<impl Read>) -> Result<Self> {
-        let mut outline = Outline::default();
-        let mut json = serde_json::Deserializer::from_reader(&mut reader);
-        let seen = Looking(&mut outline).deserialize(&mut json);
-        if let Err(error) = seen.and_then(|()| json.end()) {
-            return Err(not_json(name, error, reader.is_blank()).into());
+    /// Fails if the file cannot be read or has no layout that is known.
+    pub fn of(file: &InputFile, space: &Path) -> Result<Self> {
+        let name = file.shown();
+        let mut reader = file.open()?;
+        let first = reader.first();
+        let first = first.map_err(|error| unreadable(&name, &error))?;
+        if !matches!(first, None | Some(b'{' | b'[')) {
+            return Ok(Self::Table(Table::of(&name, reader)?));
         }
-        if let Some(key) = outline.repeated {
-            return Err(repeated(name, &key).into());
-        }
-        match (outline.questions, outline.paragraphs, outline.data) {
-            (Some(Kind::List), Some(Kind::List), _) => Ok(Self::Course),
-            (_, _, Some(Kind::List)) => Ok(Self::Squad {
-                titles: outline.titles,
-            }),
-            _ => Err(unknown(name, &outline.found).into()),
-        }
+        Ok(match outline::look(&name, reader)? {
+            Json::Document(shape) => Self::Document(shape),
+            Json::Lines => Self::Lines,
+            Json::Columns => Self::Columns(Columns::split(&name, file.open()?, space)?),
+        })
     }
 
     /// Reads the paragraphs of a file, in input order.
     ///
     /// # Errors
     /// Fails if one is not text or lacks what the layout asks for, or if `sink` fails.
-    pub fn read_paragraphs(
-        &self,
-        name: &str,
-        reader: TextReader<impl Read>,
-        sink: &mut ParagraphSink<'_>,
-    ) -> Result<()> {
-        self.walk(name, reader, Wanted::Paragraphs(sink))
+    pub fn read_paragraphs(&self, file: &InputFile, sink: &mut ParagraphSink<'_>) -> Result<()> {
+        let name = file.shown();
+        match self {
+            Self::Document(shape) => shape.read_paragraphs(&name, file.open()?, sink),
+            Self::Lines => lines::read(&name, file.open()?, &mut flat::paragraphs(sink)),
+            Self::Columns(columns) => columns.read(&mut flat::paragraphs(sink)),
+            Self::Table(table) => table.read(&name, file.open()?, &mut flat::paragraphs(sink)),
+        }
     }
 
     /// Reads the questions of a file, in input order; those that lack a field or have one of the
@@ -89,103 +105,19 @@ impl Shape {
     ///
     /// # Errors
     /// Fails if the file cannot be read, or if `sink` fails.
-    pub fn read_records(
-        &self,
-        name: &str,
-        reader: TextReader<impl Read>,
-        sink: &mut RecordSink<'_>,
-    ) -> Result<()> {
-        self.walk(name, reader, Wanted::Records(sink))
-    }
-
-    fn walk(
-        &self,
-        name: &str,
-        mut reader: TextReader<impl Read>,
-        wanted: Wanted<'_, '_>,
-    ) -> Result<()> {
-        let mut walk = Walk {
-            shape: self,
-            wanted,
-            articles: 0,
-            paragraphs: 0,
-            records: 0,
-            stopped: None,
-        };
-        let node = Node {
-            walk: &mut walk,
-            place: Place::File,
-        };
-        let result = node.deserialize(&mut serde_json::Deserializer::from_reader(&mut reader));
-        match (result, walk.stopped) {
-            (Ok(()), _) => Ok(()),
-            (Err(_), Some(Stopped::Failed(error))) => Err(error),
-            (Err(_), Some(Stopped::Wrong(what))) => {
-                Err(UserError::new(format!("{name}: {what}")).into())
-            }
-            (Err(error), None) => Err(not_json(name, error, reader.is_blank()).into()),
+    pub fn read_records(&self, file: &InputFile, sink: &mut RecordSink<'_>) -> Result<()> {
+        let name = file.shown();
+        match self {
+            Self::Document(shape) => shape.read_records(&name, file.open()?, sink),
+            Self::Lines => lines::read(&name, file.open()?, &mut flat::records(sink)),
+            Self::Columns(columns) => columns.read(&mut flat::records(sink)),
+            Self::Table(table) => table.read(&name, file.open()?, &mut flat::records(sink)),
         }
-    }
-}
-
-/// Reads a file of paragraphs in the native layout.
-///
-/// # Errors
-/// Fails if a line is not a paragraph, or if `sink` fails.
-pub fn read_native_paragraphs(
-    name: &str,
-    reader: TextReader<impl Read>,
-    sink: &mut ParagraphSink<'_>,
-) -> Result<()> {
-    json_lines(name, reader, record::native_paragraph, sink)
-}
-
-/// Reads a file of questions in the native layout.
-///
-/// # Errors
-/// Fails if a line is not a question, or if `sink` fails.
-pub fn read_native_records(
-    name: &str,
-    reader: TextReader<impl Read>,
-    sink: &mut RecordSink<'_>,
-) -> Result<()> {
-    json_lines(name, reader, record::native, &mut |record| sink(Ok(record)))
-}
-
-/// Reads a file of one record a line.
-fn json_lines<T>(
-    name: &str,
-    mut reader: TextReader<impl Read>,
-    parse: impl Fn(&Value) -> Result<T, String>,
-    sink: &mut dyn FnMut(T) -> Result<()>,
-) -> Result<()> {
-    let mut line = String::new();
-    for number in 1.. {
-        line.clear();
-        let read = reader.read_line(&mut line);
-        if read.map_err(|error| unreadable(name, &error))? == 0 {
-            break;
-        }
-        let wrong = |reason: String| UserError::new(format!("{name}:{number}: {reason}"));
-        let value = serde_json::from_str(&line).map_err(|error| wrong(in_line(&line, &error)))?;
-        sink(parse(&value).map_err(wrong)?)?;
-    }
-    Ok(())
-}
-
-/// What is wrong with the JSON of one line.
-fn in_line(line: &str, error: &serde_json::Error) -> String {
-    if line.trim().is_empty() {
-        "the line is empty".to_owned()
-    } else if error.is_eof() {
-        "the line ends in the middle of its JSON".to_owned()
-    } else {
-        syntax(error)
     }
 }
 
 /// Why a file is not JSON, in words that do not name a type of ours.
-fn not_json(name: &str, error: serde_json::Error, blank: bool) -> UserError {
+pub(crate) fn not_json(name: &str, error: serde_json::Error, blank: bool) -> UserError {
     if error.is_io() {
         return unreadable(name, &io::Error::from(error));
     }
@@ -203,7 +135,7 @@ fn not_json(name: &str, error: serde_json::Error, blank: bool) -> UserError {
 }
 
 /// What is wrong with JSON, and where.
-fn syntax(error: &serde_json::Error) -> String {
+pub(crate) fn syntax(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let place = format!("at line {} column {}", error.line(), error.column());
     if message.starts_with("recursion limit exceeded") {
@@ -215,422 +147,40 @@ fn syntax(error: &serde_json::Error) -> String {
     }
 }
 
-fn unreadable(name: &str, error: &io::Error) -> UserError {
+pub(crate) fn unreadable(name: &str, error: &io::Error) -> UserError {
     let source = error.get_ref().and_then(|source| source.downcast_ref());
     match source {
         Some(NotUtf8 { byte }) => {
             UserError::new(format!("{name} is not UTF-8: byte {byte} cannot be read"))
                 .hint("save the file as UTF-8 and try again")
         }
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            UserError::new(format!("{name} ends in the middle of its gzip data"))
+                .hint("copy or download the file again")
+        }
         None => UserError::new(format!("cannot read {name}: {error}")),
     }
 }
 
-fn unknown(name: &str, found: &str) -> UserError {
+/// What a file is that has no layout that is known.
+pub(crate) fn unknown(name: &str, found: &str) -> UserError {
     UserError::new(format!("{name} has an unknown layout: {found}")).hint(
-        "expected the course layout (\"questions\" and \"paragraphs\"), the SQuAD layout (\"data\"), \
-         or a file named <name>.questions.jsonl",
+        "expected the SQuAD layout or one of its relatives, questions with their contexts (\"id\", \
+         \"context\", \"question\", \"answers\") in JSON or in a table with a header, or the course \
+         layout: docs/data.md shows each",
     )
-}
-
-fn repeated(name: &str, key: &str) -> UserError {
-    UserError::new(format!("{name} has {key:?} twice in one object"))
-}
-
-/// What a file has at its top.
-#[derive(Default)]
-struct Outline {
-    questions: Option<Kind>,
-    paragraphs: Option<Kind>,
-    data: Option<Kind>,
-    titles: Vec<Option<Arc<str>>>,
-    repeated: Option<String>,
-    /// What the file is, for people.
-    found: String,
-}
-
-/// What kind of value a key has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    List,
-    Other,
-}
-
-impl Look for &mut Outline {
-    type Found = ();
-
-    fn object<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut keys = String::new();
-        let mut count = 0;
-        while let Some(key) = map.next_key::<String>()? {
-            let slot = match &*key {
-                "questions" => Some(&mut self.questions),
-                "paragraphs" => Some(&mut self.paragraphs),
-                "data" => Some(&mut self.data),
-                _ => None,
-            };
-            let titles = (key == "data").then_some(&mut self.titles);
-            let kind = map.next_value_seed(Looking(MaybeArticles(titles)))?;
-            if slot.is_some_and(|slot| slot.replace(kind).is_some()) {
-                self.repeated = Some(key.clone());
-            }
-            count += 1;
-            if count <= 6 {
-                keys = format!("{keys} {}", excerpt(&key));
-            }
-        }
-        self.found = match count {
-            0 => "an object without keys".to_owned(),
-            _ => format!("an object with the keys{keys}"),
-        };
-        Ok(())
-    }
-
-    fn list<'de, A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        "a list".clone_into(&mut self.found);
-        Ok(())
-    }
-
-    fn other<E>(self, _: &dyn Display) -> Result<(), E> {
-        "a single value".clone_into(&mut self.found);
-        Ok(())
-    }
-}
-
-/// Sees what kind a value is, and the titles in it where it may be a list of articles.
-struct MaybeArticles<'a>(Option<&'a mut Vec<Option<Arc<str>>>>);
-
-impl Look for MaybeArticles<'_> {
-    type Found = Kind;
-
-    fn list<'de, A: SeqAccess<'de>>(self, mut list: A) -> Result<Kind, A::Error> {
-        let Some(titles) = self.0 else {
-            while list.next_element::<IgnoredAny>()?.is_some() {}
-            return Ok(Kind::List);
-        };
-        while let Some(found) = list.next_element_seed(Looking(MaybeArticle))? {
-            let last = titles.last().and_then(Option::as_ref);
-            // Files may have one title for all their articles.
-            let same = last.filter(|last| Some(&***last) == found.as_deref());
-            titles.push(same.cloned().or_else(|| found.map(Arc::from)));
-        }
-        Ok(Kind::List)
-    }
-
-    fn other<E>(self, _: &dyn Display) -> Result<Kind, E> {
-        Ok(Kind::Other)
-    }
-}
-
-/// The title of what may be an article.
-struct MaybeArticle;
-
-impl Look for MaybeArticle {
-    type Found = Option<String>;
-
-    fn object<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<Option<String>, A::Error> {
-        let mut found = None;
-        while let Some(key) = map.next_key::<String>()? {
-            if key == "title" {
-                found = map.next_value_seed(Looking(MaybeTitle))?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
-
-    fn other<E>(self, _: &dyn Display) -> Result<Option<String>, E> {
-        Ok(None)
-    }
-}
-
-/// What may be a title.
-struct MaybeTitle;
-
-impl Look for MaybeTitle {
-    type Found = Option<String>;
-
-    fn text<E>(self, text: &str) -> Result<Option<String>, E> {
-        Ok(title(text).map(str::to_owned))
-    }
-
-    fn other<E>(self, _: &dyn Display) -> Result<Option<String>, E> {
-        Ok(None)
-    }
-}
-
-/// A file of known shape on its way from the first byte to the last.
-struct Walk<'a, 'b> {
-    shape: &'a Shape,
-    wanted: Wanted<'a, 'b>,
-    /// How many of each have been seen.
-    articles: usize,
-    paragraphs: usize,
-    records: usize,
-    stopped: Option<Stopped>,
-}
-
-/// What a walk hands out.
-enum Wanted<'a, 'b> {
-    Paragraphs(&'a mut ParagraphSink<'b>),
-    Records(&'a mut RecordSink<'b>),
-}
-
-/// Why a walk stopped, where the file is JSON.
-enum Stopped {
-    /// The file does not have its layout.
-    Wrong(String),
-    /// What was handed out could not be used.
-    Failed(anyhow::Error),
-}
-
-/// Where a value stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    File,
-    /// The list of a course file's paragraphs.
-    Texts,
-    Text,
-    Articles,
-    Article,
-    Title,
-    Paragraphs,
-    Paragraph,
-    Context,
-    Questions,
-    Question,
-    /// Somewhere that says nothing.
-    Elsewhere,
-}
-
-impl Place {
-    /// Where the value of a key stands.
-    fn of_key(self, key: &str, shape: &Shape) -> Self {
-        match (self, key, shape) {
-            (Self::File, "questions", Shape::Course)
-            | (Self::Paragraph, "qas", Shape::Squad { .. }) => Self::Questions,
-            (Self::File, "paragraphs", Shape::Course) => Self::Texts,
-            (Self::File, "data", Shape::Squad { .. }) => Self::Articles,
-            (Self::Article, "title", _) => Self::Title,
-            (Self::Article, "paragraphs", _) => Self::Paragraphs,
-            (Self::Paragraph, "context", _) => Self::Context,
-            _ => Self::Elsewhere,
-        }
-    }
-
-    /// Where the items of a list stand.
-    fn of_item(self) -> Option<Self> {
-        match self {
-            Self::Texts => Some(Self::Text),
-            Self::Articles => Some(Self::Article),
-            Self::Paragraphs => Some(Self::Paragraph),
-            Self::Questions => Some(Self::Question),
-            _ => None,
-        }
-    }
-
-    /// The keys that an object here must have.
-    fn required(self) -> &'static [&'static str] {
-        match self {
-            Self::Article => &["paragraphs"],
-            Self::Paragraph => &["context", "qas"],
-            _ => &[],
-        }
-    }
-
-    /// What must be here.
-    fn expected(self) -> &'static str {
-        match self {
-            Self::Texts | Self::Articles | Self::Paragraphs | Self::Questions => "a list",
-            Self::Text | Self::Title | Self::Context => "a string",
-            _ => "an object",
-        }
-    }
-}
-
-impl Walk<'_, '_> {
-    /// Whether anything that is wanted stands at a place, or below it.
-    fn wants(&self, place: Place) -> bool {
-        match self.wanted {
-            Wanted::Paragraphs(_) => !matches!(place, Place::Question | Place::Elsewhere),
-            Wanted::Records(_) => !matches!(
-                place,
-                Place::Texts | Place::Title | Place::Context | Place::Elsewhere
-            ),
-        }
-    }
-
-    /// What a place is called in messages.
-    fn name(&self, place: Place) -> String {
-        let article = format!("article {}", self.articles);
-        let paragraph = format!("paragraph {}", self.paragraphs);
-        match place {
-            Place::File => "the file".to_owned(),
-            Place::Text => paragraph,
-            Place::Texts => "\"paragraphs\"".to_owned(),
-            Place::Articles => "\"data\"".to_owned(),
-            Place::Article => article,
-            Place::Title => format!("{article}: the title"),
-            Place::Paragraphs => format!("{article}: \"paragraphs\""),
-            Place::Paragraph => format!("{article}: {paragraph}"),
-            Place::Context => format!("{article}: the context of {paragraph}"),
-            Place::Questions if *self.shape == Shape::Course => "\"questions\"".to_owned(),
-            Place::Questions => format!("{article}: \"qas\" of {paragraph}"),
-            Place::Question | Place::Elsewhere => format!("question {}", self.records),
-        }
-    }
-
-    fn stop<E: de::Error>(&mut self, stopped: Stopped) -> E {
-        self.stopped = Some(stopped);
-        E::custom("stopped")
-    }
-
-    fn paragraph(&mut self, text: &str) -> Result<()> {
-        let article = match self.shape {
-            Shape::Course => None,
-            Shape::Squad { titles } => titles.get(self.articles).cloned().flatten(),
-        };
-        if let Wanted::Paragraphs(sink) = &mut self.wanted {
-            sink(Paragraph {
-                text: text.to_owned(),
-                article: article.as_deref().map(str::to_owned),
-            })?;
-        }
-        Ok(())
-    }
-
-    fn record(&mut self, value: &Value) -> Result<()> {
-        let record = match self.shape {
-            Shape::Course => record::course(value),
-            Shape::Squad { .. } => record::squad(value, self.paragraphs),
-        };
-        let record = record.map_err(|reason| Malformed {
-            id: record::id_of(value)
-                .unwrap_or_else(|| format!("number {} in the file", self.records + 1)),
-            reason,
-        });
-        if let Wanted::Records(sink) = &mut self.wanted {
-            sink(record)?;
-        }
-        Ok(())
-    }
-}
-
-/// The next value of a walk.
-struct Node<'w, 'a, 'b> {
-    walk: &'w mut Walk<'a, 'b>,
-    place: Place,
-}
-
-impl<'de> DeserializeSeed<'de> for Node<'_, '_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        if !self.walk.wants(self.place) {
-            IgnoredAny::deserialize(deserializer)?;
-        } else if self.place == Place::Question {
-            let value = Value::deserialize(deserializer)?;
-            let result = self.walk.record(&value);
-            result.map_err(|error| self.walk.stop(Stopped::Failed(error)))?;
-        } else {
-            deserializer.deserialize_any(Looking(Node {
-                walk: &mut *self.walk,
-                place: self.place,
-            }))?;
-        }
-        match self.place {
-            Place::Article => self.walk.articles += 1,
-            Place::Text | Place::Paragraph => self.walk.paragraphs += 1,
-            Place::Question => self.walk.records += 1,
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-impl Look for Node<'_, '_, '_> {
-    type Found = ();
-
-    fn object<'de, A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { walk, place } = self;
-        let mut seen = Vec::new();
-        if place.expected() != "an object" {
-            return wrong_kind(walk, place, &"an object");
-        }
-        while let Some(key) = map.next_key::<String>()? {
-            let below = place.of_key(&key, walk.shape);
-            if below != Place::Elsewhere {
-                if seen.contains(&key) {
-                    let what = format!("{} has {key:?} twice", walk.name(place));
-                    return Err(walk.stop(Stopped::Wrong(what)));
-                }
-                seen.push(key);
-            }
-            map.next_value_seed(Node {
-                walk: &mut *walk,
-                place: below,
-            })?;
-        }
-        let missing = |key: &&&str| !seen.iter().any(|seen| seen == **key);
-        if let Some(key) = place.required().iter().find(missing) {
-            let what = format!("{} has no {key:?}", walk.name(place));
-            return Err(walk.stop(Stopped::Wrong(what)));
-        }
-        Ok(())
-    }
-
-    fn list<'de, A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Self { walk, place } = self;
-        let Some(place) = place.of_item() else {
-            return wrong_kind(walk, place, &"a list");
-        };
-        while list
-            .next_element_seed(Node {
-                walk: &mut *walk,
-                place,
-            })?
-            .is_some()
-        {}
-        Ok(())
-    }
-
-    fn text<E: de::Error>(self, text: &str) -> Result<(), E> {
-        let Self { walk, place } = self;
-        match place {
-            Place::Title => Ok(()),
-            Place::Text | Place::Context => {
-                let result = walk.paragraph(text);
-                result.map_err(|error| walk.stop(Stopped::Failed(error)))
-            }
-            _ => wrong_kind(walk, place, &excerpt(text)),
-        }
-    }
-
-    fn other<E: de::Error>(self, found: &dyn Display) -> Result<(), E> {
-        if self.place == Place::Title && found.to_string() == "null" {
-            return Ok(());
-        }
-        wrong_kind(self.walk, self.place, found)
-    }
-}
-
-/// A value of the wrong kind.
-fn wrong_kind<E: de::Error>(
-    walk: &mut Walk<'_, '_>,
-    place: Place,
-    found: &dyn Display,
-) -> Result<(), E> {
-    let (name, expected) = (walk.name(place), place.expected());
-    let what = format!("{name} is {found}: must be {expected}");
-    Err(walk.stop(Stopped::Wrong(what)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
     use super::*;
-    use crate::record::Claim;
+    use crate::input::TextReader;
+    use crate::record::{Claim, Start};
 
     /// A file's content.
     #[derive(Debug, Default, PartialEq)]
@@ -655,19 +205,28 @@ mod tests {
         }
     }
 
+    /// Reads a file of this name in messages.
     fn parse(name: &str, bytes: &[u8]) -> Result<Document> {
-        let shape = Shape::of(name, TextReader::new(bytes))?;
+        Ok(parse_with_layout(name, bytes)?.1)
+    }
+
+    fn parse_with_layout(name: &str, bytes: &[u8]) -> Result<(Layout, Document)> {
+        let space = tempfile::tempdir()?;
+        let path = space.path().join("file");
+        fs_err::write(&path, bytes)?;
+        let file = InputFile::new(name, path)?;
+        let layout = Layout::of(&file, space.path())?;
         let mut document = Document::default();
-        shape.read_paragraphs(name, TextReader::new(bytes), &mut document.paragraph())?;
-        shape.read_records(name, TextReader::new(bytes), &mut document.record())?;
-        Ok(document)
+        layout.read_paragraphs(&file, &mut document.paragraph())?;
+        layout.read_records(&file, &mut document.record())?;
+        Ok((layout, document))
     }
 
     fn parse_native(questions: &[u8], paragraphs: &[u8]) -> Result<Document> {
         let mut document = Document::default();
         let (questions, paragraphs) = (TextReader::new(questions), TextReader::new(paragraphs));
-        read_native_paragraphs("p", paragraphs, &mut document.paragraph())?;
-        read_native_records("q", questions, &mut document.record())?;
+        lines::read_native_paragraphs("p", paragraphs, &mut document.paragraph())?;
+        lines::read_native_records("q", questions, &mut document.record())?;
         Ok(document)
     }
 
@@ -692,7 +251,11 @@ mod tests {
         );
         check(
             b"id,answer\n1,x\n",
-            "f.json is not JSON: expected value at line 1 column 1",
+            "f.json has an unknown layout: text that begins with \"id,answer\"",
+        );
+        check(
+            b"{\"id\": 1}\n{\"id\": 2}\n",
+            "f.json has an unknown layout: an object with the keys \"id\"",
         );
         check(
             b"{\"data\": []}\n{\"data\": []}\n",
@@ -707,7 +270,15 @@ mod tests {
             "f.json has an unknown layout: an object without keys",
         );
         check(b"[1, 2]", "f.json has an unknown layout: a list");
-        check(b"1", "f.json has an unknown layout: a single value");
+        check(
+            br#"[{"text": 1, "label": 2}]"#,
+            "f.json has an unknown layout: a list, and first in it an object with the keys \"text\" \
+             \"label\"",
+        );
+        check(
+            b"1",
+            "f.json has an unknown layout: text that begins with \"1\"",
+        );
         check(
             br#"{"data": [], "data": []}"#,
             "f.json has \"data\" twice in one object",
@@ -774,6 +345,12 @@ mod tests {
             error(closed.as_bytes()),
             "f.json has an unknown layout: a list"
         );
+        let lines = format!(
+            "{{\"context\": \"c\", \"question\": \"q\"}}\n{{\"context\": {closed}, \"question\": \"q\"}}"
+        );
+        let lines = parse("f", lines.as_bytes()).unwrap();
+        let reason = &lines.records[1].as_ref().unwrap_err().reason;
+        assert!(reason.starts_with("it is nested too deep"), "{reason}");
         let check = |found: String, expected: &str| {
             assert!(found.starts_with(expected), "{found}");
             assert!(found.len() < 120, "{found}");
@@ -864,12 +441,17 @@ mod tests {
         check(
             r#"{"id": [[[]]], "paragraph_id": 0}"#,
             "number 1 in the file",
-            "the id is a list: must be a string or a whole number",
+            "the id is a list: must be a string or a number",
         );
         check(
-            r#"{"id": 123456789012345678901234567890, "paragraph_id": 0}"#,
+            r#"{"id": null, "paragraph_id": 0}"#,
             "number 1 in the file",
-            "the id is 1.2345678901234568e+29: must be a string or a whole number",
+            "the id is null: must be a string or a number",
+        );
+        check(
+            r#"{"id": "", "paragraph_id": 0}"#,
+            "number 1 in the file",
+            "the id is \"\": must be a string or a number",
         );
         check(
             r#"{"id": "a", "paragraph_id": -1}"#,
@@ -906,10 +488,9 @@ mod tests {
         assert_eq!(answers(r#", "answers": null"#), []);
         wrong(r#", "answers": "x""#, "answers is \"x\": must be a list");
         wrong(
-            r#", "answers": ["x"]"#,
-            "an answer is wrong: it is \"x\": must be an object",
+            r#", "answers": [3]"#,
+            "an answer is wrong: it is 3: must be an object or a string",
         );
-        wrong(r#", "answers": [{"text": "x"}]"#, "answer_start is missing");
         wrong(
             r#", "answers": [{"text": "x", "answer_start": 4.5}]"#,
             "answer_start is 4.5: must be a whole number",
@@ -920,17 +501,346 @@ mod tests {
         );
         let claim = Claim {
             text: "x".to_owned(),
-            start: 4,
+            start: Start::At(4),
             end: None,
         };
         assert_eq!(
             answers(r#", "answers": [{"text": "x", "answer_start": 4.0}]"#),
             [Ok(claim)]
         );
+        let only = Claim {
+            text: "x".to_owned(),
+            start: Start::Only,
+            end: None,
+        };
+        assert_eq!(answers(r#", "answers": [{"text": "x"}]"#), [Ok(only)]);
+        wrong(
+            r#", "is_impossible": "no", "answers": []"#,
+            "is_impossible is \"no\": must be true or false",
+        );
+        wrong(
+            r#", "answers": {"text": ["x"], "answer_start": [1, 2]}"#,
+            "answers has 1 of text, but 2 of answer_start",
+        );
+        let both = answers(r#", "is_impossible": true, "answers": [{"text": "x"}]"#);
+        let contradiction = "is_impossible is true, but there are answers".to_owned();
+        assert_eq!(both[1], Err(contradiction));
         let course = r#"{"questions": [{"id": 2, "paragraph_id": 0, "question_text": "q", "answer_text": "a",
             "answer_start": null, "answer_end": null}], "paragraphs": []}"#;
         let course = parse("f", course.as_bytes()).unwrap();
         let answers = &course.records[0].as_ref().unwrap().answers;
         assert!(answers[0].as_ref().unwrap_err().ends_with("or all be null"));
+    }
+
+    /// Three questions about two contexts, in every layout that has a context with each question.
+    const FLAT: [(&str, &str); 8] = [
+        (
+            "a JSON list of questions with contexts",
+            r#"[{"id": "a", "title": "t", "context": "詩人李白", "question": "誰?", "answers": {"text": ["李白"], "answer_start": [2]}},
+                {"id": "007", "title": "t", "context": "李白李", "question": "何?", "answers": {"text": [], "answer_start": []}},
+                {"id": 12345678901234567890123, "title": "t", "context": "詩人李白", "question": "何人?", "answers": {"text": ["詩", "人"], "answer_start": [0.0, 1]}}]"#,
+        ),
+        (
+            "a JSON list of questions with contexts",
+            r#"{"version": "0.1", "data": [{"answers": [{"text": "李白", "answer_start": 2}], "id": "a", "title": "t", "context": "詩人李白", "question": "誰?"},
+                {"id": "007", "title": "t", "context": "李白李", "question": "何?", "answers": null},
+                {"id": 12345678901234567890123, "title": "t", "context": "詩人李白", "question": "何人?", "answers":
+                [{"text": "詩", "answer_start": 0}, {"text": "人", "answer_start": 1}]}]}"#,
+        ),
+        (
+            "JSON lines of questions with contexts",
+            r#"
+            {"id": "a", "title": "t", "paragraph": "詩人李白", "question": "誰?", "answer_text": "李白", "answer_start": 2.0}
+
+            {"id": "007", "title": "t", "paragraph": "李白李", "question": "何?", "answer_text": null, "answer_start": null}
+            {"id": 12345678901234567890123, "title": "t", "paragraph": "詩人李白", "question": "何人?", "answers": {"text": ["詩", "人"], "answer_start": [0, 1]}}"#,
+        ),
+        (
+            "JSON columns of questions with contexts",
+            r#"{"id": ["a", "007", 12345678901234567890123], "title": ["t", "t", "t"], "context": ["詩人李白", "李白李", "詩人李白"],
+                "question": ["誰?", "何?", "何人?"], "label": 3, "answers": [{"text": ["李白"], "answer_start":
+                [2]}, {"text": [], "answer_start": []}, {"text": ["詩", "人"], "answer_start": [0, 1]}]}"#,
+        ),
+        (
+            "JSON columns of questions with contexts",
+            r#"{"id": {"0": "a", "1": "007", "2": 12345678901234567890123}, "title": {"0": "t", "1": "t", "2": "t"},
+                "context": {"0": "詩人李白", "1": "李白李", "2": "詩人李白"}, "question": {"0": "誰?", "1": "何?", "2": "何人?"},
+                "answers.text": {"0": ["李白"], "1": null, "2": ["詩", "人"]}, "answers.answer_start": {"0": [2], "1": null, "2": [0, 1]}}"#,
+        ),
+        (
+            "a table (CSV) of questions with contexts",
+            "\u{feff},id,title,context,question,answers\r\n\
+             0,a,t,詩人李白,誰?,\"{'text': array(['李白'], dtype=object), 'answer_start': array([2])}\"\r\n\
+             1,007,t,李白李,何?,\"{'text': [], 'answer_start': []}\"\r\n\
+             2,12345678901234567890123,t,詩人李白,何人?,\"{\"\"text\"\": [\"\"詩\"\", \"\"人\"\"], \"\"answer_start\"\": [0, 1]}\"\r\n",
+        ),
+        (
+            "a table (TSV) of questions with contexts",
+            "question\tcontext\tid\ttitle\tanswers.text\tanswers.answer_start\n\
+             誰?\t詩人李白\ta\tt\t['李白']\t[2]\n\
+             何?\t李白李\t007\tt\t\t\n\
+             何人?\t詩人李白\t12345678901234567890123\tt\t['詩' '人']\t[0 1]\n",
+        ),
+        (
+            "a table (CSV with semicolons) of questions with contexts",
+            "id;title;context;question;answers;answer_text;answer_start\n\
+             a;t;詩人李白;誰?;;李白;2.0\n\
+             007;t;李白李;何?;;;\n\
+             12345678901234567890123;t;詩人李白;何人?;\"['詩', {'text': '人', 'answer_start': 1}]\";;\n",
+        ),
+    ];
+
+    #[test]
+    fn questions_with_contexts_are_the_same_in_every_layout() {
+        let claim = |text: &str, start| {
+            Ok(Claim {
+                text: text.to_owned(),
+                start,
+                end: None,
+            })
+        };
+        let record = |id: &str, paragraph, question: &str, answers| {
+            Ok(Record {
+                id: id.to_owned(),
+                paragraph,
+                question: question.to_owned(),
+                answers,
+                is_impossible: false,
+            })
+        };
+        for (kind, text) in FLAT {
+            // Without its start, which a text alone has not.
+            let last = if text.contains("['詩', {") {
+                Start::Only
+            } else {
+                Start::At(0)
+            };
+            let expected = Document {
+                paragraphs: ["詩人李白", "李白李"]
+                    .map(|text| Paragraph {
+                        text: text.to_owned(),
+                        article: Some("t".to_owned()),
+                    })
+                    .into(),
+                records: vec![
+                    record("a", 0, "誰?", vec![claim("李白", Start::At(2))]),
+                    record("007", 1, "何?", Vec::new()),
+                    record(
+                        "12345678901234567890123",
+                        0,
+                        "何人?",
+                        vec![claim("詩", last), claim("人", Start::At(1))],
+                    ),
+                ],
+            };
+            let (layout, document) = parse_with_layout("f", text.as_bytes()).unwrap();
+            assert_eq!(document, expected, "{text}");
+            assert_eq!(layout.to_string(), kind);
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+            gzip.write_all(text.as_bytes()).unwrap();
+            let gzip = gzip.finish().unwrap();
+            assert_eq!(parse("f", &gzip).unwrap(), expected);
+            let error = parse("f", &gzip[..gzip.len() / 2]).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "f ends in the middle of its gzip data",
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn paragraphs_without_articles_are_read() {
+        let paragraph = |title: &str| {
+            format!(
+                r#"{{"qas": [{{"id": "7", "question": "誰?", "answers": [{{"text": "李白", "answer_start": 2}}]}}],
+                   "context": "詩人李白"{title}}}"#
+            )
+        };
+        let of_article = format!(r#"{{"data": [{{"paragraphs": [{}]}}]}}"#, paragraph(""));
+        let expected = parse("f", of_article.as_bytes()).unwrap();
+        let list = format!("[{}]", paragraph(""));
+        let (layout, found) = parse_with_layout("f", list.as_bytes()).unwrap();
+        assert_eq!(found, expected);
+        assert_eq!(layout.to_string(), "SimpleTransformers' layout");
+        let articles = format!(r#"[{{"paragraphs": [{}]}}]"#, paragraph(""));
+        assert_eq!(parse("f", articles.as_bytes()).unwrap(), expected);
+        let titled = format!(
+            "[{}, {}]",
+            paragraph(r#", "title": "t""#),
+            paragraph(r#", "title": null"#)
+        );
+        let titles: Vec<_> = parse("f", titled.as_bytes()).unwrap().paragraphs;
+        let titles: Vec<_> = titles.iter().map(|one| one.article.as_deref()).collect();
+        assert_eq!(titles, [Some("t"), None]);
+        let check = |text: &str, expected: &str| assert_eq!(error(text.as_bytes()), expected);
+        check(
+            r#"[{"context": "c", "qas": []}, {"context": "d"}]"#,
+            "f.json: paragraph 1 has no \"qas\"",
+        );
+        check(
+            r#"[{"context": "c", "qas": []}, {"context": 3, "qas": []}]"#,
+            "f.json: the context of paragraph 1 is 3: must be a string",
+        );
+        check(
+            r#"[{"context": "c", "qas": [], "title": 3}]"#,
+            "f.json: the title of paragraph 0 is 3: must be a string",
+        );
+    }
+
+    #[test]
+    fn cmrc_2018_is_read_as_it_was_published_first() {
+        let text = r#"[{"context_id": "T_0", "context_text": "白李白", "qas": [{"query_text": "誰?", "query_id": "T_0_Q_0",
+            "answers": ["白", "李白"]}, {"query_id": 3, "answers": []}], "title": "t"}]"#;
+        let (layout, document) = parse_with_layout("f", text.as_bytes()).unwrap();
+        assert_eq!(layout.to_string(), "CMRC 2018's original layout");
+        assert_eq!(document.paragraphs[0].article.as_deref(), Some("t"));
+        let claim = |text: &str| {
+            Ok(Claim {
+                text: text.to_owned(),
+                start: Start::First,
+                end: None,
+            })
+        };
+        let expected = Record {
+            id: "T_0_Q_0".to_owned(),
+            paragraph: 0,
+            question: "誰?".to_owned(),
+            answers: vec![claim("白"), claim("李白")],
+            is_impossible: false,
+        };
+        assert_eq!(document.records[0], Ok(expected));
+        let malformed = document.records[1].as_ref().unwrap_err();
+        assert_eq!(&*malformed.id, "3");
+        assert_eq!(malformed.reason, "query_text is missing");
+    }
+
+    #[test]
+    fn ids_keep_what_the_file_says() {
+        let check = |id: &str, expected: &str| {
+            let record = format!(
+                r#"{{"id": {id}, "context": "c", "question": "q", "paragraph_id": 0, "question_text": "q"}}"#
+            );
+            let course = format!(r#"{{"questions": [{record}], "paragraphs": []}}"#);
+            let column = format!(r#"{{"id": [{id}], "context": ["c"], "question": ["q"]}}"#);
+            let squad = format!(
+                r#"{{"data": [{{"paragraphs": [{{"context": "c", "qas": [{record}]}}]}}]}}"#
+            );
+            let list = format!("[{record}]");
+            for text in [record, course, column, squad, list] {
+                let document = parse("f", text.as_bytes()).unwrap();
+                assert_eq!(document.records[0].as_ref().unwrap().id, expected, "{text}");
+            }
+        };
+        check(r#""a b""#, "a b");
+        check(r#""\u5e74""#, "年");
+        check("7", "7");
+        check("-7", "-7");
+        check("3.0", "3.0");
+        check("18446744073709551616", "18446744073709551616");
+        let long = "9".repeat(1000);
+        check(&long, &long);
+        let long = "年".repeat(10_000);
+        check(&format!("{long:?}"), &long);
+    }
+
+    #[test]
+    fn unanswerable_questions_are_read() {
+        let squad = r#"{"version": "v2.0", "data": [{"title": "t", "paragraphs": [{"qas": [
+            {"question": "q", "id": "1", "answers": [], "is_impossible": true, "plausible_answers":
+            [{"text": "c", "answer_start": 0}]}, {"question": "q", "id": "2", "answers": [{"text": "c", "answer_start": 0}],
+            "is_impossible": false}, {"question": "q", "id": "3", "answers": []}], "context": "c"}]}]}"#;
+        let csv = "id,context,question,answer,is_impossible\n1,c,q,,True\n2,c,q,c,False\n3,c,q,,\n";
+        let columns = r#"{"id": [1, 2, 3], "context": ["c", "c", "c"], "question": ["q", "q", "q"],
+            "answer": [null, "c", null], "is_impossible": [1, 0.0, null]}"#;
+        let native = r#"{"id": "1", "paragraph": 0, "text": "q", "answers": [], "is_impossible": true}
+{"id": "2", "paragraph": 0, "text": "q", "answers": [{"text": "c", "start": 0}]}
+{"id": "3", "paragraph": 0, "text": "q", "answers": []}"#;
+        let documents = [
+            parse("f", squad.as_bytes()),
+            parse("f", csv.as_bytes()),
+            parse("f", columns.as_bytes()),
+            parse_native(native.as_bytes(), b""),
+        ];
+        for document in documents {
+            let records = document.unwrap().records;
+            let found: Vec<_> = records
+                .iter()
+                .map(|record| record.as_ref().unwrap())
+                .map(|record| (&*record.id, record.answers.len(), record.is_impossible))
+                .collect();
+            assert_eq!(found, [("1", 0, true), ("2", 1, false), ("3", 0, false)]);
+        }
+    }
+
+    #[test]
+    fn what_a_table_lacks_is_named() {
+        let check = |text: &str, expected: &str| assert_eq!(error(text.as_bytes()), expected);
+        check("context,question,answer\n", "f.json has no column \"id\"");
+        check(
+            r#"{"context": [], "question": []}"#,
+            "f.json has no column \"id\"",
+        );
+        check(
+            "id,context,question,id\n",
+            "f.json has the column \"id\" twice",
+        );
+        check(
+            r#"{"id": [1], "context": ["a", "b"], "question": ["q"]}"#,
+            "f.json: the column \"context\" has 2 values: must be 1, as \"id\" has",
+        );
+        check(
+            r#"{"id": {"0": 1}, "context": {"1": "a"}, "question": {"0": "q"}}"#,
+            "f.json: the column \"context\" has other keys than \"id\", or in another order",
+        );
+        check(
+            r#"{"id": [1], "context": ["a"], "question": ["q"], "answers": 3}"#,
+            "f.json: the column \"answers\" has 0 values: must be 1, as \"id\" has",
+        );
+        let malformed = |text: &str, number: usize, id: &str, reason: &str| {
+            let document = parse("f", text.as_bytes()).unwrap();
+            let found = document.records[number].as_ref().unwrap_err();
+            assert_eq!((&*found.id, &*found.reason), (id, reason));
+        };
+        malformed(
+            "id,context,question\n1,c,\"q\nq\"\n2,c\n",
+            1,
+            "on line 4",
+            "it has 2 cells: must be 3, as the header has",
+        );
+        malformed(
+            "id,context,question\n,c,q\n",
+            0,
+            "on line 2",
+            "the id is \"\": must be a string or a number",
+        );
+        malformed(
+            "{\"id\": 1, \"context\": \"c\", \"question\": \"q\"}\n\n{\"id\": 2, \"con",
+            1,
+            "on line 3",
+            "the line ends in the middle of its JSON",
+        );
+        malformed(
+            "{\"id\": 1, \"context\": \"c\", \"question\": \"q\"}\n{\"id\": 2, \"context\": 3}",
+            1,
+            "2",
+            "context is 3: must be a string",
+        );
+        malformed(
+            "[{\"id\": 1, \"context\": \"c\", \"question\": \"q\", \"title\": 3}]",
+            0,
+            "1",
+            "title is 3: must be a string",
+        );
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_takes_no_memory() {
+        let mut text = "id,context,question\n1,c,q\n2,\"".to_owned();
+        text.extend(std::iter::repeat_n("c,q\n3,", (70 << 20) / 6));
+        assert_eq!(
+            error(text.as_bytes()),
+            "f.json: the row on line 3 is longer than 64 MiB"
+        );
     }
 }

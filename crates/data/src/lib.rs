@@ -6,9 +6,11 @@
 //!
 //! - [`input`]: files as text, and how messages show what is in them
 //! - [`layout`]: a file of any layout → paragraphs and records
+//! - [`document`], [`lines`], [`columns`], [`table`]: files of each kind
 //! - [`record`]: one record of each layout
 //! - [`sources`]: the files of a pipeline
 //! - [`check`]: which records can be trusted
+//! - [`faults`]: what is wrong with records, of all files together
 //! - [`repeated`]: which questions several splits have
 //! - [`collect`]: a split's files → its paragraphs and questions
 //! - [`folds`]: parts for cross-validation
@@ -17,10 +19,18 @@
 
 pub mod check;
 pub mod collect;
+pub mod columns;
+pub mod document;
+pub mod faults;
+mod flat;
 pub mod folds;
 pub mod input;
 mod json;
 pub mod layout;
+pub mod lines;
+mod literal;
+mod outline;
 pub mod record;
 pub mod repeated;
 pub mod sources;
+pub mod table;

@@ -9,6 +9,7 @@ use spanwise_artifact::questions::{FOLDS_FILE, QuestionCounts, paragraphs_beside
 use spanwise_artifact::settings::{DataJob, DataTable, Fold};
 use spanwise_artifact::{Draft, Job, Split, Stage, jsonl};
 use spanwise_data::collect::{self, Collected};
+use spanwise_data::faults::Faults;
 use spanwise_data::folds;
 use spanwise_data::repeated::Repeated;
 use spanwise_data::sources::{Source, refuse_repeated};
@@ -26,6 +27,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let sources = sources(job, &settings)?;
     refuse_repeated(&sources)?;
     let mut rejected = jsonl::Writer::create(&draft.log_file("rejected.jsonl"))?;
+    let mut faults = Faults::default();
     let mut repeated = Repeated::default();
     // What is not yet in its split lies here, on the artifact's file system.
     let space = tempfile::tempdir_in(draft.path())?;
@@ -42,6 +44,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
             settings.on_bad_record,
             &mut repeated,
             &mut rejected,
+            &mut faults,
             space.path(),
         )?;
         if let (Split::Train, Some(count)) = (split, settings.train_questions)
@@ -53,6 +56,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         }
         splits.insert(split, collected);
     }
+    faults.finish()?;
     rejected.finish()?;
     if let Some(fold) = fold {
         cut(&mut splits, fold, draft)?;

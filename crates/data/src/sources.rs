@@ -1,13 +1,15 @@
 //! The files of a pipeline: what each is, and that no file is taken for two.
 
+use std::fmt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use spanwise_artifact::{Split, UserError, fingerprint};
 
 use crate::input::InputFile;
-use crate::layout::{self, ParagraphSink, RecordSink, Shape};
+use crate::layout::{Layout, ParagraphSink, RecordSink};
+use crate::lines;
 
 /// A file with questions, or a pair of files in the native layout.
 #[derive(Debug, Clone)]
@@ -20,10 +22,27 @@ pub struct Source {
 /// The layout of a source.
 #[derive(Debug, Clone)]
 pub enum Format {
-    /// One JSON document.
-    Document(Shape),
+    /// One file, whose content says what it is.
+    File {
+        /// Its layout.
+        layout: Layout,
+        /// Whether it is compressed.
+        is_gzip: bool,
+    },
     /// Records on lines, in two files.
     Native,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { layout, is_gzip } => {
+                let gzip = if *is_gzip { ", gzip" } else { "" };
+                write!(f, "{layout}{gzip}")
+            }
+            Self::Native => f.write_str("the data stage's own layout"),
+        }
+    }
 }
 
 impl Source {
@@ -52,16 +71,18 @@ impl Source {
         self.file.shown()
     }
 
-    /// Finds its layout.
+    /// Finds its layout. What cannot be read in order is put in order below `space`.
     ///
     /// # Errors
     /// Fails if it cannot be read or has none that is known.
-    pub fn format(&self) -> Result<Format> {
+    pub fn format(&self, space: &Path) -> Result<Format> {
         if self.beside.is_some() {
             return Ok(Format::Native);
         }
-        let shape = Shape::of(&self.file.shown(), self.file.open()?)?;
-        Ok(Format::Document(shape))
+        Ok(Format::File {
+            layout: Layout::of(&self.file, space)?,
+            is_gzip: self.file.is_gzip()?,
+        })
     }
 
     /// Reads its paragraphs, in input order.
@@ -70,10 +91,9 @@ impl Source {
     /// Fails if one cannot be read, or if `sink` fails.
     pub fn read_paragraphs(&self, format: &Format, sink: &mut ParagraphSink<'_>) -> Result<()> {
         let file = self.beside.as_ref().unwrap_or(&self.file);
-        let (name, reader) = (file.shown(), file.open()?);
         match format {
-            Format::Document(shape) => shape.read_paragraphs(&name, reader, sink),
-            Format::Native => layout::read_native_paragraphs(&name, reader, sink),
+            Format::File { layout, .. } => layout.read_paragraphs(file, sink),
+            Format::Native => lines::read_native_paragraphs(&file.shown(), file.open()?, sink),
         }
     }
 
@@ -82,10 +102,10 @@ impl Source {
     /// # Errors
     /// Fails if the file cannot be read, or if `sink` fails.
     pub fn read_records(&self, format: &Format, sink: &mut RecordSink<'_>) -> Result<()> {
-        let (name, reader) = (self.file.shown(), self.file.open()?);
+        let file = &self.file;
         match format {
-            Format::Document(shape) => shape.read_records(&name, reader, sink),
-            Format::Native => layout::read_native_records(&name, reader, sink),
+            Format::File { layout, .. } => layout.read_records(file, sink),
+            Format::Native => lines::read_native_records(&file.shown(), file.open()?, sink),
         }
     }
 

@@ -5,28 +5,59 @@
 //! `SPANWISE_FUZZ_MINUTES=10 cargo nextest run -p spanwise-data --run-ignored only -E 'test(fuzz)'`
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::settings::OnBadRecord;
-use spanwise_artifact::{Characters, Split, UserError, jsonl};
+use spanwise_artifact::{Characters, Reference, Split, UserError, jsonl};
 use spanwise_data::collect::{self, Collected};
+use spanwise_data::faults::Faults;
 use spanwise_data::folds;
 use spanwise_data::repeated::Repeated;
 use spanwise_data::sources::Source;
 
 /// The layouts of input files.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
     Course,
     Squad,
     Native,
+    /// As SimpleTransformers has it.
+    Paragraphs,
+    Cmrc,
+    List,
+    Lines,
+    /// With a list for each column.
+    Columns,
+    /// With an object for each column, as pandas writes them.
+    KeyedColumns,
+    Csv,
+    Tsv,
+}
+
+impl Layout {
+    const ALL: [Self; 11] = [
+        Self::Course,
+        Self::Squad,
+        Self::Native,
+        Self::Paragraphs,
+        Self::Cmrc,
+        Self::List,
+        Self::Lines,
+        Self::Columns,
+        Self::KeyedColumns,
+        Self::Csv,
+        Self::Tsv,
+    ];
 }
 
 /// A file to read, and how.
@@ -95,20 +126,34 @@ fn valid(layout: Layout) -> (Vec<Value>, Vec<Value>) {
             let document = json!({"questions": questions, "paragraphs": PARAGRAPHS});
             (vec![document], Vec::new())
         }
-        Layout::Squad => {
+        Layout::Squad | Layout::Paragraphs | Layout::Cmrc => {
+            let context = if layout == Layout::Cmrc {
+                "context_text"
+            } else {
+                "context"
+            };
             let mut paragraphs: Vec<Value> = PARAGRAPHS
                 .iter()
-                .map(|context| json!({"context": context, "qas": []}))
+                .map(|text| json!({context: text, "qas": []}))
                 .collect();
             for (id, (paragraph, start, text)) in answers {
-                let answers = json!([{"text": text, "answer_start": start}]);
-                let question = json!({"id": id.to_string(), "question": "?", "answers": answers});
+                let question = if layout == Layout::Cmrc {
+                    json!({"query_id": id.to_string(), "query_text": "?", "answers": [text]})
+                } else {
+                    let answers = json!([{"text": text, "answer_start": start}]);
+                    json!({"id": id.to_string(), "question": "?", "answers": answers, "is_impossible": false})
+                };
                 if let Value::Array(questions) = &mut paragraphs[paragraph]["qas"] {
                     questions.push(question);
                 }
             }
-            let article = json!({"title": "t", "paragraphs": paragraphs});
-            (vec![json!({"version": "1", "data": [article]})], Vec::new())
+            let document = if layout == Layout::Squad {
+                let article = json!({"title": "t", "paragraphs": paragraphs});
+                json!({"version": "1", "data": [article]})
+            } else {
+                Value::Array(paragraphs)
+            };
+            (vec![document], Vec::new())
         }
         Layout::Native => {
             let questions = answers.map(|(id, (paragraph, start, text))| {
@@ -118,7 +163,82 @@ fn valid(layout: Layout) -> (Vec<Value>, Vec<Value>) {
             let paragraphs = PARAGRAPHS.iter().map(|text| json!({ "text": text }));
             (questions.collect(), paragraphs.collect())
         }
+        Layout::List | Layout::Lines | Layout::Csv | Layout::Tsv => {
+            let records = answers.map(|(id, (paragraph, start, text))| {
+                let answers = match id % 2 {
+                    0 => json!({"text": [text], "answer_start": [start]}),
+                    _ => json!([{"text": text, "answer_start": start}]),
+                };
+                json!({
+                    "id": id.to_string(), "title": "t", "context": PARAGRAPHS[paragraph], "question": "?",
+                    "answers": answers, "is_impossible": false,
+                })
+            });
+            match layout {
+                Layout::List => (vec![records.collect()], Vec::new()),
+                _ => (records.collect(), Vec::new()),
+            }
+        }
+        Layout::Columns | Layout::KeyedColumns => {
+            let column = |value: &dyn Fn(usize, (usize, usize, String)) -> Value| -> Value {
+                let values = answers
+                    .clone()
+                    .map(|(id, answer)| (id.to_string(), value(id, answer)));
+                if layout == Layout::Columns {
+                    values.map(|(_, value)| value).collect()
+                } else {
+                    Value::Object(values.collect())
+                }
+            };
+            let document = json!({
+                "id": column(&|id, _| id.into()),
+                "context": column(&|_, (paragraph, ..)| PARAGRAPHS[paragraph].into()),
+                "question": column(&|_, _| "?".into()),
+                "answer_text": column(&|_, (.., text)| text.into()),
+                "answer_start": column(&|_, (_, start, _)| start.into()),
+            });
+            (vec![document], Vec::new())
+        }
     }
+}
+
+/// Records as the file of a layout.
+fn file(layout: Layout, records: &[Value]) -> Vec<u8> {
+    let delimiter = match layout {
+        Layout::Csv => b',',
+        Layout::Tsv => b'\t',
+        _ => return lines(records),
+    };
+    let mut table = csv::WriterBuilder::new();
+    let mut table = table
+        .delimiter(delimiter)
+        .flexible(true)
+        .from_writer(Vec::new());
+    let columns = [
+        "id",
+        "title",
+        "context",
+        "question",
+        "answers",
+        "is_impossible",
+    ];
+    table.write_record(columns).expect("in memory");
+    let nothing = Map::new();
+    for record in records {
+        let record = record.as_object().unwrap_or(&nothing);
+        let cells = columns
+            .into_iter()
+            .filter_map(|column| match record.get(column)? {
+                Value::Null => Some(String::new()),
+                Value::String(text) => Some(text.clone()),
+                // As Python writes it, but for the text.
+                other if layout == Layout::Csv => Some(other.to_string().replace('"', "'")),
+                other => Some(other.to_string()),
+            });
+        let row: Vec<String> = cells.collect();
+        table.write_record(row).expect("in memory");
+    }
+    table.into_inner().expect("in memory")
 }
 
 fn replacement() -> impl Strategy<Value = Replacement> {
@@ -171,6 +291,12 @@ fn damage() -> impl Strategy<Value = Damage> {
         b"\r\n",
         b"99999999999999999999",
         b"\x1b",
+        b"'",
+        b"array(",
+        b"\t",
+        b";",
+        b"id,context,question\n",
+        b"\\'",
         b"\\",
         b" ",
     ];
@@ -185,7 +311,7 @@ fn damage() -> impl Strategy<Value = Damage> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let layout = prop::sample::select(vec![Layout::Course, Layout::Squad, Layout::Native]);
+    let layout = prop::sample::select(Layout::ALL.to_vec());
     let on_bad_record = prop::sample::select(vec![OnBadRecord::Error, OnBadRecord::Skip]);
     let replacements = prop::collection::vec(replacement(), 0..4);
     // Most files stay JSON, so that what is behind the parser is reached.
@@ -194,8 +320,10 @@ fn case() -> impl Strategy<Value = Case> {
         1 => prop::collection::vec(damage(), 1..4),
     ];
     let split = prop::sample::select(Split::ALL.to_vec());
-    (split, on_bad_record, layout, replacements, damages).prop_map(
-        |(split, on_bad_record, layout, replacements, damages)| {
+    // Whole, so that what is in it is reached, or damaged itself.
+    let gzip = prop::sample::select(vec![None, None, None, Some(false), Some(true)]);
+    (split, on_bad_record, layout, replacements, damages, gzip).prop_map(
+        |(split, on_bad_record, layout, replacements, damages, gzip)| {
             let (mut records, mut paragraphs) = valid(layout);
             for Replacement { at, with } in replacements {
                 let documents = if at.index(4) == 0 && !paragraphs.is_empty() {
@@ -211,10 +339,16 @@ fn case() -> impl Strategy<Value = Case> {
                     *value = with;
                 }
             }
-            let [mut content, mut beside] = [records, paragraphs].map(|records| lines(&records));
+            let (mut content, mut beside) = (file(layout, &records), lines(&paragraphs));
+            if gzip == Some(true) {
+                content = compressed(&content);
+            }
             for damage in damages {
                 let first = matches!(layout, Layout::Native) && matches!(damage, Damage::Flip(..));
                 do_damage(if first { &mut beside } else { &mut content }, &damage);
+            }
+            if gzip == Some(false) {
+                content = compressed(&content);
             }
             Case {
                 split,
@@ -225,6 +359,12 @@ fn case() -> impl Strategy<Value = Case> {
             }
         },
     )
+}
+
+fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("in memory");
+    encoder.finish().expect("in memory")
 }
 
 /// Pointers to all values of a document.
@@ -284,18 +424,22 @@ fn collect(case: &Case, directory: &Path) -> Result<Collected> {
     fs_err::write(path("beside"), &case.beside)?;
     let beside = match case.layout {
         Layout::Native => Some(("beside", path("beside"))),
-        Layout::Course | Layout::Squad => None,
+        _ => None,
     };
     let source = Source::new(("input", path("input")), beside)?;
     let mut rejected = jsonl::Writer::create(&path("rejected"))?;
-    Collected::read(
+    let mut faults = Faults::default();
+    let collected = Collected::read(
         case.split,
         &[source],
         case.on_bad_record,
         &mut Repeated::default(),
         &mut rejected,
+        &mut faults,
         directory,
-    )
+    )?;
+    faults.finish()?;
+    Ok(collected)
 }
 
 /// Reads a case. Fails where it is neither refused in words nor right.
@@ -307,8 +451,11 @@ fn read(case: &Case) -> Result<()> {
             let user = error.downcast_ref::<UserError>();
             let user = user.with_context(|| format!("not the user's: {error:#}"))?;
             let message = format!("{} {:?}", user.message, user.hint);
-            anyhow::ensure!(message.len() < 700, "{} bytes", message.len());
-            anyhow::ensure!(!message.contains(char::is_control), "{message:?}");
+            anyhow::ensure!(message.lines().count() <= 21, "{message}");
+            for line in message.lines() {
+                anyhow::ensure!(line.len() < 700, "{} bytes", line.len());
+                anyhow::ensure!(!line.contains(char::is_control), "{line:?}");
+            }
             Ok(())
         }
     }
@@ -321,18 +468,20 @@ fn check(split: Split, collected: &Collected, directory: &Path) -> Result<()> {
     for question in &data.questions {
         anyhow::ensure!(ids.insert(&question.id), "id {:?} twice", question.id);
         anyhow::ensure!(!question.text.trim().is_empty());
-        let labelled = !question.answers.is_empty();
+        let labelled = matches!(&question.reference, Reference::Spans(spans) if !spans.is_empty());
         anyhow::ensure!(labelled || split != Split::Train);
         let paragraph = Characters::new(data.paragraph(question));
-        for answer in &question.answers {
+        for answer in question.answers() {
             let found = paragraph.get(answer.range());
             anyhow::ensure!(found == Some(answer.text.as_str()), "{answer:?}");
         }
     }
     let counts = collected.counts;
     let labelled = data.questions.iter();
-    let labelled = labelled.filter(|question| !question.answers.is_empty());
+    let labelled = labelled.filter(|question| !question.answers().is_empty());
     anyhow::ensure!(counts.answered == labelled.count());
+    let labels = counts.answered + counts.unanswerable + counts.unlabelled;
+    anyhow::ensure!(counts.questions == labels);
     anyhow::ensure!(counts.questions == data.questions.len());
     anyhow::ensure!(counts.paragraphs == data.paragraphs.len());
     let elsewhere = tempfile::tempdir()?;
@@ -368,19 +517,35 @@ fn what_is_accepted_is_right() {
 
 #[test]
 fn documents_without_a_fault_are_accepted() -> Result<()> {
-    for layout in [Layout::Course, Layout::Squad, Layout::Native] {
+    for (layout, is_gzip) in Layout::ALL
+        .into_iter()
+        .flat_map(|one| [(one, false), (one, true)])
+    {
         let (records, paragraphs) = valid(layout);
-        let [content, beside] = [records, paragraphs].map(|records| lines(&records));
+        let content = file(layout, &records);
         let case = Case {
             split: Split::Train,
             on_bad_record: OnBadRecord::Error,
             layout,
-            content,
-            beside,
+            content: if is_gzip {
+                compressed(&content)
+            } else {
+                content
+            },
+            beside: lines(&paragraphs),
         };
         let directory = tempfile::tempdir()?;
         let collected = collect(&case, directory.path())?;
         assert_eq!(collected.counts.answered, answers().len(), "{layout:?}");
+        let mut texts = HashSet::new();
+        for next in collected.questions()? {
+            let (question, paragraph) = next?;
+            texts.insert((paragraph.text.clone(), question.answers().to_vec()[0].start));
+        }
+        let expected = answers().into_iter();
+        let expected =
+            expected.map(|(paragraph, start, _)| (PARAGRAPHS[paragraph].to_owned(), start));
+        assert_eq!(texts, expected.collect(), "{layout:?}");
     }
     Ok(())
 }

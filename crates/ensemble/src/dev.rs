@@ -61,11 +61,10 @@ impl<'a> Dev<'a> {
         let ranges_of = |range: std::ops::Range<usize>| {
             let block = questions.questions().read(range.clone())?;
             let question = |index| -> Result<(usize, Vec<[u32; 2]>)> {
-                let Question {
-                    paragraph, answers, ..
-                } = block.get(index)?;
+                let question: Question = block.get(index)?;
                 let length = members.lengths()[range.start + index];
-                let boundaries = answers.iter().map(|answer| boundaries(answer, length));
+                let answers = question.answers().iter();
+                let boundaries = answers.map(|answer| boundaries(answer, length));
                 let boundaries: Option<Vec<_>> = boundaries.collect();
                 let refused = || {
                     let question = range.start + index + 1;
@@ -73,7 +72,7 @@ impl<'a> Dev<'a> {
                         "an answer of dev question {question} is not within its paragraph, of which {length} characters are scored"
                     ))
                 };
-                Ok((paragraph, boundaries.ok_or_else(refused)?))
+                Ok((question.paragraph, boundaries.ok_or_else(refused)?))
             };
             (0..range.len()).map(question).collect::<Result<Vec<_>>>()
         };
@@ -161,7 +160,7 @@ impl<'a> Dev<'a> {
                 let texts = self.questions.read(range.clone())?;
                 let results = range.zip(&texts).filter_map(|(question, text)| {
                     let labelled = self.labelled_at(question, &block)?;
-                    Some(work(&labelled, &text.paragraph, &text.question.answers))
+                    Some(work(&labelled, &text.paragraph, text.question.answers()))
                 });
                 Ok(results.collect())
             },

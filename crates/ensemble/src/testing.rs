@@ -37,7 +37,7 @@ pub(crate) fn with_dev(paragraph: &str, questions: &[TestQuestion], test: impl F
                 id: String::new(),
                 paragraph: question.paragraph,
                 text: String::new(),
-                answers: question.references.clone(),
+                reference: question.references.clone().into(),
             })
             .collect(),
     }

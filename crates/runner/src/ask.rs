@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use spanwise_artifact::answers::{self, AnswerRecord};
 use spanwise_artifact::questions::{Paragraph, Question, Questions};
-use spanwise_artifact::{Split, Stage, UserError};
+use spanwise_artifact::{Reference, Split, Stage, UserError};
 
 use crate::lock::{self, Lock};
 use crate::pipeline_file::Pipeline;
@@ -168,7 +168,7 @@ impl<'a> Session<'a> {
             id: index.to_string(),
             paragraph: 0,
             text: text.clone(),
-            answers: Vec::new(),
+            reference: Reference::Unknown,
         };
         let test = Questions {
             paragraphs: vec![Paragraph {

@@ -8,7 +8,7 @@ use anyhow::Result;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::settings::Placement;
 use spanwise_artifact::windows::{Layout, Special, Template, WindowFile, WindowWriter};
-use spanwise_artifact::{Answer, Paragraph, Question, Split};
+use spanwise_artifact::{Answer, Paragraph, Question, Reference, Split};
 use spanwise_training::derive_seed;
 
 /// Tokens of these ids are the answer.
@@ -110,10 +110,10 @@ fn write(count: usize, directory: &Path, split: Split) -> Result<Questions> {
             id: index.to_string(),
             paragraph: index,
             text: "?".to_owned(),
-            answers: vec![Answer {
+            reference: Reference::Spans(vec![Answer {
                 text: answer,
                 start,
-            }],
+            }]),
         });
         tokens.push(Tokens {
             paragraph: ids,

@@ -37,7 +37,7 @@ pub(crate) struct Dev<'a> {
 /// without dropout; `None` where there is none, or no window has its answer.
 pub(crate) fn evaluate(model: &SpanModel, dev: Dev, count: usize) -> Result<Option<DevMetrics>> {
     let questions = dev.references.questions.iter().enumerate();
-    let labelled = questions.filter(|(_, question)| !question.answers.is_empty());
+    let labelled = questions.filter(|(_, question)| !question.answers().is_empty());
     let labelled: Vec<usize> = labelled.map(|(question, _)| question).collect();
     let questions = count.min(labelled.len());
     let mut is_sampled = vec![false; dev.references.questions.len()];
@@ -63,7 +63,7 @@ pub(crate) fn evaluate(model: &SpanModel, dev: Dev, count: usize) -> Result<Opti
         let paragraph = Characters::new(dev.references.paragraph(question));
         let best = best_spans(scores.view(), LONGEST_ANSWER, 1);
         let answer = best.first().and_then(|span| paragraph.get(span.range()));
-        let references = question.answers.iter().map(|answer| &*answer.text);
+        let references = question.answers().iter().map(|answer| &*answer.text);
         let is_exact = answer.is_some_and(|answer| task_exact_match(answer, references));
         exact += usize::from(is_exact);
         Ok(())

@@ -251,7 +251,7 @@ impl Task for SpanTask<'_> {
 
     fn check(&self, model: &SpanModel) -> Result<()> {
         if let Some((_, references)) = self.data.dev
-            && references.questions.iter().all(|q| q.answers.is_empty())
+            && references.questions.iter().all(|q| q.answers().is_empty())
         {
             tracing::info!("no dev question has an answer: nothing is measured while training");
         }

@@ -134,7 +134,7 @@ impl SplitWriter<'_> {
         };
         self.counts.questions += 1;
         self.counts.questions_cut += usize::from(kept < tokens.ids.len());
-        let answer = question.answers.first();
+        let answer = question.answers().first();
         let covering = answer.and_then(|answer| answer_tokens(&ranges, &answer.range()));
         if answer.is_some() {
             self.count_answer(covering.as_ref(), room);

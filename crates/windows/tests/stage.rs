@@ -10,7 +10,7 @@ use fs_err::File;
 use serde_json::{Map, Value, json};
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::windows::{WindowCounts, WindowFile};
-use spanwise_artifact::{Answer, Paragraph, Question, Split, jsonl};
+use spanwise_artifact::{Answer, Paragraph, Question, Reference, Split, jsonl};
 use spanwise_program::measure::Memory;
 
 /// A folder with a data artifact and a checkpoint, and the artifact that the stage makes of them.
@@ -112,10 +112,10 @@ fn question(id: usize, paragraph: usize, text: &str, answer: &str, start: usize)
         id: id.to_string(),
         paragraph,
         text: text.to_owned(),
-        answers: vec![Answer {
+        reference: Reference::Spans(vec![Answer {
             text: answer.to_owned(),
             start,
-        }],
+        }]),
     }
 }
 

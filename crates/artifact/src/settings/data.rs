@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Checks, Problem, Settings};
 
-/// Input files of each split, in course layout, in SQuAD layout, or in the layout that the data
-/// stage writes: a file `<name>.questions.jsonl` with `<name>.paragraphs.jsonl` beside it.
+/// Input files of each split: SQuAD's and its relatives', questions with their contexts in JSON or in
+/// a table, the course layout, or the layout that the data stage writes, a file
+/// `<name>.questions.jsonl` with `<name>.paragraphs.jsonl` beside it. All but the last are told apart
+/// by content and may be compressed with gzip.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["train"]))]
@@ -30,10 +32,11 @@ pub struct DataTable {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnBadRecord {
-    /// The run stops and names the record.
+    /// The run stops and names all wrong records.
     #[default]
     Error,
-    /// The record is left out and listed in the artifact.
+    /// The record is left out and listed in the artifact; a question of dev or test loses only a
+    /// wrong label.
     Skip,
 }
 
