@@ -25,7 +25,7 @@ pub mod squad;
 pub mod squad2;
 mod treebank;
 
-use spanwise_artifact::settings::{Language, Metric};
+use spanwise_artifact::settings::{Metric, MlqaLanguage};
 use spanwise_spans::task_exact_match;
 
 /// The scores of one answer, 0 to 1.
@@ -41,7 +41,7 @@ pub struct Score {
 ///
 /// Without references, SQuAD 2.0 takes a question for one that has no answer; the other scripts
 /// know no such question, and the scores are 0.
-pub fn score(metric: Metric, language: Language, answer: &str, references: &[&str]) -> Score {
+pub fn score(metric: Metric, language: MlqaLanguage, answer: &str, references: &[&str]) -> Score {
     let (exact_match, f1) = match metric {
         Metric::Task => {
             let exact_match = task_exact_match(answer, references.iter().copied());
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn each_metric_scores_by_its_own_definition() {
         fn check(metric: Metric, answer: &str, reference: &str, exact_match: f64, f1: Option<f64>) {
-            let found = score(metric, Language::English, answer, &[reference]);
+            let found = score(metric, MlqaLanguage::English, answer, &[reference]);
             assert_eq!(found, Score { exact_match, f1 }, "{metric:?}");
         }
         check(Metric::Task, "1,234", "1234", 1.0, None);
@@ -105,7 +105,7 @@ mod tests {
     fn without_references_only_squad2_expects_an_empty_answer() {
         for metric in Metric::ALL {
             let expected = f64::from(metric == Metric::Squad2);
-            let found = score(metric, Language::English, "", &[]);
+            let found = score(metric, MlqaLanguage::English, "", &[]);
             assert_eq!(found.exact_match, expected, "{metric:?}");
             assert_eq!(
                 found.f1,

@@ -4,41 +4,41 @@
 //! Texts are lower-cased and lose the punctuation of every script, their language's articles and
 //! superfluous white space. A word ends at white space; in Chinese, a Han character is one.
 
-use spanwise_artifact::settings::Language;
+use spanwise_artifact::settings::MlqaLanguage;
 
 use crate::{bag, python};
 
 /// Returns 1 where the normalised answer equals a normalised reference, and 0 elsewhere.
-pub fn exact_match(language: Language, answer: &str, references: &[&str]) -> f64 {
+pub fn exact_match(language: MlqaLanguage, answer: &str, references: &[&str]) -> f64 {
     scores(language, answer, references).0
 }
 
 /// Returns F1 over words, the best over the references.
-pub fn f1(language: Language, answer: &str, references: &[&str]) -> f64 {
+pub fn f1(language: MlqaLanguage, answer: &str, references: &[&str]) -> f64 {
     scores(language, answer, references).1
 }
 
 /// Returns exact match and F1.
-pub(crate) fn scores(language: Language, answer: &str, references: &[&str]) -> (f64, f64) {
+pub(crate) fn scores(language: MlqaLanguage, answer: &str, references: &[&str]) -> (f64, f64) {
     bag::scores(answer, references, |text| words(language, text))
 }
 
 /// The words of the normalised text.
-fn words(language: Language, text: &str) -> Vec<String> {
+fn words(language: MlqaLanguage, text: &str) -> Vec<String> {
     let text = text.to_lowercase().replace(python::is_punctuation, "");
     let without = |articles: &[&str]| python::without_articles(&text, articles);
     let text = match language {
         // The script's pattern cuts the article out of the middle of words, too.
-        Language::Arabic => text.replace("ال", " "),
-        Language::German => without(&[
+        MlqaLanguage::Arabic => text.replace("ال", " "),
+        MlqaLanguage::German => without(&[
             "ein", "eine", "einen", "einem", "eines", "einer", "der", "die", "das", "den", "dem",
             "des",
         ]),
-        Language::English => without(&["a", "an", "the"]),
-        Language::Spanish => without(&["un", "una", "unos", "unas", "el", "la", "los", "las"]),
-        Language::Vietnamese => without(&["của", "là", "cái", "chiếc", "những"]),
-        Language::Chinese => with_han_apart(&text),
-        Language::Hindi => text,
+        MlqaLanguage::English => without(&["a", "an", "the"]),
+        MlqaLanguage::Spanish => without(&["un", "una", "unos", "unas", "el", "la", "los", "las"]),
+        MlqaLanguage::Vietnamese => without(&["của", "là", "cái", "chiếc", "những"]),
+        MlqaLanguage::Chinese => with_han_apart(&text),
+        MlqaLanguage::Hindi => text,
     };
     python::split(&text)
 }
@@ -62,31 +62,35 @@ mod tests {
 
     #[test]
     fn words_by_language() {
-        fn check(language: Language, text: &str, expected: &[&str]) {
+        fn check(language: MlqaLanguage, text: &str, expected: &[&str]) {
             assert_eq!(words(language, text), expected, "{language:?} {text}");
         }
-        check(Language::English, "The «cat», a Dog!", &["cat", "dog"]);
+        check(MlqaLanguage::English, "The «cat», a Dog!", &["cat", "dog"]);
         check(
-            Language::German,
+            MlqaLanguage::German,
             "Die Größe eines Hauses",
             &["größe", "hauses"],
         );
         check(
-            Language::Spanish,
+            MlqaLanguage::Spanish,
             "¿La casa de los Ríos?",
             &["casa", "de", "ríos"],
         );
         check(
-            Language::Vietnamese,
+            MlqaLanguage::Vietnamese,
             "Là thủ đô của nước",
             &["thủ", "đô", "nước"],
         );
         // Decomposed, it is no article: a mark ends a word, and the letter is another.
-        check(Language::Vietnamese, "la\u{300}", &["la\u{300}"]);
-        check(Language::Arabic, "البيت، والكتاب", &["بيت", "و", "كتاب"]);
-        check(Language::Hindi, "राजा।", &["राजा"]);
+        check(MlqaLanguage::Vietnamese, "la\u{300}", &["la\u{300}"]);
         check(
-            Language::Chinese,
+            MlqaLanguage::Arabic,
+            "البيت، والكتاب",
+            &["بيت", "و", "كتاب"],
+        );
+        check(MlqaLanguage::Hindi, "राजा।", &["राजा"]);
+        check(
+            MlqaLanguage::Chinese,
             "第9年（the Year）㐀",
             &["第", "9", "年", "the", "year㐀"],
         );

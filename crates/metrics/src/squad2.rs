@@ -69,16 +69,16 @@ impl Answered {
 /// A threshold of the probability of no answer, and what answers score with it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Best {
-    /// The mean score, 0 to 1.
-    pub score: f64,
+    /// The sum of the questions' scores.
+    pub sum: f64,
     /// The threshold.
     pub threshold: f64,
 }
 
-/// Returns the threshold with the best exact match, and the one with the best F1, of the scores of
-/// one question or more to which no threshold is applied yet.
+/// Returns the threshold with the best exact match, and the one with the best F1, of scores to
+/// which no threshold is applied yet.
 ///
-/// The script walks through the questions by their probability and looks at the mean score after
+/// The script walks through the questions by their probability and looks at the scores after
 /// each of them. So the order of questions with one probability counts: it is that of the file of
 /// probabilities. Those that are not a number come last.
 pub fn best_thresholds(mut questions: Vec<Answered>) -> (Best, Best) {
@@ -103,7 +103,7 @@ pub fn best_thresholds(mut questions: Vec<Answered>) -> (Best, Best) {
             }
         }
         Best {
-            score: highest / questions.len() as f64,
+            sum: highest,
             threshold,
         }
     };
@@ -159,20 +159,21 @@ mod tests {
 
     #[test]
     fn best_threshold() {
-        fn check(questions: &[Answered], score: f64, threshold: f64) {
+        fn check(questions: &[Answered], sum: f64, threshold: f64) {
             let (found, _) = best_thresholds(questions.to_vec());
-            assert_eq!(found, Best { score, threshold });
+            assert_eq!(found, Best { sum, threshold });
         }
         let right = question(1.0, true, false, 0.3);
         let wrong = question(0.0, false, false, 0.6);
-        check(&[wrong, right], 1.0, 0.3);
+        check(&[], 0.0, 0.0);
+        check(&[wrong, right], 2.0, 0.3);
         check(&[wrong], 1.0, 0.0);
         // Both have one probability: the right one helps only where it is looked at first.
         let same = question(0.0, false, false, 0.3);
-        check(&[right, same], 1.0, 0.3);
-        check(&[same, right], 0.5, 0.0);
+        check(&[right, same], 2.0, 0.3);
+        check(&[same, right], 1.0, 0.0);
         // An empty answer to a question without one is right at every threshold.
-        check(&[question(1.0, false, true, 0.1), right], 1.0, 0.3);
-        check(&[question(0.0, false, false, f64::NAN), right], 1.0, 0.3);
+        check(&[question(1.0, false, true, 0.1), right], 2.0, 0.3);
+        check(&[question(0.0, false, false, f64::NAN), right], 2.0, 0.3);
     }
 }

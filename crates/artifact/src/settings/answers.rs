@@ -155,7 +155,7 @@ named! {
 named! {
     /// A language whose articles and words MLQA's metric knows.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-    pub enum Language {
+    pub enum MlqaLanguage {
         /// Arabic.
         Arabic = "ar",
         /// German.

@@ -24,7 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use answers::{
-    AnswersTable, Decoding, Fit, Language, LengthLimit, Metric, Rule, RuleSwitch, RulesTable,
+    AnswersTable, Decoding, Fit, LengthLimit, Metric, MlqaLanguage, Rule, RuleSwitch, RulesTable,
 };
 pub use checkpoint::CheckpointTable;
 pub use checks::{Checks, Problem, Settings};
