@@ -16,9 +16,11 @@ use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use spanwise_artifact::Stage;
+use spanwise_artifact::settings::{Metric, MlqaLanguage};
 use spanwise_program as program;
 use spanwise_program::{output, signals};
 use spanwise_runner::ask::{self, Ask, Terminal};
+use spanwise_runner::evaluate::{self, Evaluation};
 use spanwise_runner::experiment::{self, Repetition};
 use spanwise_runner::pipeline_file::{self, Pipeline};
 use spanwise_runner::programs::Programs;
@@ -123,6 +125,38 @@ enum Task {
         #[command(flatten)]
         repetition: RepetitionArguments,
     },
+    /// Score predictions, of any program, by a published metric
+    Evaluate {
+        /// The predictions: JSON, `{"id": "answer"}` with "" for no answer, or a submission's CSV
+        predictions: PathBuf,
+        /// The questions with their answers, in any layout that a pipeline reads
+        data: PathBuf,
+        /// Compare with these predictions, question by question
+        #[arg(long, value_name = "PREDICTIONS")]
+        against: Option<PathBuf>,
+        /// The metric's definition. Default: squad2 where some questions have no answer, else cmrc
+        /// for Chinese, korquad for Korean and squad for any other language
+        #[arg(long, value_parser = named(Metric::ALL.map(Metric::name), Metric::from_name))]
+        metric: Option<Metric>,
+        /// The answers' language, for mlqa
+        #[arg(long, value_parser = named(MlqaLanguage::ALL.map(MlqaLanguage::name), MlqaLanguage::from_name))]
+        language: Option<MlqaLanguage>,
+        /// How likely each question has no answer, `{"id": number}`, for squad2
+        #[arg(long, value_name = "FILE", conflicts_with = "against")]
+        no_answer_probability: Option<PathBuf>,
+        /// Take back an answer where that is above this number
+        #[arg(
+            long,
+            value_name = "NUMBER",
+            default_value_t = 1.0,
+            requires = "no_answer_probability",
+            allow_negative_numbers = true
+        )]
+        no_answer_threshold: f64,
+        /// Print JSON, with all digits
+        #[arg(long)]
+        json: bool,
+    },
     /// Time training and evaluation against a program that does the same work
     Bench(bench::Bench),
     /// Remove artifacts that no run links to any more, and drafts of interrupted runs
@@ -187,8 +221,16 @@ struct RepetitionArguments {
 
 /// A stage by its name.
 fn stages() -> impl TypedValueParser<Value = Stage> {
-    let names = PossibleValuesParser::new(Stage::ALL.map(Stage::name));
-    names.map(|name| Stage::from_name(&name).expect("only names of stages pass"))
+    named(Stage::ALL.map(Stage::name), Stage::from_name)
+}
+
+/// One of some by its name.
+fn named<T: Clone + Send + Sync + 'static, const COUNT: usize>(
+    names: [&'static str; COUNT],
+    from_name: fn(&str) -> Option<T>,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(names)
+        .map(move |name| from_name(&name).expect("only these names pass"))
 }
 
 fn main() -> ExitCode {
@@ -277,6 +319,28 @@ fn run(task: Task) -> Result<()> {
             signals::keep()?;
             let session = session(folder, &mut programs, out);
             experiment::compare(&file, &changes, &repetition.into(), session)
+        }
+        Task::Evaluate {
+            predictions,
+            data,
+            against,
+            metric,
+            language,
+            no_answer_probability,
+            no_answer_threshold,
+            json,
+        } => {
+            let evaluation = Evaluation {
+                predictions,
+                data,
+                against,
+                metric,
+                language,
+                no_answer_probability,
+                no_answer_threshold,
+                json,
+            };
+            evaluate::run(&evaluation, out)
         }
         Task::Bench(bench) => bench::run(&bench, out),
         Task::Gc { dry_run, states } => gc::run(folder, gc::Scope { dry_run, states }, out),

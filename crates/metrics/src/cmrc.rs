@@ -6,7 +6,7 @@
 //! is shared is their longest common substring. The script cuts texts into English sentences before
 //! it cuts them into words; answers are taken to be one sentence.
 
-use crate::treebank;
+use crate::{bag, python, treebank};
 
 /// Returns 1 where the normalised answer equals a normalised reference, and 0 elsewhere.
 pub fn exact_match(answer: &str, references: &[&str]) -> f64 {
@@ -21,12 +21,7 @@ pub fn f1(answer: &str, references: &[&str]) -> f64 {
     let scores = references.iter().map(|reference| {
         let reference = segments(reference);
         let common = longest_common_substring(&answer, &reference);
-        if common == 0 {
-            return 0.0;
-        }
-        let precision = common as f64 / answer.len() as f64;
-        let recall = common as f64 / reference.len() as f64;
-        2.0 * precision * recall / (precision + recall)
+        bag::f1_of_shared(common, answer.len(), reference.len())
     });
     scores.fold(0.0, f64::max)
 }
@@ -37,7 +32,7 @@ const PUNCTUATION: &str = "-:_*^/\\~`+=，。：？！“”；’《》·、「
 
 fn normalise(text: &str) -> String {
     let text = text.to_lowercase();
-    let kept = text.trim().chars();
+    let kept = python::strip(&text).chars();
     kept.filter(|&c| !PUNCTUATION.contains(c)).collect()
 }
 
@@ -120,6 +115,10 @@ mod tests {
             28.0 / 29.0,
         );
         check("李白", &[], 0.0, 0.0);
+        // Ends are stripped before marks are removed, and of Python's white space.
+        check("\u{1c}李白\u{1f}", &["李白"], 1.0, 1.0);
+        check("《 李白 》", &["李白"], 0.0, 1.0);
+        check("a\u{1c}b", &["b"], 0.0, 2.0 / 3.0);
     }
 
     proptest! {

@@ -10,6 +10,7 @@
 //! - [`run`], [`programs`]: runs what is stale
 //! - [`summary`], [`ask`], [`experiment`]: results of one run, of a question, of several runs
 //!   beside one another
+//! - [`evaluate`]: scores of anybody's predictions
 //! - [`gc`], [`links`], [`workspace`]: what lies on disk
 
 #![warn(missing_docs)]
@@ -18,6 +19,7 @@ pub mod ask;
 mod checks;
 pub mod code;
 mod ensemble_table;
+pub mod evaluate;
 pub mod experiment;
 pub mod gc;
 pub mod links;
@@ -30,5 +32,6 @@ pub mod programs;
 mod readers;
 pub mod reference;
 pub mod run;
+mod statistics;
 pub mod summary;
 pub mod workspace;

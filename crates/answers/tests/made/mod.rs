@@ -62,7 +62,7 @@ pub(crate) fn data(directory: &Path, split: Split, questions: usize, labelled: b
             id: format!("question-{index}"),
             paragraph: index / QUESTIONS,
             text: text[..12].iter().collect::<String>() + "是什麼?",
-            answers: if labelled { vec![answer] } else { Vec::new() },
+            reference: if labelled { vec![answer] } else { Vec::new() }.into(),
         })?;
     }
     paragraphs.finish()?;

@@ -133,6 +133,46 @@ pub enum Decoding {
     Independent,
 }
 
+named! {
+    /// A published definition of exact match and, but for the task's, of F1.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+    pub enum Metric {
+        /// The course's exact match: equal to a reference after deleting ASCII commas.
+        Task = "task",
+        /// SQuAD 1.1's.
+        Squad = "squad",
+        /// SQuAD 2.0's, which scores empty answers to questions that have none.
+        Squad2 = "squad2",
+        /// CMRC 2018's, for Chinese; DRCD is scored with it, too.
+        Cmrc = "cmrc",
+        /// MLQA's, by the answers' language.
+        Mlqa = "mlqa",
+        /// KorQuAD 1.0's, for Korean.
+        Korquad = "korquad",
+    }
+}
+
+named! {
+    /// A language whose articles and words MLQA's metric knows.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+    pub enum MlqaLanguage {
+        /// Arabic.
+        Arabic = "ar",
+        /// German.
+        German = "de",
+        /// English.
+        English = "en",
+        /// Spanish.
+        Spanish = "es",
+        /// Hindi.
+        Hindi = "hi",
+        /// Vietnamese.
+        Vietnamese = "vi",
+        /// Chinese.
+        Chinese = "zh",
+    }
+}
+
 impl Settings for AnswersTable {
     fn problems(&self) -> Vec<Problem> {
         Checks::of("answers", self).finish()

@@ -23,7 +23,9 @@ mod windows;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use answers::{AnswersTable, Decoding, Fit, LengthLimit, Rule, RuleSwitch, RulesTable};
+pub use answers::{
+    AnswersTable, Decoding, Fit, LengthLimit, Metric, MlqaLanguage, Rule, RuleSwitch, RulesTable,
+};
 pub use checkpoint::CheckpointTable;
 pub use checks::{Checks, Problem, Settings};
 pub use data::{DataJob, DataTable, Fold, OnBadRecord};

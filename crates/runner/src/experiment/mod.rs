@@ -1,7 +1,6 @@
 //! Comparing pipelines with one another, question by question: the ladder, and changes to one
 //! pipeline.
 
-mod statistics;
 mod table;
 
 use std::io::Write;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use spanwise_artifact::UserError;
 use spanwise_artifact::answers::QuestionMetrics;
 
-use super::statistics::{self, Estimate, Samples, mean};
+use crate::statistics::{self, Estimate, Samples, mean};
 
 /// A row of the table.
 #[derive(Debug, Serialize)]
@@ -99,11 +99,7 @@ pub(super) fn markdown(rows: &[Row]) -> String {
             .map(|gain| format!("{gain:+.3}"))
             .collect();
         let by_seed = by_seed.join(" ");
-        let p = match row.p {
-            Some(p) if p < 0.001 => "< 0.001".to_owned(),
-            Some(p) => format!("{p:.3}"),
-            None => "–".to_owned(),
-        };
+        let p = row.p.map_or("–".to_owned(), statistics::shown);
         writeln!(
             table,
             "| {} | {:.3} ± {:.3} | {gain} | {by_seed} | {p} | {:.3} | {:.3} | {:.3} | {:.1} |",

@@ -1,18 +1,18 @@
-//! The uncertainty of a comparison of trained models.
+//! The uncertainty of scores and of comparisons of trained models.
 
 /// Half the width of a 95 % confidence interval, in standard errors.
 const CONFIDENCE: f64 = 1.96;
 
 /// Scores of questions, or differences of two, `[repetition][question]`.
-pub(super) type Samples = Vec<Vec<f64>>;
+pub(crate) type Samples = Vec<Vec<f64>>;
 
 /// A mean and its uncertainty.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Estimate {
+pub(crate) struct Estimate {
     /// Over repetitions and questions.
-    pub(super) mean: f64,
+    pub(crate) mean: f64,
     /// Its standard error.
-    pub(super) error: f64,
+    pub(crate) error: f64,
 }
 
 impl Estimate {
@@ -23,7 +23,7 @@ impl Estimate {
     /// less that over single scores, which both contain (two-way clustering: Cameron, Gelbach &
     /// Miller, 2011), and never less than that over questions. One repetition does not show how
     /// training runs vary.
-    pub(super) fn of(samples: &[Vec<f64>]) -> Self {
+    pub(crate) fn of(samples: &[Vec<f64>]) -> Self {
         let by_repetition: Vec<f64> = samples.iter().map(|sample| mean(sample)).collect();
         let by_question = |question: usize| {
             let scores: Vec<f64> = samples.iter().map(|sample| sample[question]).collect();
@@ -40,13 +40,13 @@ impl Estimate {
     }
 
     /// Half the width of the 95 % confidence interval.
-    pub(super) fn confidence(self) -> f64 {
+    pub(crate) fn confidence(self) -> f64 {
         CONFIDENCE * self.error
     }
 }
 
 /// `own` scores less `others`, pair by pair; `None` where they do not score the same questions.
-pub(super) fn gains(own: &[Vec<f64>], others: &[Vec<f64>]) -> Option<Samples> {
+pub(crate) fn gains(own: &[Vec<f64>], others: &[Vec<f64>]) -> Option<Samples> {
     let pairs = || own.iter().zip(others);
     let same = own.len() == others.len() && pairs().all(|(own, other)| own.len() == other.len());
     let gain = |(own, other): (&Vec<f64>, &Vec<f64>)| {
@@ -59,7 +59,7 @@ pub(super) fn gains(own: &[Vec<f64>], others: &[Vec<f64>]) -> Option<Samples> {
 /// The probability of gains at least as large, of either sign, if the two were equally good: for
 /// one repetition by McNemar's test, for several by the standard error over questions and
 /// repetitions.
-pub(super) fn probability(gains: &[Vec<f64>]) -> f64 {
+pub(crate) fn probability(gains: &[Vec<f64>]) -> f64 {
     if let [gains] = gains {
         return mcnemar(gains);
     }
@@ -67,8 +67,17 @@ pub(super) fn probability(gains: &[Vec<f64>]) -> f64 {
     both_tails(gain.mean, gain.error)
 }
 
+/// A probability as people read it.
+pub(crate) fn shown(probability: f64) -> String {
+    if probability < 0.001 {
+        "< 0.001".to_owned()
+    } else {
+        format!("{probability:.3}")
+    }
+}
+
 /// The mean of one value or more.
-pub(super) fn mean(values: &[f64]) -> f64 {
+pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
