@@ -168,7 +168,7 @@ mod tests {
             id: String::new(),
             paragraph,
             text: String::new(),
-            answers: answers.collect(),
+            reference: answers.collect::<Vec<_>>().into(),
         };
         (question, scores)
     }

@@ -143,7 +143,7 @@ impl Probabilities {
     }
 }
 
-fn open(path: &Path) -> Result<(String, TextReader<fs_err::File>)> {
+fn open(path: &Path) -> Result<(String, TextReader<Box<dyn Read>>)> {
     let file = InputFile::new(&path.display().to_string(), path.to_owned())?;
     Ok((file.shown(), file.open()?))
 }

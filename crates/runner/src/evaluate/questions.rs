@@ -6,14 +6,17 @@ use anyhow::Result;
 use spanwise_artifact::UserError;
 use spanwise_artifact::questions::paragraphs_beside;
 use spanwise_artifact::settings::Metric;
+use spanwise_data::document::Shape;
 use spanwise_data::input::excerpt;
-use spanwise_data::layout::Shape;
+use spanwise_data::layout::Layout;
 use spanwise_data::sources::{Format, Source};
 
 /// A data file of any layout that the data stage reads.
 pub(super) struct Data {
     source: Source,
     format: Format,
+    /// Holds what of the file cannot be read in order.
+    _space: tempfile::TempDir,
 }
 
 /// A question, as far as its answer is scored.
@@ -34,8 +37,13 @@ impl Data {
         let beside = paragraphs_beside(&name);
         let beside = beside.as_deref().map(|name| (name, name.into()));
         let source = Source::new((&name, path.to_owned()), beside)?;
-        let format = source.format()?;
-        Ok(Self { source, format })
+        let space = tempfile::tempdir()?;
+        let format = source.format(space.path())?;
+        Ok(Self {
+            source,
+            format,
+            _space: space,
+        })
     }
 
     /// Its name in messages.
@@ -78,8 +86,15 @@ impl Data {
             seen.add(&question);
             Ok(())
         })?;
-        // The course layout has no answer where none is known; SQuAD's, where there is none.
-        let says_none = matches!(self.format, Format::Document(Shape::Squad { .. }));
+        // The course layout has no answer where none is known; others, where there is none.
+        let says_none = !matches!(
+            self.format,
+            Format::Native
+                | Format::File {
+                    layout: Layout::Document(Shape::Course),
+                    ..
+                }
+        );
         let (metric, why) = seen.fitting_metric(says_none);
         Ok((metric, format!("since {} {why}", self.shown())))
     }
