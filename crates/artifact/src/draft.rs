@@ -18,10 +18,13 @@ use crate::stage::Stage;
 /// artifacts.
 pub const STATE_PREFIX: &str = ".state-";
 
+/// What the names of folders begin with in which an artifact is being written or removed.
+pub const PREFIX: &str = ".draft-";
+
 /// What the names of folders begin with in which the artifact of a name is being written or
 /// removed, beside it. Whoever is alone in making it may remove them.
 pub fn prefix(artifact: &str) -> String {
-    format!(".draft-{artifact}-")
+    format!("{PREFIX}{artifact}-")
 }
 
 /// A directory that becomes an artifact on [`Draft::commit`] and disappears otherwise.

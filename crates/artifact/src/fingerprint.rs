@@ -77,8 +77,16 @@ impl Recipe {
             "code": of_named(&self.code),
         });
         // serde_json's maps are sorted, so equal recipes are equal text.
-        blake3::hash(recipe.to_string().as_bytes()).to_hex()[..20].to_owned()
+        blake3::hash(recipe.to_string().as_bytes()).to_hex()[..DIGITS].to_owned()
     }
+}
+
+/// Digits of a fingerprint.
+const DIGITS: usize = 20;
+
+/// Whether a name may be one that [`Recipe::fingerprint`] returns.
+pub fn is_fingerprint(name: &str) -> bool {
+    name.len() == DIGITS && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

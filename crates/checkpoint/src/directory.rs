@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use spanwise_artifact::{UserError, draft, fingerprint};
 
 use crate::{Origin, foreign, tokenizer, weights};
@@ -30,25 +30,7 @@ pub const KEPT: [&str; 10] = [
 pub fn import(name: &str, source: &Path, output: &Path) -> Result<Origin> {
     let config = source.join("config.json");
     let weights = weights::files(source)?;
-    if weights.is_empty() {
-        let (what, hint) = foreign::remedy(source).map_or_else(
-            || {
-                let hint =
-                    "a checkpoint holds config.json, its weights, and tokenizer.json or vocab.txt";
-                (
-                    "it is not a checkpoint in Hugging Face layout".to_owned(),
-                    hint,
-                )
-            },
-            |(what, hint)| (what, hint),
-        );
-        bail!(
-            UserError::new(format!(
-                "{name} has no model.safetensors or pytorch_model.bin: {what}"
-            ))
-            .hint(hint)
-        );
-    }
+    ensure!(!weights.is_empty(), without_weights(name, source));
     let mut files = vec![config];
     let kept = KEPT.iter().map(|file| source.join(file));
     files.extend(kept.filter(|path| path.is_file()));
@@ -72,6 +54,21 @@ pub fn import(name: &str, source: &Path, output: &Path) -> Result<Origin> {
         licence: None,
         conversion: None,
     })
+}
+
+/// What is wrong with a checkpoint without weights, whose other files are in `directory`.
+pub(crate) fn without_weights(name: &str, directory: &Path) -> UserError {
+    let (what, hint) = foreign::remedy(directory).unwrap_or_else(|| {
+        let hint = "a checkpoint holds config.json, its weights, and tokenizer.json or vocab.txt";
+        (
+            "it is not a checkpoint in Hugging Face layout".to_owned(),
+            hint,
+        )
+    });
+    UserError::new(format!(
+        "{name} has no model.safetensors or pytorch_model.bin: {what}"
+    ))
+    .hint(hint)
 }
 
 /// Returns the BLAKE3 of every file, by its name.

@@ -176,6 +176,19 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
             Fault::Digest(digest) => digest.to_owned(),
             _ => format!("{digest:x}"),
         };
+        if bytes.is_empty() {
+            // It has no range.
+            let status = if range.is_some() {
+                "416 Range Not Satisfiable"
+            } else {
+                "200 OK"
+            };
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\nETag: \"{etag}\"\r\n{commit}Content-Length: 0\r\n\r\n"
+            )?;
+            continue;
+        }
         let range = range.unwrap_or_default();
         let (first, last) = range
             .trim_start_matches("bytes=")
@@ -292,6 +305,36 @@ fn damaged_files_of_the_cache_are_not_read_offline() -> Result<()> {
         let expected = format!("{file} of {ID} is damaged in the cache");
         assert!(error.message.starts_with(&expected), "{error}");
     }
+    Ok(())
+}
+
+#[test]
+fn an_empty_file_is_fetched() -> Result<()> {
+    let server = Server::start(Fault::None)?;
+    let empty = ("merges.txt".to_owned(), Vec::new());
+    server.state.lock().unwrap().files.extend([empty]);
+    let cache = tempfile::tempdir()?;
+    let snapshot = server.hub(cache.path()).fetch(ID, "main", unchecked)?;
+    assert_eq!(fs_err::read(snapshot.directory.join("merges.txt"))?, []);
+    Ok(())
+}
+
+#[test]
+fn weights_that_are_not_offered_are_missed_by_a_check() -> Result<()> {
+    let server = Server::start(Fault::None)?;
+    server
+        .state
+        .lock()
+        .unwrap()
+        .files
+        .retain(|name, _| !name.ends_with(".safetensors") && !name.ends_with(".bin"));
+    let cache = tempfile::tempdir()?;
+    let error = server
+        .hub(cache.path())
+        .check(ID, "main", unchecked)
+        .unwrap_err();
+    let expected = format!("{ID} has no model.safetensors or pytorch_model.bin");
+    assert!(error.to_string().starts_with(&expected), "{error}");
     Ok(())
 }
 

@@ -69,8 +69,10 @@ pub fn main_with_check(
     signals::end_with_parent();
     let result = read_job(stage, &arguments.job).and_then(|job| {
         if arguments.check {
+            listen(None)?;
             check(&job)
         } else {
+            listen(job.log.clone())?;
             run_job(stage, &job, run)
         }
     });
@@ -89,7 +91,6 @@ fn read_job(stage: Stage, file: &Path) -> Result<Job> {
             job.stage
         ))
     );
-    listen(job.log.clone())?;
     Ok(job)
 }
 

@@ -11,6 +11,8 @@ use anyhow::{Context, Result, ensure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::output::message;
+
 /// The first signal that was kept; 0 before one was.
 static KEPT: AtomicI32 = AtomicI32::new(0);
 
@@ -55,6 +57,11 @@ pub fn keep() -> Result<()> {
                 None => {
                     first = Some(Instant::now());
                     KEPT.store(signal, Ordering::SeqCst);
+                    if CHILD.load(Ordering::SeqCst) != 0 {
+                        message(
+                            "ending as soon as what is done is saved; a second time ends it at once",
+                        );
+                    }
                 }
                 Some(first) if first.elapsed() < SAME => {}
                 Some(_) => std::process::exit(128 + signal),

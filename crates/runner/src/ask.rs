@@ -1,7 +1,7 @@
 //! Asks a trained pipeline about a text: the questions become its test split, and its stages answer
 //! as they always do.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +10,7 @@ use spanwise_artifact::questions::{Paragraph, Question, Questions};
 use spanwise_artifact::{Reference, Split, Stage, UserError};
 
 use crate::lock::{self, Lock};
+use crate::owner;
 use crate::pipeline_file::Pipeline;
 use crate::run::{self, Execute};
 
@@ -91,6 +92,10 @@ fn lines(input: &mut dyn BufRead) -> impl Iterator<Item = Result<String>> {
             Ok(_) => Some(line.trim().to_owned())
                 .filter(|line| !line.is_empty())
                 .map(Ok),
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                let error = UserError::new("standard input is not UTF-8");
+                Some(Err(error.hint("save the text as UTF-8").into()))
+            }
             Err(error) => Some(Err(error.into())),
         }
     })
@@ -108,8 +113,8 @@ struct Session<'a> {
     _lock: Lock,
 }
 
-/// What the names of sessions' folders begin with, below a run's.
-const PREFIX: &str = "ask-";
+/// What the names of sessions' folders begin with, below a run's. No run's folder does.
+const PREFIX: &str = ".ask-";
 
 /// Removes the folders of sessions below a run's that were killed, as Ctrl-C does.
 pub(crate) fn remove_left(run: &Path) -> Result<()> {
@@ -117,7 +122,10 @@ pub(crate) fn remove_left(run: &Path) -> Result<()> {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let lock = path.with_file_name(format!("{}{name}", lock::PREFIX));
-        let is_left = name.starts_with(PREFIX) && lock.exists() && lock::is_nobodys(&lock)?;
+        let is_left = name.starts_with(PREFIX)
+            && !owner::is_claimed(&path)
+            && lock.exists()
+            && lock::is_nobodys(&lock)?;
         if is_left {
             fs_err::remove_dir_all(&path)?;
             fs_err::remove_file(&lock)?;

@@ -1,13 +1,13 @@
 //! What can be known to fail before anything is trained.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use rustix::fs::statvfs;
 use safetensors::tensor::Metadata;
 use spanwise_artifact::questions::QuestionCounts;
-use spanwise_artifact::{Found, Split, Stage, UserError, columns};
+use spanwise_artifact::{Found, Manifest, Split, Stage, UserError, columns};
 use spanwise_config::EncoderConfig;
 
 use crate::plan::freshness::Store;
@@ -47,6 +47,30 @@ pub(crate) fn checkpoints(run: &Run) -> Result<Vec<String>> {
         }
     }
     Ok(problems)
+}
+
+/// Refuses a kept model, node `index`, whose tokenizer is not the one that its windows are made
+/// with: it would read other tokens than it has learned.
+pub(crate) fn kept_model(run: &Run, index: usize, model: &Path) -> Result<()> {
+    let tokenizer = |artifact: &Path| -> Result<Option<String>> {
+        let manifest = Manifest::read(artifact)?;
+        let file = manifest.and_then(|manifest| manifest.files.get("tokenizer.json").cloned());
+        Ok(file.map(|file| file.digest))
+    };
+    let node = &run.graph.nodes()[index];
+    let start = first_checkpoint(&run.graph, node);
+    let Some(checkpoint) = start.and_then(|start| run.artifacts[start].as_deref()) else {
+        return Ok(());
+    };
+    ensure!(
+        tokenizer(model)? == tokenizer(checkpoint)?,
+        UserError::new(format!(
+            "--keep {}: the model was trained with another tokenizer than that of {}",
+            node.stage, run.pipeline.file
+        ))
+        .hint("train it again, or name its own checkpoint")
+    );
+    Ok(())
 }
 
 /// Refuses to begin a training, node `index`, where the disk has no room for all models that are
@@ -110,17 +134,26 @@ fn whole_graph<'a>(run: &Run<'a>) -> Graph<'a> {
     graph
 }
 
+/// The node of the checkpoint that a training starts from, whatever has been trained in between.
+fn first_checkpoint(graph: &Graph, training: &Node) -> Option<usize> {
+    let mut reads = training.reads.iter();
+    let start = reads.find(|read| read.role == "checkpoint")?;
+    let Source::Node(start) = start.source else {
+        return None;
+    };
+    let node = &graph.nodes()[start];
+    if trains(node.stage) {
+        first_checkpoint(graph, node)
+    } else {
+        Some(start)
+    }
+}
+
 /// Bytes of the model that a training writes: its checkpoint's weights as f32. Without room to save
 /// a training it still ends.
 fn model_bytes(graph: &Graph, training: &Node, artifacts: &[Option<PathBuf>]) -> Result<u64> {
-    let start = training.reads.iter().find(|read| read.role == "checkpoint");
-    let Some(Source::Node(start)) = start.map(|read| &read.source) else {
-        return Ok(0);
-    };
-    if trains(graph.nodes()[*start].stage) {
-        return model_bytes(graph, &graph.nodes()[*start], artifacts);
-    }
-    let Some(checkpoint) = &artifacts[*start] else {
+    let start = first_checkpoint(graph, training);
+    let Some(checkpoint) = start.and_then(|start| artifacts[start].as_deref()) else {
         return Ok(0);
     };
     let weights = columns::map(&checkpoint.join("model.safetensors"))?;

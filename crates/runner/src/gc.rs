@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 use std::fs::TryLockError;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::Result;
 use fs_err::{self as fs, File};
 use rustix::io::Errno;
-use spanwise_artifact::UserError;
-use spanwise_artifact::draft::STATE_PREFIX;
+use spanwise_artifact::draft::{self, STATE_PREFIX};
+use spanwise_artifact::{Manifest, Stage, UserError, fingerprint};
 use spanwise_program::output::message;
+use spanwise_program::signals;
 
 use crate::programs::JOB_PREFIX;
-use crate::{ask, links, lock, workspace};
+use crate::{ask, links, lock, owner, workspace};
 
 /// What is removed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -80,14 +82,27 @@ fn alone(output: &Path) -> Result<File> {
 /// Held while a pipeline runs, by as many as there are.
 pub fn keep_off(output: &Path) -> Result<File> {
     let lock = lock_file(output)?;
-    match lock.file().lock_shared() {
-        Err(error) if has_none(&error) => message(format_args!(
-            "{}: the file system locks no files: run gc only while no pipeline runs",
-            workspace::display(&output.join("artifacts"))
-        )),
-        result => result?,
+    let mut said = false;
+    loop {
+        match lock.file().try_lock_shared() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => {
+                signals::check("")?;
+                if !std::mem::replace(&mut said, true) {
+                    message("waiting for gc, which removes what no run needs");
+                }
+                thread::sleep(lock::LOOK);
+            }
+            Err(TryLockError::Error(error)) if has_none(&error) => {
+                message(format_args!(
+                    "{}: the file system locks no files: run gc only while no pipeline runs",
+                    workspace::display(&output.join("artifacts"))
+                ));
+                return Ok(lock);
+            }
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
     }
-    Ok(lock)
 }
 
 /// Whether a file system has refused to lock a file since it cannot.
@@ -105,12 +120,15 @@ fn lock_file(output: &Path) -> Result<File> {
 /// `states`, what interrupted trainings resume from.
 fn unused(artifacts: &Path, runs: &Path, states: bool) -> Result<Vec<PathBuf>> {
     let mut used = BTreeSet::new();
-    linked(runs, &mut used)?;
+    linked(runs, &fs::canonicalize(artifacts)?, &mut used)?;
     let mut unused = Vec::new();
-    for stage in directories(artifacts)? {
+    for stage in stages(artifacts) {
         for directory in directories(&stage)? {
-            let name = directory.file_name().unwrap_or_default();
-            let is_kept = !states && name.to_string_lossy().starts_with(STATE_PREFIX);
+            let is_kept = match Kind::of(&directory) {
+                Kind::State => !states,
+                Kind::Artifact | Kind::Draft => false,
+                Kind::Other => true,
+            };
             if !is_kept && !used.contains(&fs::canonicalize(&directory)?) {
                 unused.push(directory);
             }
@@ -120,24 +138,62 @@ fn unused(artifacts: &Path, runs: &Path, states: bool) -> Result<Vec<PathBuf>> {
     Ok(unused)
 }
 
-/// Adds what the links below `folder` point to. Refuses links to what is not there: where the
-/// output was moved without its artifacts or damaged, nothing can be told to be unused.
-fn linked(folder: &Path, used: &mut BTreeSet<PathBuf>) -> Result<()> {
+/// The folders of stages that are there.
+fn stages(artifacts: &Path) -> impl Iterator<Item = PathBuf> {
+    let stages = Stage::ALL.map(|stage| artifacts.join(stage.name()));
+    stages.into_iter().filter(|stage| stage.is_dir())
+}
+
+/// What a directory in the folder of a stage is.
+enum Kind {
+    /// An artifact, whatever is left of it.
+    Artifact,
+    /// What a run that was killed has left of one.
+    Draft,
+    /// What an interrupted training resumes from.
+    State,
+    /// Something of the user's.
+    Other,
+}
+
+impl Kind {
+    fn of(directory: &Path) -> Self {
+        let name = directory.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(STATE_PREFIX) {
+            Self::State
+        } else if name.starts_with(draft::PREFIX) {
+            Self::Draft
+        } else if fingerprint::is_fingerprint(&name) || directory.join(Manifest::FILE).exists() {
+            Self::Artifact
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// Adds what the links below `folder` point to, also where a link leads to another folder. Refuses
+/// links to what is not there: where the output was moved without its artifacts or damaged, nothing
+/// can be told to be unused.
+fn linked(folder: &Path, artifacts: &Path, used: &mut BTreeSet<PathBuf>) -> Result<()> {
     if !folder.exists() {
         return Ok(());
     }
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            linked(&entry.path(), used)?;
+            linked(&entry.path(), artifacts, used)?;
         } else if links::is_new(&entry.file_name()) {
             // Of a run that was killed: no other links to what it does.
         } else if let Some(target) = links::follow(&entry.path()) {
-            used.insert(target.map_err(|_| {
+            let target = target.map_err(|_| {
                 let link = workspace::display(&entry.path());
                 UserError::new(format!("{link} links to what is not there"))
                     .hint("run its pipeline again, or remove the link if that run is not needed")
-            })?);
+            })?;
+            let is_new = used.insert(target.clone());
+            if is_new && target.is_dir() && !target.starts_with(artifacts) {
+                linked(&target, artifacts, used)?;
+            }
         }
     }
     Ok(())
@@ -145,7 +201,7 @@ fn linked(folder: &Path, used: &mut BTreeSet<PathBuf>) -> Result<()> {
 
 /// Refuses to go on while a run makes an artifact.
 fn refuse_held(artifacts: &Path) -> Result<()> {
-    for stage in directories(artifacts)? {
+    for stage in stages(artifacts) {
         for entry in fs::read_dir(stage)? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -164,30 +220,34 @@ fn remove_left(folder: &Path) -> Result<()> {
     if !folder.is_dir() {
         return Ok(());
     }
-    ask::remove_left(folder)?;
+    if owner::is_claimed(folder) {
+        ask::remove_left(folder)?;
+    }
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             remove_left(&entry.path())?;
-        } else if links::is_new(&entry.file_name()) {
+        } else if links::is_new(&entry.file_name()) || is_nobodys_lock(&entry.path())? {
             fs::remove_file(entry.path())?;
         }
     }
     Ok(())
 }
 
+/// Whether a file is a lock that a run that was killed has left.
+fn is_nobodys_lock(path: &Path) -> Result<bool> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(name.starts_with(lock::PREFIX) && lock::is_nobodys(path)?)
+}
+
 /// Removes locks and jobs of runs that were killed.
 fn remove_files(artifacts: &Path) -> Result<()> {
-    for stage in directories(artifacts)? {
+    for stage in stages(artifacts) {
         for entry in fs::read_dir(stage)? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let is_left = match (name.starts_with(lock::PREFIX), name.starts_with(JOB_PREFIX)) {
-                (true, _) => lock::is_nobodys(&path)?,
-                (_, is_job) => is_job,
-            };
-            if is_left {
-                fs::remove_file(path)?;
+            let entry = entry?;
+            let is_job = entry.file_name().to_string_lossy().starts_with(JOB_PREFIX);
+            if is_job || is_nobodys_lock(&entry.path())? {
+                fs::remove_file(entry.path())?;
             }
         }
     }

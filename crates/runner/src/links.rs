@@ -160,15 +160,25 @@ fn relative(target: &Path, folder: &Path) -> PathBuf {
     up.chain(target.components().skip(common)).collect()
 }
 
-/// Removes all links in `folder` but those to keep, likewise in its folders that are one of `own`
-/// or below one, and `folder` itself if nothing is left.
-pub fn remove_others(folder: &Path, own: &[PathBuf], keep: &[PathBuf]) -> Result<()> {
+/// Removes all links into `artifacts`, and those that lead nowhere, from `folder`, but those to keep,
+/// likewise in its folders that are one of `own` or below one, and `folder` itself if nothing is
+/// left. Other links are the user's.
+pub fn remove_others(
+    folder: &Path,
+    artifacts: &Path,
+    own: &[PathBuf],
+    keep: &[PathBuf],
+) -> Result<()> {
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);
         if kind.is_dir() && own.iter().any(|own| path.starts_with(own)) {
-            remove_others(&path, own, keep)?;
-        } else if !keep.contains(&path) && !is_new(&entry.file_name()) && follow(&path).is_some() {
+            remove_others(&path, artifacts, own, keep)?;
+        } else if !keep.contains(&path)
+            && !is_new(&entry.file_name())
+            && follow(&path)
+                .is_some_and(|target| target.map_or(true, |target| target.starts_with(artifacts)))
+        {
             fs_err::remove_file(path)?;
         }
     }
@@ -235,7 +245,8 @@ mod tests {
         assert!(has_none(&io::Error::from_raw_os_error(1)));
         let refused = symlink(Path::new("a"), &path("run")).expect_err("it is there");
         assert!(refused.raw_os_error().is_some(), "{refused}");
-        remove_others(&path("run"), &[], &[])?;
+        let artifacts = fs_err::canonicalize(path("artifacts"))?;
+        remove_others(&path("run"), &artifacts, &[], &[])?;
         assert!(!path("run/data").exists() && path("run/metrics.json").exists());
         Ok(())
     }
@@ -248,7 +259,17 @@ mod tests {
         for name in ["data", "members/1/train", "members/2/train", "other/train"] {
             replace(Path::new("elsewhere"), &path(name))?;
         }
-        remove_others(&run, &[path("members")], &[path("members/1/train")])?;
+        let mine = directory.path().join("mine");
+        fs_err::create_dir(&mine)?;
+        replace(&mine, &path("notes"))?;
+        let artifacts = directory.path().join("artifacts");
+        remove_others(
+            &run,
+            &artifacts,
+            &[path("members")],
+            &[path("members/1/train")],
+        )?;
+        assert!(path("notes").is_symlink(), "it is the user's");
         let there = |name: &str| path(name).symlink_metadata().is_ok();
         assert!(there("members/1/train") && there("other/train"));
         assert!(!there("data") && !there("members/2"));

@@ -142,6 +142,15 @@ fn is_gone(path: &Path, owner: Option<&Owner>, unchanged: Duration) -> Result<bo
     })
 }
 
+/// Who makes an artifact now, for people.
+pub(crate) fn holder(artifact: &Path) -> Option<String> {
+    let name = artifact.file_name()?.to_string_lossy();
+    let path = artifact.with_file_name(format!("{PREFIX}{name}"));
+    let owner: Owner = serde_json::from_slice(&fs_err::read(&path).ok()?).ok()?;
+    let is_gone = is_gone(&path, Some(&owner), Duration::ZERO).unwrap_or(true);
+    (!is_gone).then(|| owner.to_string())
+}
+
 /// Whether a lock was left by a run that was killed.
 pub(crate) fn is_nobodys(path: &Path) -> Result<bool> {
     let owner = fs_err::read(path).map(|content| serde_json::from_slice(&content).ok());

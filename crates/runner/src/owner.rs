@@ -12,6 +12,11 @@ use crate::{links, workspace};
 /// Holds the path of the pipeline file, in a run's folder.
 const FILE: &str = ".pipeline-file";
 
+/// Whether a folder is a run's.
+pub(crate) fn is_claimed(run: &Path) -> bool {
+    run.join(FILE).exists()
+}
+
 /// Refuses a run's folder that another pipeline file has made, as long as that is there.
 pub(crate) fn check(run: &Path, pipeline: &Pipeline) -> Result<()> {
     let Ok(owner) = fs_err::read_to_string(run.join(FILE)) else {

@@ -150,11 +150,7 @@ impl Execute for Programs {
     fn check(&mut self, job: &Job) -> Result<()> {
         let stage = job.stage;
         let file = tempfile::NamedTempFile::new().context("write a job")?;
-        let job = Job {
-            log: None, // that of the work
-            ..job.clone()
-        };
-        jsonl::write_document(file.path(), &job)?;
+        jsonl::write_document(file.path(), job)?;
         let mut command = self.command(stage, file.path())?;
         // What it says is said again by its work, but for what is wrong.
         command.arg("--check").env("RUST_LOG", "warn");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use spanwise_artifact::answers::{ANSWERS_FILE, METRICS_FILE, REPORT_FILE, SUBMISSION_FILE};
+use spanwise_artifact::draft::STATE_PREFIX;
 use spanwise_artifact::ensemble::REPORT_FILE as ENSEMBLE_REPORT_FILE;
 use spanwise_artifact::questions::COUNTS_FILE;
 use spanwise_artifact::settings::Device;
@@ -288,6 +289,13 @@ impl<'a, 'w> Walk<'a, 'w> {
         }
         self.run.graph.finish();
         self.bring_up_to_date()?;
+        if let Some(only) = self.scope.only {
+            let mut nodes = self.run.graph.nodes().iter();
+            ensure!(
+                nodes.any(|node| node.stage == only),
+                UserError::new(format!("{} has no {only} stage", self.run.pipeline.file))
+            );
+        }
         self.check_results()?;
         Ok(self.run)
     }
@@ -447,6 +455,9 @@ impl<'a, 'w> Walk<'a, 'w> {
                 };
                 bail!(UserError::new(format!("--keep {stage}: {reason}")));
             };
+            if trains(stage) {
+                checks::kept_model(&self.run, index, &current)?;
+            }
             self.say(&label, "kept as it is")?;
             return Ok(Some(current));
         }
@@ -477,10 +488,12 @@ impl<'a, 'w> Walk<'a, 'w> {
                 _ if forced => "forced".to_owned(),
                 _ => store.reasons(node, &ready).join(", "),
             };
-            self.say(&label, &format!("stale: {reasons}"))?;
             if matches!(self.mode, Mode::Look) {
+                let begun = begun(&output).unwrap_or_default();
+                self.say(&label, &format!("stale: {reasons}{begun}"))?;
                 return Ok(None);
             }
+            self.say(&label, &format!("stale: {reasons}"))?;
             self.check_scope(index)?;
             let Some(_inputs) = self.hold_inputs(index, &output)? else {
                 return self.artifact(index);
@@ -698,6 +711,18 @@ impl<'a, 'w> Walk<'a, 'w> {
         writeln!(self.log, "{label:<width$} {state}")?;
         Ok(())
     }
+}
+
+/// What has become of an artifact so far that is not there.
+fn begun(artifact: &Path) -> Option<String> {
+    if let Some(owner) = lock::holder(artifact) {
+        return Some(format!("; being made by {owner}"));
+    }
+    let state = format!("{STATE_PREFIX}{}", artifact.file_name()?.to_string_lossy());
+    let state = artifact.with_file_name(state);
+    state
+        .is_dir()
+        .then(|| "; interrupted, and a run resumes it".to_owned())
 }
 
 /// Removes what runs that were killed have left beside an artifact, whose lock is held.

@@ -35,7 +35,13 @@ pub fn print(run: &Run, out: &mut dyn Write) -> Result<()> {
 /// Prints the summary of the last run of a pipeline below `output`.
 pub fn print_last(output: &Path, pipeline: &Pipeline, out: &mut dyn Write) -> Result<()> {
     let run = last(output, pipeline)?;
-    let artifact = |link: &Path| links::follow(&run.join(link)).transpose();
+    let again = format!("cargo xtask pipeline {} makes it again", pipeline.file);
+    let artifact = |link: &Path| {
+        links::follow(&run.join(link)).transpose().map_err(|_| {
+            let link = workspace::display(&run.join(link));
+            UserError::new(format!("{link} links to what is not there")).hint(&again)
+        })
+    };
     let of_stage = |stage: Stage| artifact(stage.name().as_ref());
     let (answers, ensemble) = (of_stage(Stage::Answers)?, of_stage(Stage::Ensemble)?);
     let data = of_stage(Stage::Data)?;
@@ -55,8 +61,7 @@ pub fn print_last(output: &Path, pipeline: &Pipeline, out: &mut dyn Write) -> Re
         {
             let shown = workspace::display(artifact);
             let error = UserError::new(format!("{shown} is damaged: {damage}"));
-            let hint = format!("cargo xtask pipeline {} makes it again", pipeline.file);
-            return Err(error.hint(hint).into());
+            return Err(error.hint(again).into());
         }
     }
     let results = Results {
@@ -76,7 +81,10 @@ pub fn write_safe_csv(output: &Path, pipeline: &Pipeline) -> Result<()> {
     let submission = run.join(SUBMISSION_FILE);
     ensure!(
         submission.exists(),
-        UserError::new(format!("{} has no test questions", pipeline.file))
+        UserError::new(format!("{} is not there", workspace::display(&submission))).hint(format!(
+            "cargo xtask pipeline {} writes it where there are test questions",
+            pipeline.file
+        ))
     );
     let text = safe_csv(&fs_err::read_to_string(submission)?)?;
     links::write(&run.join(SAFE_SUBMISSION_FILE), &text)

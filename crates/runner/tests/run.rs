@@ -120,7 +120,13 @@ impl Execute for Recorder {
                 write("dev.safetensors", &everything)?;
                 report().write(draft.path())?;
             }
-            _ => write("content", &everything)?,
+            stage => {
+                if matches!(stage, Stage::Pretrain | Stage::Train) {
+                    let tokenizer = job.input("checkpoint")?.join("tokenizer.json");
+                    write("tokenizer.json", &fs_err::read_to_string(tokenizer)?)?;
+                }
+                write("content", &everything)?;
+            }
         }
         let manifest = Manifest {
             name: job.name()?,
@@ -802,6 +808,59 @@ fn a_run_links_what_is_its_own_and_gc_removes_the_rest() -> Result<()> {
     assert!(unused(true)?.contains(" in 5 directories would be removed"));
     assert!(unused(false)?.contains(" in 5 directories removed"));
     assert!(unused(false)?.contains(" in 0 directories removed"));
+    assert_eq!(folder.ran(&[])?, []);
+    Ok(())
+}
+
+#[test]
+fn a_kept_model_has_the_tokenizer_of_its_windows() -> Result<()> {
+    let folder = Folder::new()?;
+    folder.ran(&[])?;
+    let keep = Scope {
+        keep: vec![Stage::Train],
+        ..Scope::default()
+    };
+    folder.run(&["train.epochs=7"], &keep)?;
+    let other = "checkpoint.source=\"someone/other\"";
+    let error = folder.run(&[other], &keep).err().context("another one")?;
+    assert!(error.is::<UserError>(), "{error:#}");
+    assert!(error.to_string().contains("another tokenizer"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn gc_removes_nothing_but_what_no_run_needs() -> Result<()> {
+    let folder = Folder::new()?;
+    folder.ran(&[])?;
+    let gc = || -> Result<String> {
+        let mut out = Vec::new();
+        gc::run(folder.0.path(), gc::Scope::default(), &mut out)?;
+        Ok(String::from_utf8(out)?)
+    };
+    // What is no artifact is somebody's.
+    let mine = ["artifacts/models/v1", "artifacts/train/mine"].map(|name| folder.path(name));
+    for mine in &mine {
+        fs_err::create_dir_all(mine)?;
+        fs_err::write(mine.join("weights.bin"), "w")?;
+    }
+    // A run's folder may lie elsewhere.
+    fs_err::create_dir(folder.path("old"))?;
+    fs_err::rename(folder.path("runs/tiny"), folder.path("old/tiny"))?;
+    std::os::unix::fs::symlink("../old/tiny", folder.path("runs/tiny"))?;
+    // A run has the name of a session of `ask`, and was killed.
+    let session = folder.path("runs/.ask-me");
+    fs_err::create_dir(&session)?;
+    fs_err::write(session.join(".pipeline-file"), "ask-me.toml")?;
+    let lock = folder.path("runs/.lock-.ask-me");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_mins(10);
+    fs_err::File::create(&lock)?.set_modified(long_ago)?;
+    // A killed run has left a link to nothing.
+    std::os::unix::fs::symlink("nothing", folder.path("old/tiny/.new-x"))?;
+    assert!(gc()?.contains(" in 0 directories removed"));
+    for mine in &mine {
+        assert!(mine.join("weights.bin").exists());
+    }
+    assert!(session.exists() && !lock.exists());
     assert_eq!(folder.ran(&[])?, []);
     Ok(())
 }

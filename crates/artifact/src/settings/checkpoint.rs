@@ -43,6 +43,38 @@ impl Settings for CheckpointTable {
             self.subwords,
             "must be false unless the source is a package: other checkpoints have one tokenizer",
         );
+        checks.require(
+            is_revision(&self.revision),
+            "revision",
+            format!("{:?}", self.revision),
+            "must be the name of a branch or a tag, or a commit",
+        );
         checks.finish()
+    }
+}
+
+/// Whether git may have a branch, a tag or a commit of this name.
+fn is_revision(name: &str) -> bool {
+    let is_part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.');
+    name.len() <= 250
+        && name.split('/').all(is_part)
+        && !name.contains("..")
+        && !name.contains(|c: char| c.is_whitespace() || c.is_control() || "\\~^:?*[".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_stays_in_its_folder() {
+        for name in ["main", "v1.0", "feature/x", "refs/pr/12", "0123abc"] {
+            assert!(is_revision(name), "{name}");
+        }
+        for name in [
+            "", "/etc", "../x", "a/../b", "a//b", "a/", ".", "a b", "a\n", "C:\\x",
+        ] {
+            assert!(!is_revision(name), "{name}");
+        }
     }
 }

@@ -67,6 +67,13 @@ impl Folder {
         self.cache.join(&self.name).join("snapshots").join(commit)
     }
 
+    /// Keeps the commit of a revision, so that it is found by the revision's name.
+    pub(super) fn remember(&self, revision: &str, commit: &str) -> io::Result<()> {
+        let reference = self.reference(revision);
+        create_parent(&reference)?;
+        fs_err::write(reference, commit)
+    }
+
     /// The file that holds the commit of a revision.
     pub(super) fn reference(&self, revision: &str) -> PathBuf {
         self.cache.join(&self.name).join("refs").join(revision)
@@ -129,7 +136,11 @@ impl Download<'_> {
         let mut url = url.to_owned();
         for _ in 0..MOST_REDIRECTS {
             let request = self.request(self.direct, &url, 0);
-            let response = request.header("Range", "bytes=0-0").call()?;
+            let response = match request.header("Range", "bytes=0-0").call() {
+                // An empty file has no first byte.
+                Err(ureq::Error::StatusCode(416)) => self.request(self.direct, &url, 0).call()?,
+                response => response?,
+            };
             let location = header(response.headers(), "location").filter(|to| to.starts_with('/'));
             if let (true, Some(to)) = (response.status().is_redirection(), location) {
                 // A renamed checkpoint: the same host has it under another path.

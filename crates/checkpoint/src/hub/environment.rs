@@ -61,7 +61,23 @@ impl Environment {
             .find_map(|name| Some((name, variable(name)?)))
             .filter(|(_, value)| TRUE.contains(&value.to_lowercase().as_str()))
             .map(|(name, _)| name);
+        if let Some(token) = &token
+            && !token.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            return Err(UserError::new(
+                "the hub's token is none: it has other characters than ASCII's",
+            )
+            .hint("copy it once more into HF_TOKEN, or into the file that HF_TOKEN_PATH names"));
+        }
         let endpoint = variable("HF_ENDPOINT").unwrap_or("https://huggingface.co".to_owned());
+        if !["https://", "http://"]
+            .iter()
+            .any(|scheme| endpoint.starts_with(scheme))
+        {
+            return Err(UserError::new(format!(
+                "HF_ENDPOINT = {endpoint:?}: must begin with https://"
+            )));
+        }
         Ok(Self {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             cache,

@@ -12,7 +12,7 @@ mod environment;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use serde::Deserialize;
 use spanwise_artifact::UserError;
 use ureq::Agent;
@@ -108,11 +108,9 @@ impl Hub {
         check(&directory)?;
         files.fetch_weights()?;
         // Offline runs, and Python, then find the same commit by the name of the revision.
-        let reference = files.folder.reference(revision);
-        if let Some(parent) = reference.parent() {
-            fs_err::create_dir_all(parent)?;
+        if let Err(error) = files.folder.remember(revision, &files.commit) {
+            tracing::warn!("offline runs will not find {id} at {revision}: {error}");
         }
-        fs_err::write(reference, &files.commit)?;
         Ok(Snapshot {
             directory,
             commit: files.commit,
@@ -133,7 +131,14 @@ impl Hub {
         if let Some(variable) = self.environment.offline {
             return check(&self.cached(id, revision, variable)?.directory);
         }
-        check(&self.files(id, revision)?.fetch_small()?)
+        let files = self.files(id, revision)?;
+        let directory = files.fetch_small()?;
+        check(&directory)?;
+        ensure!(
+            files.weights().is_some(),
+            directory::without_weights(id, &directory)
+        );
+        Ok(())
     }
 
     /// Asks the hub which commit a revision is, and for its files.
@@ -242,6 +247,10 @@ impl Hub {
                 UserError::new(format!("{endpoint} answers {status} for {id}"))
                     .hint("try again later, or name a mirror with HF_ENDPOINT")
             }
+            ureq::Error::Json(_) => UserError::new(format!(
+                "{endpoint} does not answer as a model hub does: what it says of {id} is not JSON"
+            ))
+            .hint("a proxy or a login page may answer in its place; HF_ENDPOINT names the hub"),
             error => UserError::new(format!("cannot reach {endpoint} for {id}: {error}"))
                 .hint(connection_hint(&error)),
         }
@@ -306,11 +315,16 @@ impl Files<'_> {
         Ok(self.folder.snapshot(&self.commit))
     }
 
+    /// The file that holds the weights, or lists those that do, in one of the forms that are
+    /// offered.
+    fn weights(&self) -> Option<&'static str> {
+        let offered = |candidate: &&str| self.offered.iter().any(|file| file == candidate);
+        weights::CANDIDATES.into_iter().find(offered)
+    }
+
     /// Fetches the weights in one of the forms that are offered.
     fn fetch_weights(&self) -> Result<()> {
-        let mut candidates = weights::CANDIDATES.iter();
-        let offered = |candidate: &&&str| self.offered.iter().any(|file| file == **candidate);
-        if let Some(file) = candidates.find(offered) {
+        if let Some(file) = self.weights() {
             let path = self.fetch(file)?;
             for shard in weights::shards(&path)?.into_iter().flatten() {
                 self.fetch(&shard)?;

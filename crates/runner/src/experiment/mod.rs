@@ -85,6 +85,10 @@ pub fn compare(
     repetition: &Repetition,
     session: Session,
 ) -> Result<()> {
+    ensure!(
+        changes.iter().all(|change| !change.trim().is_empty()),
+        UserError::new("--with: there is no setting").hint("such as --with train.epochs=3")
+    );
     let base = Contender {
         name: stem(file),
         file: file.to_owned(),
@@ -124,7 +128,8 @@ fn compare_all(
     let title = repetition.name.as_deref().unwrap_or(default_title);
     ensure!(
         pipeline_file::is_folder_name(title),
-        UserError::new(format!("--name {title:?}: no folder can have this name"))
+        UserError::new(format!("no folder can have the name {title:?}"))
+            .hint("--name NAME gives it another one")
     );
     // All of them are read first: a mistake in the last should not show after hours.
     let mut pipelines = Vec::new();

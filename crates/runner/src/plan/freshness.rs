@@ -143,6 +143,7 @@ impl Store {
         let keep: Vec<PathBuf> = nodes.chain(results).collect();
         // Other folders are other runs: a comparison may have the name of a pipeline.
         let own = FOLDERS.map(|folder| self.run.join(folder));
-        links::remove_others(&self.run, &own, &keep)
+        let artifacts = fs_err::canonicalize(self.artifacts())?;
+        links::remove_others(&self.run, &artifacts, &own, &keep)
     }
 }
