@@ -36,7 +36,8 @@ impl Stage {
     pub fn format_version(self) -> u32 {
         match self {
             Stage::Windows => 4,
-            Stage::Data | Stage::Ensemble | Stage::Answers => 2,
+            Stage::Answers => 3,
+            Stage::Checkpoint | Stage::Data | Stage::Ensemble => 2,
             _ => 1,
         }
     }
