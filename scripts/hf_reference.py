@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The work of this project done with PyTorch and transformers: what speed is measured against.
 
-    python3 -m venv env && env/bin/pip install torch==2.9.0 'transformers<5' numpy
+    python3 -m venv env && env/bin/pip install torch==2.9.0 transformers numpy
     env/bin/python scripts/hf_reference.py speed --checkpoint DIR --batch 8 --length 384 [--bf16]
     env/bin/python scripts/hf_reference.py score --checkpoint DIR --data DIR --out answers.csv
 

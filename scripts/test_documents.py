@@ -75,6 +75,13 @@ class DocumentsTest(unittest.TestCase):
 
         self.each(check)
 
+    def test_readme_has_the_model_cards_lines_of_python(self):
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        lines = (ROOT / "crates/train/src/model_card.py").read_text(encoding="utf-8")
+        self.assertIn("path/to/this/directory", lines)
+        lines = lines.replace("path/to/this/directory", "runs/demo/train")
+        self.assertIn(f"```python\n{lines}```\n", readme)
+
     def test_readme_is_short(self):
         lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
         self.assertLessEqual(len(lines), README_LINES)

@@ -13,10 +13,9 @@ use spanwise_artifact::settings::Precision;
 use spanwise_artifact::{UserError, jsonl};
 
 use spanwise_program::measure::{Memory, median};
-use spanwise_program::output::message;
 use spanwise_runner::{links, workspace};
 
-use crate::programs;
+use crate::{programs, python};
 
 /// What to compare and how long.
 #[derive(Args)]
@@ -26,8 +25,8 @@ pub(crate) struct Bench {
     /// `eval_step_s`, medians in seconds
     #[arg(long, value_name = "SCRIPT")]
     peer: Option<PathBuf>,
-    /// A Python with torch 2.9.0 and transformers 4. Default: an environment made for it in
-    /// `.libtorch/`
+    /// A Python with torch and transformers. Default: an environment made for it in `.libtorch/`,
+    /// with torch 2.9.0 and transformers 4.57
     #[arg(long)]
     python: Option<PathBuf>,
     /// A checkpoint to measure as well, a directory in Hugging Face's layout. Without one, only a
@@ -95,7 +94,7 @@ pub(crate) fn run(bench: &Bench, out: &mut dyn Write) -> Result<()> {
     );
     let python = match &bench.python {
         Some(python) => python.clone(),
-        None => environment()?,
+        None => python::environment()?,
     };
     let sides = Sides {
         ours: programs().path("bench")?,
@@ -250,28 +249,6 @@ fn measure(command: &mut Command, case: &Case) -> Result<Option<Figures>> {
         memory: memory as f64,
         all,
     }))
-}
-
-/// A Python environment with the peer's packages, made on first use.
-fn environment() -> Result<PathBuf> {
-    let directory = workspace::root().join(".libtorch/peer");
-    let python = directory.join("bin/python");
-    let ready = directory.join("ready");
-    if !ready.exists() {
-        message("creating a Python environment with torch and transformers (several GB)");
-        workspace::check(Command::new("python3").args(["-m", "venv"]).arg(&directory))?;
-        workspace::check(Command::new(&python).args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "torch==2.9.0",
-            "transformers<5",
-            "numpy",
-        ]))?;
-        fs_err::write(&ready, "")?;
-    }
-    Ok(python)
 }
 
 #[cfg(test)]

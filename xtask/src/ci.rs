@@ -8,10 +8,10 @@ use spanwise_program::output::{message, messages};
 use spanwise_runner::run::{self, Scope};
 use spanwise_runner::{pipeline_file, workspace};
 
-use crate::{programs, setup, test};
+use crate::{programs, python, setup, test};
 
-/// Format, lints, documentation, dependencies, the README's two commands, then the model on
-/// libtorch.
+/// Format, lints, documentation, dependencies, the README's two commands, transformers on what they
+/// wrote, then the model on libtorch.
 pub(crate) fn run() -> Result<()> {
     step("format");
     workspace::check(workspace::cargo().args(["fmt", "--all", "--check"]))?;
@@ -34,6 +34,8 @@ pub(crate) fn run() -> Result<()> {
         &mut programs(),
         &mut messages(),
     )?;
+    step("transformers");
+    transformers()?;
     step("libtorch");
     setup::run(false)?;
     lint()?;
@@ -71,6 +73,32 @@ fn dependencies() -> Result<()> {
     // Its database of advisories cannot be fetched from everywhere.
     deny.args(["deny", "check", "bans", "licenses", "sources"]);
     workspace::check(&mut deny)
+}
+
+/// Both releases of transformers that the model card speaks to, on what pipelines write.
+fn transformers() -> Result<()> {
+    let environments = python::environment().and_then(|python| {
+        let newest = python::newest(&python)?;
+        Ok((python, newest))
+    });
+    let (python, newest) = match environments {
+        Ok(found) => found,
+        Err(error) if must_run_all() => return Err(error),
+        Err(error) => {
+            message(format_args!(
+                "skipped: torch and transformers cannot be had: {error:#}"
+            ));
+            return Ok(());
+        }
+    };
+    let check = || {
+        let mut check = Command::new(&python);
+        check.args(["-B", "scripts/check_transformers.py"]);
+        check.current_dir(workspace::root());
+        check
+    };
+    workspace::check(&mut check())?;
+    workspace::check(check().env("PYTHONPATH", newest))
 }
 
 /// Whether what cannot run is a failure, as in continuous integration.

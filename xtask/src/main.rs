@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod doctor;
+mod python;
 mod setup;
 mod test;
 

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::Result;
-use spanwise_artifact::answers::{AnswerRecord, Effect, FittedLength, SplitMetrics};
+use spanwise_artifact::answers::{
+    AnswerRecord, Candidate, Effect, Entries, FittedLength, NBest, SplitMetrics,
+};
 use spanwise_artifact::settings::Rule;
 use spanwise_artifact::{Characters, Split};
+use spanwise_spans::softmax::softmax;
 
 use crate::fit::Fitted;
 use crate::metrics;
@@ -21,6 +24,10 @@ pub struct Answers {
     pub lines: Vec<u8>,
     /// Rows of `submission.csv`: id and answer.
     pub rows: Vec<[String; 2]>,
+    /// Entries of `predictions.json`.
+    pub predictions: Entries,
+    /// Entries of `nbest.json`.
+    pub nbest: Entries,
 }
 
 /// A split's answers, counted.
@@ -117,6 +124,42 @@ fn record(
     (range, record)
 }
 
+/// Returns a question's candidates with their probabilities, best first; one without a text where
+/// there are none, since those who read the file expect one.
+///
+/// As in BERT's `run_squad.py`, the probabilities are a softmax over the candidates alone.
+fn nbest(question: &ScoredQuestion, candidates: &[Candidate]) -> Vec<NBest> {
+    let scores: Vec<f32> = candidates
+        .iter()
+        .map(|candidate| candidate.score.unwrap_or(0.0))
+        .collect();
+    let probabilities = softmax(&scores, 1.0);
+    let nbest = candidates.iter().zip(probabilities);
+    let nbest = nbest.map(|(candidate, probability)| {
+        let logit = |scores: &[f32], character: Option<usize>| {
+            let score = scores.get(character?).copied();
+            score.filter(|score| score.is_finite())
+        };
+        let last = candidate.end.checked_sub(1);
+        NBest {
+            text: candidate.text.clone(),
+            probability,
+            start_logit: logit(question.scores.start, Some(candidate.start)).unwrap_or(0.0),
+            end_logit: logit(question.scores.end, last).unwrap_or(0.0),
+        }
+    });
+    let nbest: Vec<NBest> = nbest.collect();
+    if nbest.is_empty() {
+        return vec![NBest {
+            text: String::new(),
+            probability: 1.0,
+            start_logit: 0.0,
+            end_logit: 0.0,
+        }];
+    }
+    nbest
+}
+
 /// Answers to some questions, and what is counted of each.
 struct Part {
     answers: Answers,
@@ -164,9 +207,13 @@ impl Part {
             is_empty: record.answer.is_empty(),
             labelled: Labelled::of(question, &range, &record),
         });
-        serde_json::to_writer(&mut self.answers.lines, &record)?;
-        self.answers.lines.push(b'\n');
-        self.answers.rows.push([record.id, record.answer]);
+        let answers = &mut self.answers;
+        serde_json::to_writer(&mut answers.lines, &record)?;
+        answers.lines.push(b'\n');
+        answers.predictions.push(&record.id, &record.answer)?;
+        let nbest = nbest(question, &record.candidates);
+        answers.nbest.push(&record.id, &nbest)?;
+        answers.rows.push([record.id, record.answer]);
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! The answers stage: scores → `answers.jsonl`, `submission.csv`, `metrics.json`, `report.html`.
+//! The answers stage: scores → `answers.jsonl`, `submission.csv`, `predictions.json`, `nbest.json`,
+//! `metrics.json`, `report.html`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,7 +9,9 @@ use spanwise_answers::answer::{AnsweredSplit, Answers, answer};
 use spanwise_answers::fit::Fitted;
 use spanwise_answers::report::Report;
 use spanwise_answers::split::ScoredSplit;
-use spanwise_artifact::answers::{self, ANSWERS_FILE, REPORT_FILE, SUBMISSION_FILE};
+use spanwise_artifact::answers::{
+    self, ANSWERS_FILE, ObjectWriter, REPORT_FILE, SUBMISSION_FILE, nbest_file, predictions_file,
+};
 use spanwise_artifact::settings::{AnswersTable, LengthLimit};
 use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
 use spanwise_program as program;
@@ -31,19 +34,28 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     }
 
     let mut lines = jsonl::Writer::create(&draft.file(ANSWERS_FILE))?;
+    let has_test = splits.iter().any(|split| split.split == Split::Test);
     let mut answered = Vec::new();
     for split in &splits {
+        let object = |file: &str| ObjectWriter::create(&draft.file(file));
+        let mut predictions = object(predictions_file(split.split, has_test))?;
+        let mut nbest = object(nbest_file(split.split, has_test))?;
         let mut submission = match split.split {
             Split::Test => Some(submission(&draft.file(SUBMISSION_FILE))?),
             _ => None,
         };
-        answered.push(answer(split, &fitted, |Answers { lines: some, rows }| {
+        answered.push(answer(split, &fitted, |some: Answers| {
             if let Some(submission) = &mut submission {
-                rows.iter()
+                some.rows
+                    .iter()
                     .try_for_each(|row| submission.write_record(row))?;
             }
-            lines.push_lines(&some)
+            predictions.push(&some.predictions)?;
+            nbest.push(&some.nbest)?;
+            lines.push_lines(&some.lines)
         })?);
+        predictions.finish()?;
+        nbest.finish()?;
         if let Some(submission) = &mut submission {
             submission.flush()?;
         }

@@ -3,15 +3,16 @@
 
 mod made;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use spanwise_artifact::answers::{REPORT_FILE, read_metrics};
+use spanwise_artifact::answers::{self, NBest, REPORT_FILE, read_metrics};
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::{ScoreWriter, Scores};
-use spanwise_artifact::{Answer, Paragraph, Question, Reference, Split};
+use spanwise_artifact::{Answer, Paragraph, Question, Reference, Split, jsonl};
 
 /// Runs a job and returns its exit code and what it says. What it wrote is in `output` then.
 fn run(directory: &Path, settings: &Value, data: &Path, scores: &Path) -> Result<(i32, String)> {
@@ -172,6 +173,96 @@ fn answers_that_cannot_be_found_and_questions_that_cannot_be_measured_are_said()
     // Without the limit nothing is too long.
     let (_, message) = run(path, &json!({"decoding": "independent"}), path, path)?;
     assert!(!message.contains("longer than"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn predictions_and_their_alternatives_are_written_by_id() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path();
+    let check = |settings: Value, prefix: &str, split: Split, size: usize| -> Result<()> {
+        let (code, message) = run(path, &settings, path, path)?;
+        assert_eq!(code, 0, "{message}");
+        let output = path.join("output");
+        let read = |name: &str| -> Result<BTreeMap<String, Value>> {
+            jsonl::read_document(&output.join(format!("{prefix}{name}")))
+        };
+        let (predictions, mut nbest) = (read("predictions.json")?, read("nbest.json")?);
+        let records = answers::read(&output)?.collect::<Result<Vec<_>>>()?;
+        let records = records.into_iter().filter(|record| record.split == split);
+        let mut count = 0;
+        for record in records {
+            assert_eq!(predictions[&record.id], json!(record.answer));
+            let found: Vec<NBest> =
+                serde_json::from_value(nbest.remove(&record.id).context("an entry")?)?;
+            let texts: Vec<&str> = found.iter().map(|each| &*each.text).collect();
+            let candidates = record.candidates.iter().map(|each| &*each.text);
+            let expected: Vec<&str> = candidates.collect();
+            assert_eq!(
+                texts,
+                if expected.is_empty() {
+                    vec![""]
+                } else {
+                    expected
+                }
+            );
+            assert!(texts.len() <= size);
+            let sum: f32 = found.iter().map(|each| each.probability).sum();
+            assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+            for (each, candidate) in found.iter().zip(&record.candidates) {
+                let score = candidate.score.context("a score")?;
+                assert!((each.start_logit + each.end_logit - score).abs() < 1e-5);
+                let best = &found[0];
+                let ratio = (score - best.start_logit - best.end_logit).exp();
+                assert!((each.probability / best.probability - ratio).abs() < 1e-5);
+            }
+            count += 1;
+        }
+        assert_eq!((predictions.len(), nbest.len()), (count, 0));
+        assert!(count > 0);
+        Ok(())
+    };
+    made::data(path, Split::Dev, 10, true)?;
+    made::prediction(path, Split::Dev, 10, 1)?;
+    check(json!({}), "", Split::Dev, 20)?;
+    assert!(!path.join("output/dev.predictions.json").exists());
+    made::data(path, Split::Test, 5, false)?;
+    made::prediction(path, Split::Test, 5, 1)?;
+    check(json!({"n_best_size": 3}), "", Split::Test, 3)?;
+    check(json!({}), "dev.", Split::Dev, 20)?;
+    check(json!({"decoding": "independent"}), "dev.", Split::Dev, 1)
+}
+
+#[test]
+fn an_unanswered_question_has_an_empty_prediction() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path();
+    Questions {
+        paragraphs: vec![Paragraph {
+            text: "甲乙".to_owned(),
+            article: None,
+        }],
+        questions: vec![Question {
+            id: "\"a\"".to_owned(),
+            paragraph: 0,
+            text: "何?".to_owned(),
+            reference: Reference::Unknown,
+        }],
+    }
+    .write(path, Split::Test)?;
+    let mut writer = ScoreWriter::create(path, Split::Test, vec![2])?;
+    let mut scores = Scores::none(2);
+    (scores.start[1], scores.end[0]) = (1.0, 1.0);
+    writer.push(scores.view())?;
+    writer.finish()?;
+    let (code, message) = run(path, &json!({"decoding": "independent"}), path, path)?;
+    assert_eq!(code, 0, "{message}");
+    let read = |name: &str| fs_err::read_to_string(path.join("output").join(name));
+    assert_eq!(read("predictions.json")?, "{\n\"\\\"a\\\"\": \"\"\n}\n");
+    assert_eq!(
+        read("nbest.json")?,
+        "{\n\"\\\"a\\\"\": [{\"text\":\"\",\"probability\":1.0,\"start_logit\":0.0,\"end_logit\":0.0}]\n}\n"
+    );
     Ok(())
 }
 

@@ -4,15 +4,19 @@
 //!   artifact
 //! - `metrics.json`: [`SplitMetrics`] by split, for the splits with reference answers
 //! - `submission.csv`: the columns `ID` and `Answer`, where there is a test split
+//! - `predictions.json`, `nbest.json`: every answer, and the [`NBest`] of every question, by the
+//!   question's id, as the scripts of SQuAD and BERT write them; see [`predictions_file`]
 //! - `report.html`: a page for people
 //!
 //! A share or a score of one answer lies between 0 and 1. Each field is named after the metric's
 //! definition.
 
 use std::collections::BTreeMap;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Result;
+use fs_err::File;
 use serde::{Deserialize, Serialize};
 
 use crate::jsonl;
@@ -30,6 +34,29 @@ pub const SUBMISSION_FILE: &str = "submission.csv";
 
 /// File of the page that shows where answers go wrong.
 pub const REPORT_FILE: &str = "report.html";
+
+/// Files that a run may have of each split: answers by id, and the best candidates by id.
+pub const PREDICTION_FILES: [&str; 4] = [
+    "predictions.json",
+    "nbest.json",
+    "dev.predictions.json",
+    "dev.nbest.json",
+];
+
+/// File of a split's answers by id. Without a test split, those of dev have the plain name, which
+/// is what a question set without test questions is evaluated with.
+pub fn predictions_file(split: Split, has_test: bool) -> &'static str {
+    PREDICTION_FILES[if is_plain(split, has_test) { 0 } else { 2 }]
+}
+
+/// File of the best candidates of a split's questions by id; named as [`predictions_file`] is.
+pub fn nbest_file(split: Split, has_test: bool) -> &'static str {
+    PREDICTION_FILES[if is_plain(split, has_test) { 1 } else { 3 }]
+}
+
+fn is_plain(split: Split, has_test: bool) -> bool {
+    split == Split::Test || !has_test
+}
 
 /// One answered question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +92,81 @@ pub struct Candidate {
     /// Start score plus end score, or the ensemble's ranking; `None` for a fallback that no score
     /// supports.
     pub score: Option<f32>,
+}
+
+/// A candidate answer in `nbest.json`, with the fields of BERT's
+/// [`run_squad.py`](https://github.com/google-research/bert/blob/eedf5716ce1268e56f0a50264a88cafad334ac61/run_squad.py).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NBest {
+    /// The substring of the paragraph; empty where the question is left unanswered.
+    pub text: String,
+    /// Softmax of the scores of the question's candidates, from 0 to 1.
+    pub probability: f32,
+    /// Score of the first character as a start; 0 where no score supports the candidate.
+    pub start_logit: f32,
+    /// Score of the last character as an end; 0 where no score supports the candidate.
+    pub end_logit: f32,
+}
+
+/// Entries of a JSON object, to be written by an [`ObjectWriter`].
+#[derive(Debug, Default)]
+pub struct Entries(Vec<u8>);
+
+impl Entries {
+    /// Adds an entry. Keys are not compared: ids are unique within a split.
+    ///
+    /// # Errors
+    /// Fails if the value has no form in JSON.
+    pub fn push(&mut self, key: &str, value: &impl Serialize) -> Result<()> {
+        self.0.extend(SEPARATOR);
+        serde_json::to_writer(&mut self.0, key)?;
+        self.0.extend(b": ");
+        Ok(serde_json::to_writer(&mut self.0, value)?)
+    }
+}
+
+/// What stands before an entry of an object, but the first.
+const SEPARATOR: &[u8] = b",\n";
+
+/// Writes one JSON object, an entry a line, some entries at a time.
+pub struct ObjectWriter {
+    file: BufWriter<File>,
+    is_empty: bool,
+}
+
+impl ObjectWriter {
+    /// Starts a file, in place of what is there.
+    ///
+    /// # Errors
+    /// Fails if it cannot be created.
+    pub fn create(path: &Path) -> Result<Self> {
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(b"{\n")?;
+        let is_empty = true;
+        Ok(Self { file, is_empty })
+    }
+
+    /// Adds entries.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written.
+    pub fn push(&mut self, Entries(bytes): &Entries) -> Result<()> {
+        let skipped = if self.is_empty { SEPARATOR.len() } else { 0 };
+        if let Some(bytes) = bytes.get(skipped..) {
+            self.file.write_all(bytes)?;
+            self.is_empty &= bytes.is_empty();
+        }
+        Ok(())
+    }
+
+    /// Ends the object and the file.
+    ///
+    /// # Errors
+    /// Fails if it cannot be written.
+    pub fn finish(mut self) -> Result<()> {
+        self.file.write_all(b"\n}\n")?;
+        Ok(self.file.flush()?)
+    }
 }
 
 /// The scores of one answer.
@@ -224,6 +326,52 @@ mod tests {
         let found: Vec<AnswerRecord> = read(directory.path())?.collect::<Result<_>>()?;
         assert_eq!(found, records);
         Ok(())
+    }
+
+    #[test]
+    fn objects_are_written_piece_by_piece() -> Result<()> {
+        fn check(pieces: &[&[(&str, &str)]], expected: &str) -> Result<()> {
+            let directory = tempfile::tempdir()?;
+            let path = directory.path().join("object.json");
+            let mut writer = ObjectWriter::create(&path)?;
+            for piece in pieces {
+                let mut entries = Entries::default();
+                for (key, value) in *piece {
+                    entries.push(key, value)?;
+                }
+                writer.push(&entries)?;
+            }
+            writer.finish()?;
+            let text = fs_err::read_to_string(path)?;
+            assert_eq!(text, expected);
+            let read: BTreeMap<String, String> = serde_json::from_str(&text)?;
+            assert_eq!(read.len(), pieces.concat().len());
+            Ok(())
+        }
+        check(&[], "{\n\n}\n")?;
+        check(&[&[]], "{\n\n}\n")?;
+        check(&[&[("1", "")]], "{\n\"1\": \"\"\n}\n")?;
+        check(
+            &[&[], &[("\"", "李\n白"), ("b", "c")], &[], &[("d", "e")]],
+            "{\n\"\\\"\": \"李\\n白\",\n\"b\": \"c\",\n\"d\": \"e\"\n}\n",
+        )
+    }
+
+    #[test]
+    fn the_plain_names_are_of_test_or_of_the_only_split() {
+        let names = |split, has_test| {
+            (
+                predictions_file(split, has_test),
+                nbest_file(split, has_test),
+            )
+        };
+        let plain = ("predictions.json", "nbest.json");
+        assert_eq!(names(Split::Test, true), plain);
+        assert_eq!(names(Split::Dev, false), plain);
+        assert_eq!(
+            names(Split::Dev, true),
+            ("dev.predictions.json", "dev.nbest.json")
+        );
     }
 
     #[test]

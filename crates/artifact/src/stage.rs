@@ -36,8 +36,8 @@ impl Stage {
     pub fn format_version(self) -> u32 {
         match self {
             Stage::Windows => 4,
-            Stage::Data => 3,
-            Stage::Ensemble | Stage::Answers => 2,
+            Stage::Data | Stage::Answers => 3,
+            Stage::Checkpoint | Stage::Ensemble => 2,
             _ => 1,
         }
     }

@@ -10,6 +10,7 @@
 //! - [`weights`]: one `model.safetensors` from whatever files there are; [`pytorch_file`] reads
 //!   PyTorch's own, [`tensor`] is what they are read into
 //! - [`tokenizer`], [`sentencepiece`]: `tokenizer.json` where the source has only a vocabulary
+//! - [`tokenizer_config`]: `tokenizer_config.json`, so that Python reads the same tokenizer
 //! - [`layers`]: keeps only the first encoder layers
 //! - [`agreement`]: the files of a checkpoint fit each other and what this version builds
 
@@ -26,6 +27,7 @@ pub mod pytorch_file;
 pub mod sentencepiece;
 pub mod tensor;
 pub mod tokenizer;
+pub mod tokenizer_config;
 pub mod weights;
 
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@ use spanwise_artifact::settings::CheckpointTable;
 use spanwise_artifact::{Draft, Job, Stage, jsonl};
 use spanwise_checkpoint::hub::Hub;
 use spanwise_checkpoint::package::{self, Vocabulary};
-use spanwise_checkpoint::{Origin, agreement, directory, layers, tokenizer};
+use spanwise_checkpoint::{Origin, agreement, directory, layers, tokenizer, tokenizer_config};
 use spanwise_program as program;
 
 fn main() -> ExitCode {
@@ -77,6 +77,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     if settings.split_characters {
         tokenizer::split_characters(draft.path())?;
     }
+    tokenizer_config::write(source, draft.path())?;
     if let Some(count) = settings.keep_layers {
         layers::keep_first(draft.path(), count)?;
     }

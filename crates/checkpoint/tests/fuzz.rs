@@ -25,7 +25,7 @@ use spanwise_artifact::settings::{
 };
 use spanwise_artifact::{Job, Stage};
 use spanwise_checkpoint::package::{self, Vocabulary};
-use spanwise_checkpoint::{agreement, pytorch_file, tokenizer, weights};
+use spanwise_checkpoint::{agreement, pytorch_file, tokenizer, tokenizer_config, weights};
 use spanwise_config::EncoderConfig;
 use spanwise_program::measure::Memory;
 
@@ -556,6 +556,8 @@ fn on_tokenizers(run: &dyn Fn(&Fuzz)) {
         scratch.write("tokenizer.json", bytes);
         if agreement::check_small_files("it", scratch.0.path(), false).is_ok() {
             let _ = tokenizer::split_characters(scratch.0.path());
+            let _ = tokenizer_config::write("it", scratch.0.path());
+            let _ = fs_err::remove_file(scratch.path(tokenizer_config::FILE));
         }
     };
     run(&Fuzz { seeds, read: &read });

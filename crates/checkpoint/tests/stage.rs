@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
+use spanwise_artifact::jsonl;
 use spanwise_checkpoint::tensor::{self, NamedTensor};
 use spanwise_config::EncoderConfig;
 use tempfile::TempDir;
@@ -128,6 +129,29 @@ fn check_config(changes: Value, expected: &str) -> Result<()> {
 #[test]
 fn a_whole_checkpoint_is_imported() -> Result<()> {
     Checkpoint::new()?.check_imported()
+}
+
+/// transformers 5 builds `BertTokenizer` anew from the vocabulary, without what splits characters.
+#[test]
+fn python_reads_the_tokenizer_as_it_is() -> Result<()> {
+    for split_characters in [false, true] {
+        let mut checkpoint = Checkpoint::new()?;
+        checkpoint.settings["split_characters"] = json!(split_characters);
+        let class = json!({"tokenizer_class": "BertTokenizer", "do_lower_case": true});
+        checkpoint.write("tokenizer_config.json", class.to_string())?;
+        checkpoint.check_imported()?;
+        let path = checkpoint.output().join("tokenizer_config.json");
+        let found: Value = jsonl::read_document(&path)?;
+        let expected = json!({
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+            "model_max_length": 16,
+            "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]",
+            "cls_token": "[CLS]", "mask_token": "[MASK]",
+        });
+        assert_eq!(found, expected);
+    }
+    Ok(())
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
-use serde_json::json;
-use spanwise_artifact::UserError;
-use spanwise_checkpoint::{sentencepiece, tokenizer};
+use serde_json::{Value, json};
+use spanwise_artifact::{UserError, jsonl};
+use spanwise_checkpoint::{sentencepiece, tokenizer, tokenizer_config};
 use tokenizers::Tokenizer;
 
 /// Returns the text that each token of `text` stands for.
@@ -103,6 +103,101 @@ fn follows_tokenizer_config() -> Result<()> {
     Ok(())
 }
 
+/// A tokenizer of two words, whose special tokens are those of `vocabulary` that `added` names.
+fn words(vocabulary: &Value, added: &[(&str, u32)], pre_tokenizer: &Value) -> Value {
+    let added = added.iter().map(|(token, id)| {
+        json!({
+            "id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true,
+        })
+    });
+    json!({
+        "version": "1.0", "added_tokens": added.collect::<Vec<_>>(),
+        "pre_tokenizer": pre_tokenizer,
+        "model": {
+            "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100, "vocab": vocabulary,
+        },
+    })
+}
+
+#[test]
+fn tokenizer_config_names_a_class_that_changes_nothing_and_the_special_tokens() -> Result<()> {
+    let bert = json!({"[UNK]": 0, "[PAD]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "<h>": 5});
+    let added = [("[UNK]", 0), ("[CLS]", 2), ("[SEP]", 3)];
+    let plain = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        "model_max_length": 16, "unk_token": "[UNK]",
+        "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]",
+    });
+    let with = |changes: Value| {
+        let mut document = plain.clone();
+        for (key, value) in changes.as_object().into_iter().flatten() {
+            document[key] = value.clone();
+        }
+        document
+    };
+    let spaces = |trims| json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": trims, "use_regex": true});
+    let check = |pre_tokenizer: &Value, files: &[(&str, Value)], expected: &Value| -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let directory = directory.path();
+        let write =
+            |file: &str, content: &Value| fs_err::write(directory.join(file), content.to_string());
+        let config = json!({
+            "model_type": "bert", "vocab_size": 6, "hidden_size": 4, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "intermediate_size": 8, "max_position_embeddings": 16,
+        });
+        write("config.json", &config)?;
+        write("tokenizer.json", &words(&bert, &added, pre_tokenizer))?;
+        for (file, content) in files {
+            write(file, content)?;
+        }
+        tokenizer_config::write("it", directory)?;
+        let found: Value = jsonl::read_document(&directory.join(tokenizer_config::FILE))?;
+        assert_eq!(&found, expected);
+        assert!(!directory.join("special_tokens_map.json").exists());
+        // Each is one token wherever it is in a text, as transformers has it.
+        let tokenizer = Tokenizer::from_file(directory.join("tokenizer.json"))
+            .map_err(|error| anyhow!("{error}"))?;
+        for (_, token) in found.as_object().into_iter().flatten() {
+            let special = token.as_str().filter(|token| token.starts_with(['[', '<']));
+            let added = tokenizer.get_added_tokens_decoder();
+            let is_added = |token: &str| added.values().any(|added| added.content == token);
+            assert!(special.is_none_or(is_added), "{token}");
+        }
+        assert_eq!(tokenizer.get_vocab_size(true), 6);
+        Ok(())
+    };
+    check(&Value::Null, &[], &plain)?;
+    // What would change the tokens is left out.
+    let named = json!({
+        "tokenizer_class": "BertTokenizer", "do_lower_case": true, "auto_map": {"AutoTokenizer": ["a", "b"]},
+        "added_tokens_decoder": {"9": {"content": "<new>"}}, "split_special_tokens": true,
+        "model_max_length": 1e30, "cls_token": "<h>", "sep_token": {"content": "[SEP]"},
+        "mask_token": "<none>", "pad_token": null, "unk_token": 7,
+    });
+    let expected = with(json!({"cls_token": "<h>"}));
+    check(
+        &Value::Null,
+        &[(tokenizer_config::FILE, named.clone())],
+        &expected,
+    )?;
+    let map =
+        json!({"cls_token": "[CLS]", "bos_token": "<h>", "additional_special_tokens": ["<new>"]});
+    let expected = with(json!({"cls_token": "<h>", "bos_token": "<h>"}));
+    let files = [
+        (tokenizer_config::FILE, named),
+        ("special_tokens_map.json", map),
+    ];
+    check(&Value::Null, &files, &expected)?;
+    // Release 4 sets it to false unless it is said.
+    let expected = with(json!({"add_prefix_space": true}));
+    check(&spaces(true), &[], &expected)?;
+    let sequence = json!({"type": "Sequence", "pretokenizers": [spaces(false)]});
+    check(&sequence, &[], &plain)
+}
+
 #[test]
 fn encodes_sentencepiece_like_transformers() -> Result<()> {
     #[derive(serde::Deserialize)]
@@ -113,7 +208,7 @@ fn encodes_sentencepiece_like_transformers() -> Result<()> {
     }
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sentencepiece");
     let tokenizer = sentencepiece::read(&fixture.join("sentencepiece.bpe.model"))?;
-    let cases: Vec<Case> = spanwise_artifact::jsonl::read_document(&fixture.join("expected.json"))?;
+    let cases: Vec<Case> = jsonl::read_document(&fixture.join("expected.json"))?;
     for case in cases {
         let encoding = match &case.pair {
             Some(pair) => tokenizer.encode((case.text.as_str(), pair.as_str()), true),

@@ -290,6 +290,22 @@ mod tests {
         check("bert", true, None);
     }
 
+    /// The parity tests of the model hold the encoders that these files describe to transformers.
+    #[test]
+    fn release_5_of_transformers_describes_the_same_encoders() {
+        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../model/tests/fixtures");
+        let mut count = 0;
+        for entry in fs_err::read_dir(fixtures).unwrap() {
+            let directory = entry.unwrap().path();
+            if directory.is_dir() {
+                let read = |file: &str| EncoderConfig::read(&directory.join(file)).unwrap();
+                assert_eq!(read("config-5.json"), read("config.json"), "{directory:?}");
+                count += 1;
+            }
+        }
+        assert_eq!(count, 2 * crate::families::FAMILIES.len());
+    }
+
     #[test]
     fn what_cannot_be_built_is_refused_by_name() {
         let check = |changes: Value, expected: &str| {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use spanwise_artifact::answers::{ANSWERS_FILE, METRICS_FILE, REPORT_FILE, SUBMISSION_FILE};
+use spanwise_artifact::answers::{
+    ANSWERS_FILE, METRICS_FILE, PREDICTION_FILES, REPORT_FILE, SUBMISSION_FILE,
+};
 use spanwise_artifact::draft::STATE_PREFIX;
 use spanwise_artifact::ensemble::REPORT_FILE as ENSEMBLE_REPORT_FILE;
 use spanwise_artifact::questions::COUNTS_FILE;
@@ -23,7 +25,19 @@ use crate::summary::SAFE_SUBMISSION_FILE;
 use crate::{checks, gc, links, owner, workspace};
 
 /// Files of the answers stage that stand at the top of a run.
-const RESULTS: [&str; 4] = [SUBMISSION_FILE, REPORT_FILE, METRICS_FILE, ANSWERS_FILE];
+const RESULTS: [&str; 8] = {
+    let [predictions, nbest, dev_predictions, dev_nbest] = PREDICTION_FILES;
+    [
+        SUBMISSION_FILE,
+        REPORT_FILE,
+        METRICS_FILE,
+        ANSWERS_FILE,
+        predictions,
+        nbest,
+        dev_predictions,
+        dev_nbest,
+    ]
+};
 
 /// Which stages run.
 #[derive(Debug, Clone, Default)]

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::json;
-use spanwise_artifact::answers::{self, AnswerRecord, Candidate, QuestionMetrics, SplitMetrics};
+use spanwise_artifact::answers::{
+    self, AnswerRecord, Candidate, PREDICTION_FILES, QuestionMetrics, SplitMetrics,
+};
 use spanwise_artifact::ensemble::{EnsembleReport, EnsembleScores};
 use spanwise_artifact::questions::QuestionCounts;
 use spanwise_artifact::settings::Device;
@@ -113,6 +115,9 @@ impl Execute for Recorder {
             Stage::Answers => {
                 write("submission.csv", "ID,Answer\n0,丣两\n")?;
                 write("report.html", &everything)?;
+                for file in PREDICTION_FILES {
+                    write(file, "{}")?;
+                }
                 answers::write(draft.path(), &records())?;
                 answers::write_metrics(draft.path(), &metrics())?;
             }
@@ -788,13 +793,14 @@ fn a_run_links_what_is_its_own_and_gc_removes_the_rest() -> Result<()> {
             "members/1/train",
             "members/2/train",
             "submission.csv",
+            "dev.nbest.json",
         ]
         .map(|link| folder.path("runs/tiny").join(link).exists())
     };
     folder.ran(&[TWO])?;
-    assert_eq!(links(), [false, true, true, true]);
+    assert_eq!(links(), [false, true, true, true, true]);
     folder.ran(&[])?;
-    assert_eq!(links(), [true, false, false, true]);
+    assert_eq!(links(), [true, false, false, true, true]);
     let unused = |dry_run| -> Result<String> {
         let mut out = Vec::new();
         let scope = gc::Scope {

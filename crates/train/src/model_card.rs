@@ -8,6 +8,10 @@ use spanwise_artifact::manifest::Manifest;
 use spanwise_artifact::{Job, jsonl};
 use spanwise_training::log::Evaluation;
 
+/// Answers a question in Python, with transformers 4.57 and 5. The README of the project has the same
+/// lines.
+const SNIPPET: &str = include_str!("model_card.py");
+
 /// Returns the model card: what the model was fine-tuned from, how, and how good it is.
 pub(crate) fn text(job: &Job, evaluation: Option<&Evaluation>) -> Result<String> {
     let origin = job.input("checkpoint")?.join("origin.json");
@@ -26,11 +30,7 @@ pub(crate) fn text(job: &Job, evaluation: Option<&Evaluation>) -> Result<String>
     if let Some(commit) = origin["commit"].as_str() {
         write!(card, " at commit `{commit}`")?;
     }
-    card.push_str(
-        " with spanwise.\n\n```python\nfrom transformers import pipeline\n\n\
-         answer = pipeline(\"question-answering\", model=\"path/to/this/directory\")\n\
-         answer(question=\"…\", context=\"…\")\n```\n",
-    );
+    write!(card, " with spanwise.\n\n```python\n{SNIPPET}```\n")?;
     if let Some(licence) = origin["licence"].as_str() {
         write!(
             card,
@@ -130,7 +130,8 @@ mod tests {
             &job(&[("checkpoint", checkpoint), ("data", data)]),
             Some(&evaluation),
         )?;
-        let expected = r#"---
+        let expected = format!(
+            r#"---
 base_model: google/bert
 library_name: transformers
 pipeline_tag: question-answering
@@ -143,11 +144,7 @@ tags:
 Fine-tuned from `google/bert` at commit `c0ffee` with spanwise.
 
 ```python
-from transformers import pipeline
-
-answer = pipeline("question-answering", model="path/to/this/directory")
-answer(question="…", context="…")
-```
+{SNIPPET}```
 
 Licence of the weights it was fine-tuned from: apache-2.0
 
@@ -160,9 +157,9 @@ On 128 dev questions after 80 steps: task exact match 0.7500, loss 1.5000.
 Seed 7.
 
 ```json
-{
+{{
   "epochs": 2
-}
+}}
 ```
 
 ## Data
@@ -170,7 +167,8 @@ Seed 7.
 | file | BLAKE3 |
 |---|---|
 | train.json | `abc` |
-"#;
+"#
+        );
         assert_eq!(card, expected);
         Ok(())
     }

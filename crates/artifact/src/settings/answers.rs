@@ -14,7 +14,8 @@ pub struct AnswersTable {
     pub decoding: Decoding,
     /// Longest answer in characters, with joint decoding; `"fit"`: chosen on dev.
     pub max_answer_length: LengthLimit,
-    /// Candidates kept for each question in `answers.jsonl`.
+    /// Candidates kept for each question in `answers.jsonl` and `nbest.json`, whose probabilities
+    /// are a softmax over them.
     #[schemars(range(min = 1, max = 1000))]
     pub n_best_size: usize,
     /// Pool the scores of candidates with the same text at several positions of the paragraph, with
@@ -115,7 +116,7 @@ impl Default for AnswersTable {
         Self {
             decoding: Decoding::Joint,
             max_answer_length: LengthLimit::Characters(30),
-            n_best_size: 5,
+            n_best_size: 20,
             pool_duplicates: false,
             rules: RulesTable::default(),
         }

@@ -1,0 +1,344 @@
+#!/usr/bin/env python3
+"""Checks that the installed release of transformers and this project read each other's files.
+
+    python3 -m venv env && env/bin/pip install torch==2.9.0 transformers numpy
+    env/bin/python scripts/check_transformers.py
+
+`cargo xtask ci` runs it with release 4.57 and with the newest one. Checkpoints that transformers
+saves go through pipelines of seconds, in a temporary folder, and what comes out is loaded again.
+"""
+
+import contextlib
+import io
+import itertools
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+import torch
+import transformers
+from safetensors.numpy import load_file
+from tokenizers import ByteLevelBPETokenizer
+from transformers import AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoTokenizer
+
+import check_export
+import hf_reference
+
+ROOT = Path(__file__).resolve().parent.parent
+FIXTURES = ROOT / "crates" / "model" / "tests" / "fixtures"
+PIECES = ROOT / "crates/checkpoint/tests/fixtures/sentencepiece/sentencepiece.bpe.model"
+DEMO = ROOT / "data" / "demo"
+MOST = 1e-5  # of the difference of two logits
+TEXTS = 1000
+
+# What `lay_out` writes into the pipeline file.
+LENGTHS = SimpleNamespace(
+    max_length=128, max_question_length=24, stride=64, max_answer_length=30
+)
+PIPELINE = """
+seed = 1
+device = "flex"
+
+[checkpoint]
+source = "{source}"
+split_characters = {split_characters}
+
+[data]
+train = ["{demo}/train.json"]
+dev = ["{demo}/dev.json"]
+test = ["{test}"]
+train_questions = 32
+
+[windows]
+max_length = {max_length}
+max_question_length = {max_question_length}
+stride = {stride}
+
+[train]
+epochs = 1
+batch_size = 32
+learning_rate = 1e-2
+
+[predict]
+precision = "fp32"
+
+[answers]
+max_answer_length = {max_answer_length}
+"""
+
+
+def snippet(text):
+    """The lines of Python in a document."""
+    (lines,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return lines
+
+
+README_SNIPPET = snippet((ROOT / "README.md").read_text(encoding="utf-8"))
+# The question and the paragraph in it.
+ASKED = [json.loads(f"[{pair}]") for pair in re.findall(r"paragraph = (.*)", README_SNIPPET)][0]
+
+# Words and characters that tokenizers treat differently.
+CHINESE = "青嵐鎮位於縣北端海拔八百二十公尺国际龘𠮷𪚥"
+KANA = "天空の城ラピュタとガンダムを見たｶﾞﾝﾀﾞﾑ゛"
+WORDS = ["Tokyo", "résumé", "re\u0301sume\u0301", "naïve", "O'Neill", "ﬁancé", "ＡＢＣ", "İstanbul",
+         "straße", "2,026", "3.14", "12%", "①", "㈱", "Ⅳ", "x²", "e-mail", "C++", "한국어", "русский"]
+PUNCTUATION = "，。、！？；：「」『』《》（）【】…—～·“”‘’,.!?;:'\"()[]{}<>/\\|@#$%^&*_+=-`~￥€™"
+SPACES = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008" \
+         "\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+CONTROLS = [chr(code) for code in (*range(1, 9), *range(14, 32), *range(127, 160))]
+CONTROLS += list("\u00ad\u200b\u200c\u200d\u200e\u2060\ufe0f\ufeff\ufffd\U000e0001")
+EMOJI = ["😀", "👨‍👩‍👧", "🇹🇼", "1️⃣", "e\u0301\u0302"]
+SPECIALS = ["[MASK]", "[SEP]", "[UNK]", "<mask>", "</s>", "<unk>", "##", "▁", "Ġ"]
+
+
+def texts(count):
+    """Texts of all of these, always the same."""
+    source = random.Random(7)
+    kinds = [
+        lambda: "".join(source.choices(CHINESE, k=source.randint(1, 8))),
+        lambda: "".join(source.choices(KANA, k=source.randint(1, 6))),
+        lambda: source.choice(WORDS),
+        lambda: str(source.randint(0, 99_999)),
+        lambda: source.choice(PUNCTUATION),
+        lambda: "".join(source.choices(SPACES, k=source.randint(1, 3))),
+        lambda: source.choice(CONTROLS),
+        lambda: source.choice(EMOJI),
+        lambda: source.choice(SPECIALS),
+    ]
+    for _ in range(count - 1):
+        # The first is there so that no text is blank.
+        parts = [kinds[0](), *(source.choice(kinds)() for _ in range(source.randint(0, 30)))]
+        source.shuffle(parts)
+        yield "".join(parts)
+    yield ASKED[1]
+
+
+def lay_out(path):
+    """Writes the test questions, one about every text."""
+    paragraphs = list(texts(TEXTS))
+    questions = [
+        {"id": index, "paragraph_id": index, "question_text": ASKED[0],
+         "answer_text": None, "answer_start": None, "answer_end": None}
+        for index in range(len(paragraphs))
+    ]
+    path.write_text(json.dumps({"questions": questions, "paragraphs": paragraphs}), "utf-8")
+
+
+def save(directory, kind):
+    """Saves a tiny checkpoint with a tokenizer for question answering, as people do."""
+    with open(DEMO / "train.json", encoding="utf-8") as file:
+        paragraphs = json.load(file)["paragraphs"]
+    directory.mkdir()
+    if kind == "bert":
+        # With kana, which are no words of their own to BERT.
+        characters = sorted(set("".join([*paragraphs, KANA, CHINESE])) - set(SPACES))
+        letters = [f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789"]
+        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *letters]
+        (directory / "vocab.txt").write_text("\n".join(vocabulary) + "\n", "utf-8")
+        size = len(vocabulary)
+        transformers.BertTokenizerFast.from_pretrained(directory).save_pretrained(directory)
+    elif kind == "roberta":
+        pairs = ByteLevelBPETokenizer()
+        specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+        pairs.train_from_iterator(paragraphs, vocab_size=1000, special_tokens=specials)
+        pairs.save_model(str(directory))
+        size = pairs.get_vocab_size()
+        transformers.RobertaTokenizerFast.from_pretrained(directory).save_pretrained(directory)
+    else:
+        # Its class needs another library: this project reads the pieces itself.
+        (directory / PIECES.name).write_bytes(PIECES.read_bytes())
+        size = 1500
+    config = transformers.AutoConfig.for_model(
+        kind, vocab_size=size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=48, max_position_embeddings=514, initializer_range=0.2,
+    )
+    torch.manual_seed(1)
+    AutoModelForQuestionAnswering.from_config(config).save_pretrained(directory)
+
+
+def run(directory, source, split_characters):
+    """Runs a pipeline on a checkpoint and returns the folder of the run."""
+    test = directory / "test.json"
+    if not test.exists():
+        lay_out(test)
+    name = f"{source.name}-{'split' if split_characters else 'whole'}"
+    file = directory / f"{name}.toml"
+    keys = {"source": source, "split_characters": json.dumps(split_characters), "demo": DEMO}
+    file.write_text(PIPELINE.format(test=test, **keys, **vars(LENGTHS)), "utf-8")
+    done = subprocess.run(
+        ["cargo", "xtask", "pipeline", file], cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "SPANWISE_OUTPUT": str(directory)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return directory / "runs" / name
+
+
+class SilentTest(unittest.TestCase):
+    """A test in which transformers has nothing to complain about."""
+
+    def setUp(self):
+        self.enterContext(self.assertNoLogs("transformers", "WARNING"))
+
+
+class FixturesTest(SilentTest):
+    """The encoders whose logits the tests of this project know, and whose files it writes alike."""
+
+    def each(self, masked, check):
+        names = sorted(path.name for path in FIXTURES.glob("tiny-*"))
+        names = [name for name in names if name.endswith("-masked") == masked]
+        self.assertGreater(len(names), 6)
+        for name in names:
+            with self.subTest(checkpoint=name):
+                expected = json.loads((FIXTURES / name / "expected.json").read_text("utf-8"))
+                check(FIXTURES / name, expected)
+
+    def load(self, directory, kind):
+        model, info = kind.from_pretrained(directory, output_loading_info=True)
+        for key in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            self.assertFalse(info[key], key)
+        return model
+
+    @torch.inference_mode()
+    def logits(self, model, row):
+        ids, types = (torch.tensor([row[key]]) for key in ("ids", "token_types"))
+        return model(input_ids=ids, token_type_ids=types)
+
+    def compare(self, found, expected):
+        self.assertLess((found - torch.tensor(expected)).abs().max().item(), MOST)
+
+    def check_saved(self, model, directory):
+        """What this release saves has the names and values that the fixture has."""
+        with tempfile.TemporaryDirectory() as saved:
+            model.save_pretrained(saved)
+            found = load_file(Path(saved) / "model.safetensors")
+        expected = load_file(directory / "model.safetensors")
+        self.assertEqual(found.keys(), expected.keys())
+        for name, values in expected.items():
+            self.assertTrue((found[name] == values).all(), name)
+
+    def test_logits_of_spans(self):
+        def check(directory, expected):
+            model = self.load(directory, AutoModelForQuestionAnswering)
+            self.check_saved(model, directory)
+            for case in expected["cases"]:
+                for row, start, end in zip(case["rows"], case["start"], case["end"]):
+                    found = self.logits(model, row)
+                    self.compare(found.start_logits[0], start)
+                    self.compare(found.end_logits[0], end)
+
+        self.each(False, check)
+
+    def test_logits_of_masked_tokens(self):
+        def check(directory, expected):
+            model = self.load(directory, AutoModelForMaskedLM)
+            self.check_saved(model, directory)
+            found = [self.logits(model, row).logits[0] for row in expected["rows"]]
+            self.compare(torch.cat(found), expected["logits"])
+
+        self.each(True, check)
+
+
+class PipelinesTest(SilentTest):
+    """What comes out of a pipeline on a checkpoint that this release has saved."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        cls.runs = {}
+        for kind, split_characters in itertools.product(
+            ("bert", "roberta", "xlm-roberta"), (False, True)
+        ):
+            source = cls.directory / kind
+            if not source.exists():
+                save(source, kind)
+            cls.runs[kind, split_characters] = run(cls.directory, source, split_characters)
+
+    def each(self, check):
+        for (kind, split_characters), run in self.runs.items():
+            with self.subTest(kind=kind, split_characters=split_characters):
+                check(run, *check_export.load(run / "train"))
+
+    def test_tokens_are_the_same(self):
+        def check(run, _, tokenizer):
+            with open(run / "data/test.paragraphs.jsonl", encoding="utf-8") as file:
+                paragraphs = [json.loads(line)["text"] for line in file]
+            self.assertEqual(paragraphs, list(texts(TEXTS)))
+            windows = load_file(run / "windows/test.safetensors")
+            ids, bounds = windows["paragraph_tokens"].tolist(), windows["paragraph_offsets"]
+            reader = check_export.Reader(None, tokenizer, LENGTHS)
+            for index, text in enumerate(paragraphs):
+                expected = [token for token, _ in reader.tokens(text)]
+                self.assertEqual(ids[bounds[index] : bounds[index + 1]], expected, ascii(text))
+
+        self.each(check)
+
+    def test_split_characters_are_tokens(self):
+        for (kind, split_characters), run in self.runs.items():
+            tokenizer = AutoTokenizer.from_pretrained(run / "train")
+            text = "天空の城ラピュタと"
+            offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+            pieces = {text[start:end] for start, end in offsets["offset_mapping"]}
+            with self.subTest(kind=kind, split_characters=split_characters):
+                if split_characters:
+                    self.assertEqual(pieces - {""}, set(text))
+                elif kind != "roberta":  # whose tokens are bytes
+                    self.assertIn("ラピュタ", "".join(max(pieces, key=len)))
+
+    def test_answers_are_the_same(self):
+        def check(run, model, tokenizer):
+            reader = check_export.Reader(model, tokenizer, LENGTHS)
+            same, count, *_ = check_export.compare(reader, run / "answers.jsonl", DEMO / "dev.json")
+            self.assertEqual((same, count), (44, 44))
+
+        self.each(check)
+
+    def test_the_lines_of_readme_and_model_card_answer(self):
+        def check(run, _, __):
+            predictions = json.loads((run / "predictions.json").read_text("utf-8"))
+            card = (run / "train/README.md").read_text("utf-8")
+            for lines, directory in [
+                (README_SNIPPET, "runs/demo/train"),
+                (snippet(card), "path/to/this/directory"),
+            ]:
+                with tempfile.TemporaryDirectory() as home, contextlib.chdir(home):
+                    Path(directory).parent.mkdir(parents=True)
+                    Path(directory).symlink_to(run / "train")
+                    out = io.StringIO()
+                    with contextlib.redirect_stdout(out):
+                        exec(compile(lines, directory, "exec"), {})
+                self.assertEqual(out.getvalue(), predictions[str(TEXTS - 1)] + "\n")
+
+        self.each(check)
+
+    def test_the_peer_of_the_benchmark_runs(self):
+        checkpoint = str(self.runs["bert", True] / "checkpoint")
+        out = str(self.directory / "peer.csv")
+        for command, keys in [
+            (["speed", "--batch=2", "--length=64", "--repeats=1"], {"train_step_s", "eval_step_s"}),
+            (
+                ["score", f"--data={DEMO}", f"--out={out}", "--epochs=0.2", "--length=128",
+                 "--stride=64"],
+                {"dev_exact_match", "train_s"},
+            ),
+        ]:
+            arguments = ["hf_reference.py", *command, f"--checkpoint={checkpoint}"]
+            printed = io.StringIO()
+            with mock.patch.object(sys, "argv", arguments), contextlib.redirect_stdout(printed):
+                hf_reference.main()
+            self.assertLessEqual(keys, json.loads(printed.getvalue()).keys())
+        self.assertEqual(len(Path(out).read_text("utf-8").splitlines()), 41)
+
+
+if __name__ == "__main__":
+    transformers.logging.disable_progress_bar()
+    torch.set_num_threads(1)  # more cost more than they save on tiny models
+    print(f"transformers {transformers.__version__}, torch {torch.__version__}", file=sys.stderr)
+    unittest.main()
