@@ -62,10 +62,10 @@ impl Environment {
             .filter(|(_, value)| TRUE.contains(&value.to_lowercase().as_str()))
             .map(|(name, _)| name);
         if let Some(token) = &token
-            && !token.bytes().all(|byte| byte.is_ascii_graphic())
+            && !token.bytes().all(|byte| (b' '..=b'~').contains(&byte))
         {
             return Err(UserError::new(
-                "the hub's token is none: it has other characters than ASCII's",
+                "the hub's token is none: it has other characters than ASCII's printable ones",
             )
             .hint("copy it once more into HF_TOKEN, or into the file that HF_TOKEN_PATH names"));
         }
