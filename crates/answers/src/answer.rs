@@ -302,9 +302,8 @@ impl AnsweredSplit {
         let too_long = metrics.longer_than_max_answer_length;
         if let Some(longest) = self.max_answer_length.filter(|_| too_long > 0) {
             tracing::info!(
-                "{split}: {too_long} of {} answers {} longer than max_answer_length, {longest} characters: not to be found",
+                "{split}: {too_long} of {} questions cannot be answered right: every reference answer is longer than max_answer_length, {longest} characters",
                 metrics.questions,
-                if too_long == 1 { "is" } else { "are" },
             );
         }
         tracing::info!(

@@ -158,7 +158,7 @@ fn answers_that_cannot_be_found_and_questions_that_cannot_be_measured_are_said()
     let (code, message) = run(path, &json!({}), path, path)?;
     assert_eq!(code, 0, "{message}");
     for sentence in [
-        "dev: 1 of 2 answers is longer than max_answer_length, 30 characters",
+        "dev: 1 of 2 questions cannot be answered right: every reference answer is longer than max_answer_length, 30 characters",
         "dev: no reference answer for 1 of 3 questions",
         "dev: task exact match 0.500",
     ] {
