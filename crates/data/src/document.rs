@@ -54,7 +54,7 @@ impl Shape {
         match self {
             Self::Records | Self::Record => {
                 let mut sink = flat::paragraphs(sink);
-                self.walk(name, reader, Wanted::Entries(&mut sink))
+                self.walk(name, reader, Wanted::Flat(&mut sink))
             }
             _ => self.walk(name, reader, Wanted::Paragraphs(sink)),
         }
@@ -74,7 +74,7 @@ impl Shape {
         match self {
             Self::Records | Self::Record => {
                 let mut sink = flat::records(sink);
-                self.walk(name, reader, Wanted::Entries(&mut sink))
+                self.walk(name, reader, Wanted::Flat(&mut sink))
             }
             _ => self.walk(name, reader, Wanted::Records(sink)),
         }
@@ -134,7 +134,7 @@ enum Wanted<'a, 'b> {
     Paragraphs(&'a mut ParagraphSink<'b>),
     Records(&'a mut RecordSink<'b>),
     /// The fields of questions that have their own context.
-    Entries(&'a mut EntrySink<'b>),
+    Flat(&'a mut EntrySink<'b>),
 }
 
 /// Why a walk stopped, where the file is JSON.
@@ -242,7 +242,7 @@ impl Walk<'_, '_> {
                 place,
                 Place::Texts | Place::Title | Place::Context | Place::Elsewhere
             ),
-            Wanted::Entries(_) => place != Place::Elsewhere,
+            Wanted::Flat(_) => place != Place::Elsewhere,
         }
     }
 
@@ -305,7 +305,7 @@ impl Walk<'_, '_> {
     fn record(&mut self, fields: Result<Map<String, Value>, String>) -> Result<()> {
         let position = Position::Number(self.records + 1);
         match &mut self.wanted {
-            Wanted::Entries(sink) => sink(Entry { fields, position }),
+            Wanted::Flat(sink) => sink(Entry { fields, position }),
             Wanted::Paragraphs(_) => Ok(()),
             Wanted::Records(sink) => {
                 let fields = fields.as_ref().map_err(Clone::clone);

@@ -301,13 +301,14 @@ mod tests {
         };
         let data = artifact("data/a")?;
         let train = artifact("train/b")?;
-        let old = artifact("train/c")?;
+        let old = artifact("train/0123456789abcdef0123")?;
+        artifact("train/mine")?;
         let draft = artifact("train/.draft-x")?;
         fs::create_dir_all(runs.join("demo/members/1"))?;
         std::os::unix::fs::symlink(&data, runs.join("demo/data"))?;
         std::os::unix::fs::symlink(&train, runs.join("demo/members/1/train"))?;
         let state = artifact("train/.state-x")?;
-        let all = [draft, state, old];
+        let all = [draft, state, old]; // and nothing of the user's
         assert_eq!(unused(&artifacts, &runs, true)?, all);
         assert_eq!(
             unused(&artifacts, &runs, false)?,

@@ -183,7 +183,12 @@ pub fn remove_others(
         }
     }
     match fs_err::remove_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        // It may be a link to the folder.
+        Err(error)
+            if [ErrorKind::DirectoryNotEmpty, ErrorKind::NotADirectory].contains(&error.kind()) =>
+        {
+            Ok(())
+        }
         result => Ok(result?),
     }
 }

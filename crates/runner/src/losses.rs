@@ -55,7 +55,10 @@ fn of(
     let counts = [
         (data.rejected, left_out),
         (data.labels_left_out, "wrong labels left out"),
-        (data.in_earlier_splits, "questions that an earlier split has"),
+        (
+            data.in_earlier_splits,
+            "questions that an earlier split has",
+        ),
         (unlabelled, "questions not measured"),
         (windows.questions_cut, "questions cut"),
         (windows.not_learnable(), fits_no_window),
@@ -67,7 +70,10 @@ fn of(
             windows.paragraphs_unknown,
             "paragraphs that the vocabulary lacks",
         ),
-        (long, "reference answers longer than answers.max_answer_length"),
+        (
+            long,
+            "reference answers longer than answers.max_answer_length",
+        ),
     ];
     let lost = counts.into_iter().filter(|&(count, _)| count > 0);
     let named = |(count, what): (usize, &str)| match count {

@@ -249,8 +249,10 @@ fn extent(response: &Response<Body>, start: u64) -> (u64, Option<u64>) {
             (start, None)
         };
     }
-    // The server does not resume: it sends the file from its start.
-    (0, response.body().content_length())
+    // The server does not resume: it sends the file from its start. An empty one has no body.
+    let is_empty = header(response.headers(), "content-length") == Some("0");
+    let length = response.body().content_length();
+    (0, length.or(is_empty.then_some(0)))
 }
 
 /// Writes a body to `file`, `total` bytes with the `start` that it holds.
