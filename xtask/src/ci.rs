@@ -75,8 +75,13 @@ fn dependencies() -> Result<()> {
     workspace::check(&mut deny)
 }
 
-/// Both releases of transformers that the model card speaks to, on what pipelines write.
+/// Both releases of transformers that the model card speaks to, on what pipelines write. They take
+/// gigabytes to fetch, and are asked for.
 fn transformers() -> Result<()> {
+    if std::env::var_os("SPANWISE_TRANSFORMERS").is_none_or(|value| value != "1") {
+        message("skipped: SPANWISE_TRANSFORMERS=1 fetches torch and transformers, 3.5 GB");
+        return Ok(());
+    }
     let environments = python::environment().and_then(|python| {
         let newest = python::newest(&python)?;
         Ok((python, newest))
