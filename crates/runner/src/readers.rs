@@ -70,6 +70,7 @@ fn is_still(artifact: &Path, directory: &File) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+    use std::time::Duration;
 
     use super::*;
 
@@ -92,7 +93,7 @@ mod tests {
                 drop(hold);
                 Ok(())
             });
-            waited.recv_timeout(10 * LOOK)?;
+            waited.recv_timeout(Duration::from_mins(1))?;
             drop(first);
             thread::sleep(2 * LOOK);
             assert_eq!(fs_err::read_to_string(&file)?, "old");
@@ -116,7 +117,7 @@ mod tests {
                 let _hold = read(&artifact, || Ok(waits.send(())?))?;
                 Ok(fs_err::metadata(&artifact)?.ino())
             });
-            waited.recv_timeout(10 * LOOK)?;
+            waited.recv_timeout(Duration::from_mins(1))?;
             fs_err::rename(&artifact, directory.path().join("before"))?;
             fs_err::create_dir(&artifact)?;
             drop(hold);
