@@ -372,7 +372,7 @@ fn whole_number(key: &str, value: &Value) -> Result<usize, String> {
 }
 
 /// A value in messages.
-fn of_json(value: &Value) -> String {
+pub fn of_json(value: &Value) -> String {
     match value {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),

@@ -121,7 +121,7 @@ pub(crate) fn remove_left(run: &Path) -> Result<()> {
     for entry in fs_err::read_dir(run)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let lock = path.with_file_name(format!("{}{name}", lock::PREFIX));
+        let lock = lock::path_of(&path);
         let is_left = name.starts_with(PREFIX)
             && !owner::is_claimed(&path)
             && lock.exists()

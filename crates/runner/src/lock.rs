@@ -58,8 +58,7 @@ impl Lock {
         artifact: &Path,
         mut waiting: impl FnMut(&str) -> Result<()>,
     ) -> Result<Self> {
-        let name = artifact.file_name().unwrap_or_default().to_string_lossy();
-        let path = artifact.with_file_name(format!("{PREFIX}{name}"));
+        let path = path_of(artifact);
         if let Some(parent) = path.parent() {
             fs_err::create_dir_all(parent)?;
         }
@@ -142,10 +141,15 @@ fn is_gone(path: &Path, owner: Option<&Owner>, unchanged: Duration) -> Result<bo
     })
 }
 
+/// The lock of an artifact.
+pub(crate) fn path_of(artifact: &Path) -> PathBuf {
+    let name = artifact.file_name().unwrap_or_default().to_string_lossy();
+    artifact.with_file_name(format!("{PREFIX}{name}"))
+}
+
 /// Who makes an artifact now, for people.
 pub(crate) fn holder(artifact: &Path) -> Option<String> {
-    let name = artifact.file_name()?.to_string_lossy();
-    let path = artifact.with_file_name(format!("{PREFIX}{name}"));
+    let path = path_of(artifact);
     let owner: Owner = serde_json::from_slice(&fs_err::read(&path).ok()?).ok()?;
     let is_gone = is_gone(&path, Some(&owner), Duration::ZERO).unwrap_or(true);
     (!is_gone).then(|| owner.to_string())

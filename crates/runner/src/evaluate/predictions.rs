@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{BufRead, Read};
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -10,6 +10,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use spanwise_artifact::UserError;
 use spanwise_data::input::{InputFile, TextReader, excerpt};
+use spanwise_data::record::of_json;
 
 /// Answers by question.
 #[derive(Debug)]
@@ -35,13 +36,14 @@ impl Predictions {
     /// Fails if it is neither, or has a question twice or something that is no text for its answer.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let (name, mut reader) = open(path)?;
+        let first = reader.first().map_err(|error| unreadable(&name, &error))?;
         let mut predictions = Self {
             answers: HashMap::new(),
             first: None,
             used: 0,
             name: name.clone(),
         };
-        if first_byte(&name, &mut reader)? == Some(b'{') {
+        if first == Some(b'{') {
             json(&name, reader, &mut |id, value| {
                 let found = match value {
                     Value::String(answer) => return predictions.add(id, answer),
@@ -111,8 +113,9 @@ impl Probabilities {
     /// Fails if the file is something else, or has a question twice.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let (name, mut reader) = open(path)?;
+        let first = reader.first().map_err(|error| unreadable(&name, &error))?;
         ensure!(
-            first_byte(&name, &mut reader)? == Some(b'{'),
+            first == Some(b'{'),
             UserError::new(format!("{name} is no object of numbers by question"))
         );
         let mut by_id = HashMap::new();
@@ -148,33 +151,12 @@ fn open(path: &Path) -> Result<(String, TextReader<Box<dyn Read>>)> {
     Ok((file.shown(), file.open()?))
 }
 
-/// The first byte that is no white space, as far as the first piece of the file has it.
-fn first_byte(name: &str, reader: &mut TextReader<impl Read>) -> Result<Option<u8>, UserError> {
-    let text = reader
-        .fill_buf()
-        .map_err(|error| unreadable(name, &error))?;
-    Ok(text
-        .iter()
-        .copied()
-        .find(|byte| !byte.is_ascii_whitespace()))
-}
-
 fn unreadable(name: &str, error: &dyn fmt::Display) -> UserError {
     UserError::new(format!("cannot read {name}: {error}"))
 }
 
 fn twice(name: &str, id: &str) -> UserError {
     UserError::new(format!("{name} has question {} twice", excerpt(id)))
-}
-
-/// A value in messages.
-fn of_json(value: &Value) -> String {
-    match value {
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-        Value::String(text) => excerpt(text).to_string(),
-        other => other.to_string(),
-    }
 }
 
 /// What is done with a question and what a file has for it.
