@@ -4,9 +4,10 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use spanwise_answers::decode::Decoder;
+use spanwise_answers::metrics::Headline;
 use spanwise_answers::split::ScoredQuestion;
-use spanwise_artifact::scores::Scores;
-use spanwise_artifact::settings::{AnswersTable, Decoding};
+use spanwise_artifact::scores::{Scores, Whole};
+use spanwise_artifact::settings::{AnswersTable, Decoding, Metric, MlqaLanguage};
 use spanwise_artifact::{Question, Reference};
 
 const CHARACTERS: usize = 1000;
@@ -34,6 +35,11 @@ fn benches(criterion: &mut Criterion) {
         paragraph: &"河".repeat(CHARACTERS),
         scores: scores.view(),
         ranked: None,
+        whole: Whole::NONE,
+        headline: Headline {
+            metric: Metric::Task,
+            language: MlqaLanguage::Chinese,
+        },
     };
     let mut group = criterion.benchmark_group("decode 1000 characters");
     for (name, decoding) in [
@@ -42,7 +48,7 @@ fn benches(criterion: &mut Criterion) {
     ] {
         let decoder = Decoder {
             decoding,
-            ..Decoder::new(&AnswersTable::default())
+            ..Decoder::new(&AnswersTable::default(), 30)
         };
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
             bencher.iter(|| decoder.candidates(black_box(&question)));

@@ -5,14 +5,16 @@ use std::ops::Range;
 
 use anyhow::Result;
 use spanwise_artifact::answers::{
-    AnswerRecord, Candidate, Effect, Entries, FittedLength, NBest, SplitMetrics,
+    AnswerRecord, Candidate, Effect, Entries, FittedLength, Gain, NBest, NullMetrics, SplitMetrics,
 };
+use spanwise_artifact::profile::SplitProfile;
 use spanwise_artifact::settings::Rule;
-use spanwise_artifact::{Characters, Split};
+use spanwise_artifact::{Reference, Split};
 use spanwise_spans::softmax::softmax;
 
-use crate::fit::Fitted;
-use crate::metrics;
+use crate::confidence::Calibration;
+use crate::fit::{Decided, Fitted};
+use crate::metrics::{self, Headline};
 use crate::report::{Labelled, SplitReport, Statistics, WrongAnswer};
 use crate::rules::{self, Effects};
 use crate::split::{CHARACTERS, ScoredQuestion, ScoredSplit};
@@ -28,12 +30,16 @@ pub struct Answers {
     pub predictions: Entries,
     /// Entries of `nbest.json`.
     pub nbest: Entries,
+    /// Entries of `null_odds.json`; `None` where every question is answered.
+    pub null_odds: Option<Entries>,
 }
 
 /// A split's answers, counted.
 pub struct AnsweredSplit {
     /// The split.
     pub split: Split,
+    /// The metric in use.
+    pub headline: Headline,
     /// Number of answers.
     pub answers: usize,
     /// Number of questions that are left unanswered.
@@ -47,16 +53,17 @@ pub struct AnsweredSplit {
 }
 
 /// Answers every question of a split, and hands the answers to `take`, some at a time and in order.
-/// Nothing is fitted here.
+/// Nothing is fitted here. `train`: what the training questions are like.
 ///
 /// # Errors
 /// Fails if the split cannot be read, or `take` fails.
 pub fn answer(
     split: &ScoredSplit,
     fitted: &Fitted,
+    train: &SplitProfile,
     mut take: impl FnMut(Answers) -> Result<()>,
 ) -> Result<AnsweredSplit> {
-    let mut counts = Counts::new(fitted);
+    let mut counts = Counts::new(split.headline(), fitted);
     // Every answer is held with its candidates until it is written.
     let characters = CHARACTERS / (1 + fitted.decoder.count / 10);
     split.in_order(
@@ -76,25 +83,27 @@ pub fn answer(
     let shown = counts.statistics.shown();
     let shown = shown.map(|index| {
         split.with_question(index, |question| {
-            let (range, record) = record(split.split, question, fitted);
+            let (range, record) = record(split.split, index, question, fitted);
             WrongAnswer::of(question, &range, &record)
         })
     });
     let shown = shown.collect::<Result<Vec<_>>>()?;
-    let metrics = counts.metrics(fitted);
+    let metrics = counts.metrics(fitted, train);
     Ok(AnsweredSplit {
         split: split.split,
+        headline: split.headline(),
         answers: split.len(),
         empty: counts.empty,
         max_answer_length: fitted.max_answer_length(),
         report: SplitReport::new(
             split.split,
+            split.headline(),
             split.len(),
             counts.empty,
             fitted.max_answer_length(),
             metrics
                 .as_ref()
-                .map(|metrics| (metrics, &mut counts.statistics, shown)),
+                .map(|metrics| (metrics, &counts.statistics, shown)),
         ),
         metrics,
     })
@@ -102,33 +111,82 @@ pub fn answer(
 
 /// Returns the answer's characters in the paragraph, empty where the question is left unanswered,
 /// and its line in `answers.jsonl`.
+///
+/// `index`: the question's. On dev a probability has the temperature that is fitted on other parts,
+/// so that it is as good as on other questions.
 fn record(
     split: Split,
+    index: usize,
     question: &ScoredQuestion,
     fitted: &Fitted,
 ) -> (Range<usize>, AnswerRecord) {
-    let (range, candidates) = fitted.answer(question);
-    let paragraph = Characters::new(question.paragraph);
-    let answer = paragraph.get(range.clone()).unwrap_or_default();
+    let Decided {
+        range,
+        candidates,
+        null_score_diff,
+        score,
+    } = fitted.answer(question);
+    let answer = question.slice(&range);
+    let temperature = match split {
+        Split::Dev => fitted.temperatures.held_out(index),
+        Split::Train | Split::Test => fitted.temperatures.applied(),
+    };
     let references = question.question.answers().iter();
-    let references: Vec<&str> = references.map(|answer| &*answer.text).collect();
     let record = AnswerRecord {
         split,
         id: question.question.id.clone(),
         question: question.question.text.clone(),
         answer: answer.to_owned(),
-        metrics: metrics::of_answer(answer, &references),
-        references: references.into_iter().map(str::to_owned).collect(),
+        probability: score.map(|score| fitted.probability(question, score, temperature)),
+        null_score_diff,
+        metrics: question.headline.of_answer(answer, question.question),
+        references: references.map(|answer| answer.text.clone()).collect(),
+        is_impossible: question.question.reference == Reference::Unanswerable,
         candidates,
     };
     (range, record)
 }
 
-/// Returns a question's candidates with their probabilities, best first; one without a text where
-/// there are none, since those who read the file expect one.
+/// Returns a question's candidates with their probabilities, best first, no answer among them where
+/// questions may be left unanswered; one without a text where there are none, since those who read
+/// the file expect one.
 ///
 /// As in BERT's `run_squad.py`, the probabilities are a softmax over the candidates alone.
-fn nbest(question: &ScoredQuestion, candidates: &[Candidate]) -> Vec<NBest> {
+fn nbest(question: &ScoredQuestion, candidates: &[Candidate], knows_no_answer: bool) -> Vec<NBest> {
+    let mut nbest = spans(question, candidates);
+    let null = question.whole.null;
+    if knows_no_answer && null.is_finite() {
+        let score = |one: &NBest| one.start_logit + one.end_logit;
+        let rank = nbest.partition_point(|one| score(one) >= null);
+        // Start and end of no answer are known together only.
+        let half = null / 2.0;
+        nbest.insert(
+            rank,
+            NBest {
+                text: String::new(),
+                probability: 0.0,
+                start_logit: half,
+                end_logit: half,
+            },
+        );
+        let scores: Vec<f32> = nbest.iter().map(score).collect();
+        for (one, probability) in nbest.iter_mut().zip(softmax(&scores, 1.0)) {
+            one.probability = probability;
+        }
+    }
+    if nbest.is_empty() {
+        return vec![NBest {
+            text: String::new(),
+            probability: 1.0,
+            start_logit: 0.0,
+            end_logit: 0.0,
+        }];
+    }
+    nbest
+}
+
+/// Returns spans with their probabilities among them.
+fn spans(question: &ScoredQuestion, candidates: &[Candidate]) -> Vec<NBest> {
     let scores: Vec<f32> = candidates
         .iter()
         .map(|candidate| candidate.score.unwrap_or(0.0))
@@ -148,16 +206,7 @@ fn nbest(question: &ScoredQuestion, candidates: &[Candidate]) -> Vec<NBest> {
             end_logit: logit(question.scores.end, last).unwrap_or(0.0),
         }
     });
-    let nbest: Vec<NBest> = nbest.collect();
-    if nbest.is_empty() {
-        return vec![NBest {
-            text: String::new(),
-            probability: 1.0,
-            start_logit: 0.0,
-            end_logit: 0.0,
-        }];
-    }
-    nbest
+    nbest.collect()
 }
 
 /// Answers to some questions, and what is counted of each.
@@ -172,13 +221,19 @@ struct Part {
 struct Counted {
     question: usize,
     is_empty: bool,
+    is_unanswerable: bool,
+    /// 0 for an answer that no score supports.
+    probability: f32,
     labelled: Option<Labelled>,
 }
 
 impl Part {
     fn new(fitted: &Fitted) -> Self {
         Self {
-            answers: Answers::default(),
+            answers: Answers {
+                null_odds: fitted.knows_no_answer().then(Entries::default),
+                ..Answers::default()
+            },
             counted: Vec::new(),
             length: Effect::default(),
             rules: Effects::new(fitted.switches()),
@@ -192,8 +247,8 @@ impl Part {
         question: &ScoredQuestion,
         fitted: &Fitted,
     ) -> Result<()> {
-        let (range, record) = record(split, question, fitted);
-        if question.is_labelled() {
+        let (range, record) = record(split, index, question, fitted);
+        if question.has_references() {
             if let Some(length) = &fitted.length {
                 rules::add(&mut self.length, length.effect(question, fitted.decoder));
             }
@@ -205,14 +260,21 @@ impl Part {
         self.counted.push(Counted {
             question: index,
             is_empty: record.answer.is_empty(),
+            is_unanswerable: record.is_impossible,
+            probability: record.probability.unwrap_or(0.0),
             labelled: Labelled::of(question, &range, &record),
         });
         let answers = &mut self.answers;
         serde_json::to_writer(&mut answers.lines, &record)?;
         answers.lines.push(b'\n');
         answers.predictions.push(&record.id, &record.answer)?;
-        let nbest = nbest(question, &record.candidates);
+        let nbest = nbest(question, &record.candidates, fitted.knows_no_answer());
         answers.nbest.push(&record.id, &nbest)?;
+        if let Some(odds) = answers.null_odds.as_mut() {
+            // Where no span has a score, no answer is as certain as it can be.
+            let odds_of = record.null_score_diff.unwrap_or(f32::MAX);
+            odds.push(&record.id, &odds_of)?;
+        }
         answers.rows.push([record.id, record.answer]);
         Ok(())
     }
@@ -227,13 +289,15 @@ struct Counts {
     length: Effect,
     rules: Effects,
     statistics: Statistics,
+    calibration: Calibration,
 }
 
 impl Counts {
-    fn new(fitted: &Fitted) -> Self {
+    fn new(headline: Headline, fitted: &Fitted) -> Self {
         Self {
             empty: 0,
-            sums: SplitMetrics::default(),
+            sums: headline.sums(),
+            calibration: Calibration::default(),
             longest: fitted.max_answer_length(),
             length: Effect::default(),
             rules: Effects::new(fitted.switches()),
@@ -247,19 +311,22 @@ impl Counts {
             let labelled = counted.labelled.as_ref();
             let metrics = labelled.map(|labelled| &labelled.metrics);
             // One after the other: a sum's last digits depend on the order.
-            metrics::add(&mut self.sums, metrics, counted.is_empty);
+            let is_unanswerable = counted.is_unanswerable;
+            metrics::add(&mut self.sums, metrics, is_unanswerable, counted.is_empty);
             if let Some(labelled) = labelled {
                 let shortest = labelled.shortest_reference;
                 let is_longer = self.longest.is_some_and(|longest| shortest > longest);
                 self.sums.longer_than_max_answer_length += usize::from(is_longer);
                 self.statistics.add(counted.question, labelled);
+                let is_exact = labelled.metrics.exact_match >= 1.0;
+                self.calibration.add(counted.probability, is_exact);
             }
         }
         rules::add(&mut self.length, some.length);
         self.rules.add(&some.rules);
     }
 
-    fn metrics(&self, fitted: &Fitted) -> Option<SplitMetrics> {
+    fn metrics(&mut self, fitted: &Fitted, train: &SplitProfile) -> Option<SplitMetrics> {
         let rules: BTreeMap<Rule, Effect> = self.rules.applied();
         let length = fitted.length.map(|length| FittedLength {
             characters: length.characters,
@@ -269,7 +336,12 @@ impl Counts {
                 ..self.length
             },
         });
+        let longest = self.longest;
         metrics::means(SplitMetrics {
+            null_score_diff_threshold: fitted.null_metrics(),
+            confidence: self.calibration.measure(fitted.temperatures.applied()),
+            train_longer_than_max_answer_length: longest
+                .map_or(0, |longest| train.longer_than(longest)),
             max_answer_length: length,
             rules,
             ..self.sums.clone()
@@ -288,7 +360,7 @@ impl AnsweredSplit {
         );
         let Some(metrics) = &self.metrics else {
             if self.split == Split::Dev {
-                tracing::info!("{split}: no question has a reference answer: nothing is measured");
+                tracing::info!("{split}: no question is labelled: nothing is measured");
             }
             return;
         };
@@ -306,13 +378,43 @@ impl AnsweredSplit {
                 metrics.questions,
             );
         }
+        let in_train = metrics.train_longer_than_max_answer_length;
+        if let Some(longest) = self.max_answer_length.filter(|_| in_train > 0) {
+            tracing::info!(
+                "train: {in_train} questions have no reference answer of at most max_answer_length, {longest} characters"
+            );
+        }
+        let title = self.headline.title();
+        let f1 = |f1: Option<f64>, name: &str| f1.map(|f1| format!(", {name} F1 {f1:.3}"));
+        let own = f1(metrics.f1, &title);
+        let f1_of_split = own
+            .or(f1(Some(metrics.cmrc_f1), "CMRC"))
+            .unwrap_or_default();
         tracing::info!(
-            "{split}: task exact match {:.3} (standard error {:.3}), CMRC F1 {:.3}, on {} questions",
-            metrics.task_exact_match,
-            metrics.task_exact_match_standard_error,
-            metrics.cmrc_f1,
+            "{split}: {title} exact match {:.3} (standard error {:.3}){f1_of_split}, on {} questions",
+            metrics.exact_match,
+            metrics.exact_match_standard_error,
             metrics.questions,
         );
+        if let Some([has_answer, no_answer]) = metrics.by_answerability {
+            tracing::info!(
+                "{split}: exact match {:.3} on {} questions with an answer, {:.3} on {} without",
+                has_answer.exact_match,
+                has_answer.questions,
+                no_answer.exact_match,
+                no_answer.questions,
+            );
+        }
+        if let Some(null) = metrics.null_score_diff_threshold {
+            log_threshold(split, null);
+        }
+        if let Some(confidence) = &metrics.confidence {
+            tracing::info!(
+                "{split}: probabilities have temperature {:.2} and an expected calibration error of {:.3}",
+                confidence.temperature,
+                confidence.expected_calibration_error,
+            );
+        }
         let length = metrics.max_answer_length.iter().map(|fitted| {
             let name = format!("a limit of {} characters", fitted.characters);
             (name, fitted.effect)
@@ -328,4 +430,23 @@ impl AnsweredSplit {
             );
         }
     }
+}
+
+/// Logs when questions are left unanswered, and on dev what a fitted threshold gains.
+fn log_threshold(split: &str, null: NullMetrics) {
+    tracing::info!(
+        "{split}: no answer where its score exceeds the best span's by more than {:.3}",
+        null.threshold
+    );
+    let Some(fitted) = null.fitted.filter(|_| split == Split::Dev.name()) else {
+        return;
+    };
+    let gain = |gain: Gain| format!("{:+.3} ± {:.3}", gain.mean, 1.96 * gain.standard_error);
+    tracing::info!(
+        "{split}: fitted thresholds score {:.3} on held-out parts, {} against 0, {} against always answering, {} against never answering (95 % intervals)",
+        fitted.held_out,
+        gain(fitted.over_zero),
+        gain(fitted.over_always_answer),
+        gain(fitted.over_always_null),
+    );
 }

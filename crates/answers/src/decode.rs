@@ -5,7 +5,7 @@ use std::ops::Range;
 use spanwise_artifact::Characters;
 use spanwise_artifact::answers::Candidate;
 use spanwise_artifact::scores::Span;
-use spanwise_artifact::settings::{AnswersTable, Decoding};
+use spanwise_artifact::settings::{AnswersTable, Decoding, LengthLimit};
 use spanwise_spans::softmax::log_add_exp;
 use spanwise_spans::span_score;
 
@@ -14,7 +14,7 @@ use crate::split::ScoredQuestion;
 /// How candidates are chosen.
 #[derive(Debug, Clone, Copy)]
 pub struct Decoder {
-    /// Start and end together, or each by itself.
+    /// Start and end together, or each on its own.
     pub decoding: Decoding,
     /// The longest answer in characters; joint decoding only.
     pub max_answer_length: usize,
@@ -29,12 +29,15 @@ pub struct Decoder {
 const POOL: usize = 50;
 
 impl Decoder {
-    /// Returns the decoder that the settings describe, with the longest limit where that is to be
-    /// fitted.
-    pub fn new(settings: &AnswersTable) -> Self {
+    /// Returns the decoder that the settings describe. `longest`: the longest answer in characters
+    /// where the settings leave it open.
+    pub fn new(settings: &AnswersTable, longest: usize) -> Self {
         Self {
             decoding: settings.decoding,
-            max_answer_length: settings.max_answer_length.longest(),
+            max_answer_length: match settings.max_answer_length {
+                Some(LengthLimit::Characters(count)) => count,
+                None | Some(LengthLimit::Fitted(_)) => longest,
+            },
             pool_duplicates: settings.pool_duplicates,
             count: settings.n_best_size,
         }
@@ -43,8 +46,8 @@ impl Decoder {
     /// Returns a question's candidates, best first; the first is the answer.
     ///
     /// Joint decoding always answers: where no character is a candidate (a paragraph whose
-    /// characters the tokenizer all drops), it falls back to the whole paragraph. Independent
-    /// decoding returns no candidate where the best end lies before the best start.
+    /// characters the tokenizer all drops), it falls back to the whole paragraph. The others return
+    /// no candidate where the best end lies before the best start.
     pub fn candidates(&self, question: &ScoredQuestion) -> Vec<Candidate> {
         let characters = Characters::new(question.paragraph);
         let candidate = |span: Span| Candidate {
@@ -61,7 +64,9 @@ impl Decoder {
                 spans
             }
             Decoding::Joint => question.best_spans(self.max_answer_length, self.count),
-            Decoding::Independent => independent(question).into_iter().collect(),
+            Decoding::Independent | Decoding::Window => {
+                self.on_their_own(question).into_iter().collect()
+            }
         };
         let mut candidates: Vec<Candidate> = spans.into_iter().map(candidate).collect();
         if candidates.is_empty() && self.decoding == Decoding::Joint {
@@ -84,8 +89,9 @@ impl Decoder {
     /// Returns the characters of a question's answer under every limit from 1 to `longest`, in that
     /// order, from one look at its scores; an empty range where it is left unanswered.
     pub fn best_by_limit(&self, question: &ScoredQuestion, longest: usize) -> Vec<Range<usize>> {
-        if self.decoding == Decoding::Independent {
-            let best = independent(question).map_or(0..0, |span| span.range());
+        if self.decoding != Decoding::Joint {
+            let best = self.on_their_own(question);
+            let best = best.map_or(0..0, |span| span.range());
             return vec![best; longest];
         }
         let characters = Characters::new(question.paragraph);
@@ -108,6 +114,18 @@ impl Decoder {
             found.push(best);
         }
         found
+    }
+
+    /// Returns the best start and the best end on their own, of all windows or of one; `None` where
+    /// the end is before the start.
+    fn on_their_own(&self, question: &ScoredQuestion) -> Option<Span> {
+        match self.decoding {
+            Decoding::Window => {
+                let window = question.whole.window;
+                (!window.range().is_empty()).then_some(window)
+            }
+            _ => independent(question),
+        }
     }
 }
 
@@ -180,10 +198,11 @@ fn best(scores: &[f32]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use spanwise_artifact::scores::ScoresView;
+    use spanwise_artifact::scores::{ScoresView, Whole};
     use spanwise_artifact::{Question, Reference};
 
     use super::*;
+    use crate::testing::TASK;
 
     const NONE: f32 = f32::NEG_INFINITY;
 
@@ -212,6 +231,8 @@ mod tests {
             paragraph,
             scores: ScoresView { start, end },
             ranked,
+            whole: Whole::NONE,
+            headline: TASK,
         });
         found
             .into_iter()
@@ -258,6 +279,45 @@ mod tests {
     }
 
     #[test]
+    fn window_decoding_takes_the_best_windows_start_and_end() {
+        let question = Question {
+            id: String::new(),
+            paragraph: 0,
+            text: String::new(),
+            reference: Reference::Unknown,
+        };
+        let check = |window: Range<usize>, expected: &str| {
+            let window = Span {
+                start: window.start,
+                end: window.end,
+                score: 3.0,
+            };
+            let decoder = Decoder {
+                decoding: Decoding::Window,
+                ..JOINT
+            };
+            let scored = ScoredQuestion {
+                question: &question,
+                paragraph: "𠮷a 國b",
+                scores: ScoresView {
+                    start: &[9.0; 5],
+                    end: &[9.0; 5],
+                },
+                ranked: None,
+                whole: Whole { null: 0.0, window },
+                headline: TASK,
+            };
+            let best = decoder.best(&scored);
+            assert_eq!(best.as_ref().map_or("", |best| &best.text), expected);
+            assert_eq!(best.and_then(|best| best.score).unwrap_or(3.0), 3.0);
+            let by_limit = decoder.best_by_limit(&scored, 2);
+            assert!(by_limit.iter().all(|range| scored.slice(range) == expected));
+        };
+        check(1..4, "a 國");
+        check(0..0, "");
+    }
+
+    #[test]
     fn scores_of_one_text_add_up() {
         let decoder = Decoder {
             max_answer_length: 1,
@@ -295,7 +355,11 @@ mod tests {
         fn every_limit_has_the_answer_of_its_own_decoding(
             characters in prop::collection::vec((0..3usize, -3i8..3, -3i8..3, prop::bool::weighted(0.3)), 1..12),
             ranked in prop::option::of(prop::collection::vec((0..12usize, 1..12usize), 0..4)),
-            decoding in prop::sample::select(vec![Decoding::Joint, Decoding::Independent]),
+            decoding in prop::sample::select(vec![
+                Decoding::Joint,
+                Decoding::Independent,
+                Decoding::Window,
+            ]),
             pool_duplicates in any::<bool>(),
         ) {
             let paragraph: String = characters.iter().map(|c| ['甲', '乙', '丙'][c.0]).collect();
@@ -322,6 +386,8 @@ mod tests {
                 paragraph: &paragraph,
                 scores: ScoresView { start: &start, end: &end },
                 ranked: ranked.as_deref(),
+                whole: Whole::NONE,
+                headline: TASK,
             };
             let decoder = Decoder { decoding, pool_duplicates, ..JOINT };
             let each: Vec<Range<usize>> = (1..=14)

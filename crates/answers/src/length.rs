@@ -1,10 +1,11 @@
 //! Fitting the longest answer: weak models predict spans that are too long, and a limit cuts them
 //! off.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use spanwise_artifact::Characters;
 use spanwise_artifact::answers::Effect;
-use spanwise_artifact::settings::LengthLimit;
 use spanwise_spans::holdout;
 
 use crate::decode::Decoder;
@@ -13,15 +14,14 @@ use crate::split::{CHARACTERS, ScoredQuestion, ScoredSplit};
 /// Parts of dev that are held out in turn.
 const PARTS: usize = 5;
 
-/// The longest limit that is tried.
-const LONGEST: usize = LengthLimit::LONGEST_FITTED;
-
 /// A limit that is fitted on dev.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Choice {
     /// The limit under which most answers are exact, in characters.
     pub characters: usize,
-    /// Task exact match gained on held-out parts of dev by limits that are fitted on the others.
+    /// The longest limit that was tried.
+    pub longest: usize,
+    /// Exact match gained on held-out parts of dev by limits that are fitted on the others.
     pub held_out_gain: f64,
 }
 
@@ -37,7 +37,7 @@ impl Choice {
         if self.is_applied() {
             self.characters
         } else {
-            LONGEST
+            self.longest
         }
     }
 
@@ -52,7 +52,7 @@ impl Choice {
             let best = decoder.best(question);
             best.map_or_else(String::new, |best| best.text)
         };
-        let (before, after) = (answer(LONGEST), answer(self.characters));
+        let (before, after) = (answer(self.longest), answer(self.characters));
         let mut effect = Effect::default();
         let (was_exact, is_exact) = (question.is_exact(&before), question.is_exact(&after));
         effect.count(before != after, was_exact, is_exact);
@@ -60,9 +60,9 @@ impl Choice {
     }
 }
 
-/// Tries every limit up to [`LengthLimit::LONGEST_FITTED`] on the labelled questions of dev and
-/// returns the one under which most answers are exact; of several the longest. `None` without
-/// labelled questions.
+/// Tries every limit up to the decoder's on the questions of dev that have references, and returns
+/// the one under which most answers are exact; of several the longest. `None` without such
+/// questions.
 ///
 /// # Errors
 /// Fails if dev cannot be read.
@@ -71,7 +71,9 @@ pub fn fit(dev: &ScoredSplit, decoder: Decoder) -> Result<Option<Choice>> {
     dev.in_order(
         CHARACTERS,
         |_, questions| {
-            let labelled = questions.iter().filter(|question| question.is_labelled());
+            let labelled = questions
+                .iter()
+                .filter(|question| question.has_references());
             let labelled = labelled.map(|one| (exact_limits(one, decoder), one.question.paragraph));
             Ok(labelled.collect::<Vec<_>>())
         },
@@ -88,65 +90,71 @@ pub fn fit(dev: &ScoredSplit, decoder: Decoder) -> Result<Option<Choice>> {
     }
     // Questions about one paragraph are held out together.
     let parts = holdout::parts(paragraphs, PARTS);
-    Ok(Some(choose(&exact, &parts)))
+    Ok(Some(choose(&exact, &parts, decoder.max_answer_length)))
 }
 
-/// Returns the limits under which a question's answer is exact: the bit of limit `n` is `n - 1`.
-fn exact_limits(question: &ScoredQuestion, decoder: Decoder) -> u64 {
-    let answers = decoder.best_by_limit(question, LONGEST);
+/// Returns the limits under which a question's answer is exact, as ranges.
+fn exact_limits(question: &ScoredQuestion, decoder: Decoder) -> Vec<Range<u32>> {
     let characters = Characters::new(question.paragraph);
-    let mut limits = 0;
-    let mut last = None;
-    for (index, answer) in answers.into_iter().enumerate() {
-        let is_exact = match last {
-            Some((same, is_exact)) if same == answer => is_exact,
-            _ => question.is_exact(characters.get(answer.clone()).unwrap_or_default()),
-        };
-        limits |= u64::from(is_exact) << index;
-        last = Some((answer, is_exact));
+    let longest = decoder.max_answer_length;
+    // A limit beyond the paragraph's length changes nothing.
+    let tried = longest.min(characters.len().max(1));
+    let answers = decoder.best_by_limit(question, tried);
+    let mut limits: Vec<Range<u32>> = Vec::new();
+    let mut first = 1;
+    for same in answers.chunk_by(|a, b| a == b) {
+        let behind = first + same.len() as u32;
+        if question.is_exact(characters.get(same[0].clone()).unwrap_or_default()) {
+            limits.push(first..behind);
+        }
+        first = behind;
+    }
+    if let Some(last) = limits.last_mut().filter(|last| last.end == first) {
+        last.end = longest as u32 + 1;
     }
     limits
 }
 
-const _: () = assert!(LONGEST <= u64::BITS as usize);
-
-/// Returns the limit for questions that are exact under these limits and are in these parts.
-fn choose(exact: &[u64], parts: &[usize]) -> Choice {
-    // `[part][limit - 1]`
-    let mut counts = [[0usize; LONGEST]; PARTS];
+/// Returns the limit, up to `longest`, for questions that are exact under these limits and are in
+/// these parts.
+fn choose(exact: &[Vec<Range<u32>>], parts: &[usize], longest: usize) -> Choice {
+    // `[part][limit]`
+    let mut counts = vec![vec![0i64; longest + 1]; PARTS];
     for (limits, part) in exact.iter().zip(parts) {
-        for (index, count) in counts[*part].iter_mut().enumerate() {
-            *count += usize::from(limits >> index & 1 == 1);
+        for limit in limits.iter().cloned().flatten() {
+            counts[*part][limit as usize] += 1;
         }
     }
     // Most exact answers outside `held_out`; of several limits the longest.
     let best = |held_out: Option<usize>| {
-        let exact = |index: usize| {
+        let exact = |limit: usize| {
             let others = (0..PARTS).filter(|part| held_out != Some(*part));
-            others.map(|part| counts[part][index]).sum::<usize>()
+            others.map(|part| counts[part][limit]).sum::<i64>()
         };
-        let best = (0..LONGEST).max_by_key(|&index| (exact(index), index));
-        best.unwrap_or(LONGEST - 1) + 1
+        let best = (1..=longest).max_by_key(|&limit| (exact(limit), limit));
+        best.unwrap_or(longest)
     };
     let gains = (0..PARTS).map(|part| {
-        let exact = |limit: usize| counts[part][limit - 1] as i64;
-        exact(best(Some(part))) - exact(LONGEST)
+        let exact = |limit: usize| counts[part][limit];
+        exact(best(Some(part))) - exact(longest)
     });
     Choice {
         characters: best(None),
+        longest,
         held_out_gain: gains.sum::<i64>() as f64 / exact.len().max(1) as f64,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use spanwise_artifact::scores::Scores;
+    use spanwise_artifact::scores::{Scores, Whole};
     use spanwise_artifact::settings::AnswersTable;
     use spanwise_artifact::{Answer, Question};
 
     use super::*;
-    use crate::testing::TestSplit;
+    use crate::testing::{TASK, TestSplit};
 
+    const LONGEST: usize = 40;
     const PARAGRAPH: &str = "甲乙丙丁戊己庚辛壬癸";
 
     /// A question about a paragraph of its own whose best span is `first..=last`, the next best the
@@ -174,7 +182,7 @@ mod tests {
     }
 
     fn decoder() -> Decoder {
-        Decoder::new(&AnswersTable::default())
+        Decoder::new(&AnswersTable::default(), LONGEST)
     }
 
     fn fitted(questions: &[(Question, Scores)]) -> Choice {
@@ -210,6 +218,7 @@ mod tests {
         fn check(characters: usize, [first, last, short]: [usize; 3], expected: [usize; 3]) {
             let choice = Choice {
                 characters,
+                longest: LONGEST,
                 held_out_gain: 0.0,
             };
             let (question, scores) = question([first, last, short], &["丙丁戊己庚"], 0);
@@ -219,6 +228,8 @@ mod tests {
                     paragraph: PARAGRAPH,
                     scores: scores.view(),
                     ranked: None,
+                    whole: Whole::NONE,
+                    headline: TASK,
                 },
                 decoder(),
             );

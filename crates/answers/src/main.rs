@@ -1,19 +1,23 @@
 //! The answers stage: scores → `answers.jsonl`, `submission.csv`, `predictions.json`, `nbest.json`,
-//! `metrics.json`, `report.html`.
+//! `null_odds.json`, `metrics.json`, `report.html`.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use spanwise_answers::answer::{AnsweredSplit, Answers, answer};
-use spanwise_answers::fit::Fitted;
+use spanwise_answers::fit::{Defaults, Fitted};
+use spanwise_answers::metrics::Headline;
 use spanwise_answers::report::Report;
 use spanwise_answers::split::ScoredSplit;
 use spanwise_artifact::answers::{
-    self, ANSWERS_FILE, ObjectWriter, REPORT_FILE, SUBMISSION_FILE, nbest_file, predictions_file,
+    self, ANSWERS_FILE, ObjectWriter, REPORT_FILE, SUBMISSION_FILE, nbest_file, null_odds_file,
+    predictions_file,
 };
-use spanwise_artifact::settings::{AnswersTable, LengthLimit};
-use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl};
+use spanwise_artifact::profile::Profile;
+use spanwise_artifact::questions::QuestionCounts;
+use spanwise_artifact::settings::{AnswersTable, Decoding, LengthLimit};
+use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl, scores};
 use spanwise_program as program;
 
 fn main() -> ExitCode {
@@ -22,16 +26,33 @@ fn main() -> ExitCode {
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: AnswersTable = job.settings()?;
-    let splits = open(job.input("data")?, job.input("ensemble")?)?;
+    let (data, scores) = (job.input("data")?, job.input("ensemble")?);
+    check_inputs(data, scores)?;
+    let profile = Profile::read(data)?;
+    let counts = QuestionCounts::read(data)?;
+    let of = |split| counts.get(&split).map_or(0, |counts| counts.unanswerable);
+    let unanswerable = of(Split::Train) + of(Split::Dev) > 0;
+    let headline = Headline::of(&settings, &profile, unanswerable);
+    let splits = open(data, scores, headline)?;
+    if settings.decoding == Decoding::Window {
+        check_windows(&splits)?;
+    }
 
     let dev = splits.iter().find(|split| split.split == Split::Dev);
-    let fitted = Fitted::on(dev, &settings)?;
-    if matches!(settings.max_answer_length, LengthLimit::Fitted(_)) && fitted.length.is_none() {
+    let defaults = Defaults {
+        longest: profile.longest_answer(),
+        unanswerable,
+    };
+    let fitted = Fitted::on(dev, &settings, defaults)?;
+    let is_fitted = matches!(settings.max_answer_length, Some(LengthLimit::Fitted(_)));
+    if is_fitted && fitted.length.is_none() {
         tracing::info!(
             "max_answer_length is {}: no dev question has a reference answer to fit it on",
-            LengthLimit::LONGEST_FITTED
+            fitted.decoder.max_answer_length
         );
     }
+    let train = profile.splits.get(&Split::Train);
+    let train = train.cloned().unwrap_or_default();
 
     let mut lines = jsonl::Writer::create(&draft.file(ANSWERS_FILE))?;
     let has_test = splits.iter().any(|split| split.split == Split::Test);
@@ -40,11 +61,16 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         let object = |file: &str| ObjectWriter::create(&draft.file(file));
         let mut predictions = object(predictions_file(split.split, has_test))?;
         let mut nbest = object(nbest_file(split.split, has_test))?;
+        let mut null_odds = if fitted.knows_no_answer() {
+            Some(object(null_odds_file(split.split, has_test))?)
+        } else {
+            None
+        };
         let mut submission = match split.split {
             Split::Test => Some(submission(&draft.file(SUBMISSION_FILE))?),
             _ => None,
         };
-        answered.push(answer(split, &fitted, |some: Answers| {
+        answered.push(answer(split, &fitted, &train, |some: Answers| {
             if let Some(submission) = &mut submission {
                 some.rows
                     .iter()
@@ -52,10 +78,16 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
             }
             predictions.push(&some.predictions)?;
             nbest.push(&some.nbest)?;
+            if let (Some(file), Some(some)) = (&mut null_odds, &some.null_odds) {
+                file.push(some)?;
+            }
             lines.push_lines(&some.lines)
         })?);
         predictions.finish()?;
         nbest.finish()?;
+        if let Some(null_odds) = null_odds {
+            null_odds.finish()?;
+        }
         if let Some(submission) = &mut submission {
             submission.flush()?;
         }
@@ -74,10 +106,10 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
 }
 
 /// Opens the splits that are answered: those with questions and scores.
-fn open(data: &Path, scores: &Path) -> Result<Vec<ScoredSplit>> {
+fn open(data: &Path, scores: &Path, headline: Headline) -> Result<Vec<ScoredSplit>> {
     let mut splits = Vec::new();
     for split in [Split::Dev, Split::Test] {
-        match ScoredSplit::open(data, scores, split)? {
+        match ScoredSplit::open(data, scores, split, headline)? {
             Some(split) => splits.push(split),
             None if data.join(split.questions_file()).exists() => tracing::warn!(
                 "{}: its questions are not answered: {} has no scores of them",
@@ -87,14 +119,35 @@ fn open(data: &Path, scores: &Path) -> Result<Vec<ScoredSplit>> {
             None => {}
         }
     }
+    Ok(splits)
+}
+
+/// Refuses inputs that have no split together.
+fn check_inputs(data: &Path, scores: &Path) -> Result<()> {
+    let is_answered = |split: &Split| {
+        let scores = scores.join(scores::file_name(*split));
+        data.join(split.questions_file()).exists() && scores.exists()
+    };
     let message = format!(
         "there is nothing to answer: no dev or test questions in {} that {} has scores of",
         data.display(),
         scores.display()
     );
     let hint = "the input data is what the data stage writes, the input ensemble what the ensemble stage writes";
-    ensure!(!splits.is_empty(), UserError::new(message).hint(hint));
-    Ok(splits)
+    let mut splits = [Split::Dev, Split::Test].iter();
+    ensure!(splits.any(is_answered), UserError::new(message).hint(hint));
+    Ok(())
+}
+
+/// Refuses scores whose windows are not known any more.
+fn check_windows(splits: &[ScoredSplit]) -> Result<()> {
+    for split in splits {
+        let message =
+            "answers.decoding = \"window\": these are the scores of several models together";
+        let hint = "each of them has a best window of its own: use \"joint\" or \"independent\"";
+        ensure!(split.has_windows()?, UserError::new(message).hint(hint));
+    }
+    Ok(())
 }
 
 /// Starts a file with the columns `ID` and `Answer`, in which a field is in quotes where it needs

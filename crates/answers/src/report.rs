@@ -8,10 +8,11 @@ use anyhow::{Context, Result};
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
-use spanwise_artifact::Split;
-use spanwise_artifact::answers::{AnswerRecord, QuestionMetrics, SplitMetrics};
+use spanwise_artifact::answers::{AnswerRecord, Confidence, QuestionMetrics, SplitMetrics};
+use spanwise_artifact::{Answer, Split};
 use spanwise_spans::in_sample;
 
+use crate::metrics::Headline;
 use crate::split::ScoredQuestion;
 
 /// Number of wrong answers shown of a split; where there are more, those shown are spread evenly.
@@ -43,21 +44,24 @@ pub struct Report {
 #[derive(Debug, Clone, Serialize)]
 pub struct SplitReport {
     name: &'static str,
+    /// The metric in use.
+    metric: String,
     answers: usize,
     empty: usize,
     /// The longest answer in characters; `None` where there is no limit.
     max_answer_length: Option<usize>,
-    /// `None` where no question has a reference answer.
+    /// `None` where no question is labelled.
     labelled: Option<LabelledReport>,
 }
 
-/// What the page says of a split with reference answers.
+/// What the page says of a split with labelled questions.
 #[derive(Debug, Clone, Serialize)]
 struct LabelledReport {
     metrics: SplitMetrics,
     outcomes: Vec<Bar>,
     by_length: Vec<Bar>,
-    by_margin: Vec<Bar>,
+    by_probability: Vec<Bar>,
+    by_coverage: Vec<Bar>,
     /// Number of wrong answers.
     wrong: usize,
     /// Some of them.
@@ -82,6 +86,10 @@ pub struct WrongAnswer {
     reference: String,
     outcome: &'static str,
     excerpt: Vec<Piece>,
+    /// How probable the answer is; `None` where no score supports it.
+    probability: Option<f32>,
+    /// How much higher no answer scores, where questions may be left unanswered.
+    null_score_diff: Option<f32>,
     candidates: Vec<ShownCandidate>,
     /// Number of candidates, of which some are shown.
     all_candidates: usize,
@@ -100,8 +108,8 @@ struct Piece {
     class: &'static str,
 }
 
-/// How an answer relates to the references: exact by the task's definition, or where it lies beside
-/// the first.
+/// How an answer relates to the references: exact by the metric in use, or where it lies beside the
+/// first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Exact,
@@ -110,16 +118,18 @@ enum Outcome {
     Shifted,
     Elsewhere,
     Empty,
+    Unanswerable,
 }
 
 impl Outcome {
-    const ALL: [Outcome; 6] = [
+    const ALL: [Outcome; 7] = [
         Outcome::Exact,
         Outcome::TooLong,
         Outcome::TooShort,
         Outcome::Shifted,
         Outcome::Elsewhere,
         Outcome::Empty,
+        Outcome::Unanswerable,
     ];
 
     fn of(is_exact: bool, answer: &Range<usize>, reference: &Range<usize>) -> Self {
@@ -128,6 +138,8 @@ impl Outcome {
         };
         if is_exact {
             Outcome::Exact
+        } else if reference.is_empty() {
+            Outcome::Unanswerable
         } else if answer.is_empty() {
             Outcome::Empty
         } else if holds(answer, reference) {
@@ -149,49 +161,44 @@ impl Outcome {
             Outcome::Shifted => "shifted: overlaps the reference",
             Outcome::Elsewhere => "elsewhere in the paragraph",
             Outcome::Empty => "empty",
+            Outcome::Unanswerable => "an answer where there is none",
         }
     }
 }
 
-/// What is counted of an answer to a question with references.
+/// What is counted of an answer to a labelled question.
 #[derive(Debug, Clone)]
 pub struct Labelled {
     /// The answer's scores.
     pub metrics: QuestionMetrics,
-    /// Length of the shortest reference in characters.
+    /// Length of the shortest reference in characters; 0 where there is none.
     pub shortest_reference: usize,
     outcome: Outcome,
-    /// Length of the first reference in characters.
+    /// Length of the first reference in characters; 0 where there is none.
     reference: usize,
-    /// The best candidate's score over the second's.
-    margin: Option<f32>,
 }
 
 impl Labelled {
-    /// Returns what is counted of an answer, which has these characters; `None` for a question
-    /// without references.
+    /// Returns what is counted of an answer, which has these characters; `None` for an unlabelled
+    /// question.
     pub fn of(
         question: &ScoredQuestion,
         range: &Range<usize>,
         record: &AnswerRecord,
     ) -> Option<Self> {
         let references = question.question.answers();
-        let reference = references.first()?.range();
+        let reference = references.first().map_or(0..0, Answer::range);
         let lengths = references.iter().map(|reference| reference.range().len());
         Some(Self {
             metrics: record.metrics?,
-            shortest_reference: lengths.min()?,
+            shortest_reference: lengths.min().unwrap_or(0),
             outcome: Outcome::of(question.is_exact(&record.answer), range, &reference),
             reference: reference.len(),
-            margin: match &record.candidates[..] {
-                [best, second, ..] => best.score.zip(second.score).map(|(a, b)| a - b),
-                _ => None,
-            },
         })
     }
 }
 
-/// What is counted of all answers to questions with references.
+/// What is counted of all answers to labelled questions.
 #[derive(Debug, Clone, Default)]
 pub struct Statistics {
     labelled: usize,
@@ -199,8 +206,6 @@ pub struct Statistics {
     outcomes: [usize; Outcome::ALL.len()],
     /// Exact answers, and all, by [`LENGTHS`].
     by_length: [(usize, usize); LENGTHS.len()],
-    /// The margin of every answer that has one, and whether the answer is exact.
-    margins: Vec<(f32, bool)>,
     /// Indices of the questions that are answered wrong.
     wrong: Vec<u32>,
 }
@@ -220,8 +225,6 @@ impl Statistics {
             *exact += usize::from(is_exact);
             *all += 1;
         }
-        self.margins
-            .extend(labelled.margin.map(|margin| (margin, is_exact)));
         if !is_exact {
             self.wrong.push(question as u32);
         }
@@ -260,24 +263,31 @@ impl Statistics {
             });
         bars.filter(|bar| bar.of > 0).collect()
     }
+}
 
-    /// Exact answers by the margin of the best candidate's score over the second's, in quarters.
-    fn by_margin(&mut self) -> Vec<Bar> {
-        self.margins.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        let labels = [
-            "least certain quarter",
-            "second quarter",
-            "third quarter",
-            "most certain quarter",
-        ];
-        let quarter = |index: usize| index * self.margins.len() / labels.len();
-        let bars = labels.iter().enumerate().map(|(index, label)| {
-            let part = &self.margins[quarter(index)..quarter(index + 1)];
-            let exact = part.iter().filter(|(_, is_exact)| *is_exact).count();
-            Bar::new((*label).to_owned(), exact, part.len())
-        });
-        bars.filter(|bar| bar.of > 0).collect()
-    }
+/// Exact answers by their probability.
+fn by_probability(confidence: &Confidence) -> Vec<Bar> {
+    let bars = confidence.bins.iter().map(|bin| {
+        let exact = (bin.exact_match * bin.questions as f64).round() as usize;
+        let label = format!("probability {:.2} on average", bin.probability);
+        Bar::new(label, exact, bin.questions)
+    });
+    bars.collect()
+}
+
+/// Exact answers among the most probable ones.
+fn by_coverage(confidence: &Confidence, questions: usize) -> Vec<Bar> {
+    let bars = confidence.risk_coverage.iter().map(|point| {
+        let answered = (point.coverage * questions as f64).round() as usize;
+        let exact = ((1.0 - point.risk) * answered as f64).round() as usize;
+        let label = format!(
+            "{:.0} %, of probability {:.2} and more",
+            100.0 * point.coverage,
+            point.probability
+        );
+        Bar::new(label, exact, answered)
+    });
+    bars.collect()
 }
 
 impl Bar {
@@ -294,24 +304,32 @@ impl Bar {
 
 impl SplitReport {
     /// Returns what the page shows of a split. `labelled`: its metrics, what was counted, and the
-    /// wrong answers that are shown; `None` where no question has a reference answer.
+    /// wrong answers that are shown; `None` where no question is labelled.
     pub fn new(
         split: Split,
+        headline: Headline,
         answers: usize,
         empty: usize,
         max_answer_length: Option<usize>,
-        labelled: Option<(&SplitMetrics, &mut Statistics, Vec<WrongAnswer>)>,
+        labelled: Option<(&SplitMetrics, &Statistics, Vec<WrongAnswer>)>,
     ) -> Self {
-        let labelled = labelled.map(|(metrics, statistics, shown)| LabelledReport {
-            metrics: metrics.clone(),
-            outcomes: statistics.outcomes(),
-            by_length: statistics.by_length(),
-            by_margin: statistics.by_margin(),
-            wrong: statistics.wrong.len(),
-            shown,
+        let labelled = labelled.map(|(metrics, statistics, shown)| {
+            let confidence = metrics.confidence.as_ref();
+            let by_coverage =
+                confidence.map(|confidence| by_coverage(confidence, metrics.questions));
+            LabelledReport {
+                metrics: metrics.clone(),
+                outcomes: statistics.outcomes(),
+                by_length: statistics.by_length(),
+                by_probability: confidence.map(by_probability).unwrap_or_default(),
+                by_coverage: by_coverage.unwrap_or_default(),
+                wrong: statistics.wrong.len(),
+                shown,
+            }
         });
         Self {
             name: split.name(),
+            metric: headline.title(),
             answers,
             empty,
             max_answer_length,
@@ -369,7 +387,7 @@ impl WrongAnswer {
     pub fn of(question: &ScoredQuestion, range: &Range<usize>, record: &AnswerRecord) -> Self {
         let characters: Vec<char> = question.paragraph.chars().collect();
         let reference = question.question.answers().first();
-        let reference = reference.map_or(0..0, spanwise_artifact::Answer::range);
+        let reference = reference.map_or(0..0, Answer::range);
         let is_exact = question.is_exact(&record.answer);
         let candidates = record.candidates.iter().take(CANDIDATES);
         Self {
@@ -379,6 +397,8 @@ impl WrongAnswer {
             reference: beginning(record.references.first().map_or("", |first| first)),
             outcome: Outcome::of(is_exact, range, &reference).label(),
             excerpt: excerpt(&characters, range, &reference),
+            probability: record.probability,
+            null_score_diff: record.null_score_diff,
             candidates: candidates
                 .map(|candidate| ShownCandidate {
                     text: beginning(&candidate.text),
@@ -439,13 +459,14 @@ fn excerpt(paragraph: &[char], answer: &Range<usize>, reference: &Range<usize>) 
 mod tests {
     use std::collections::BTreeMap;
 
-    use spanwise_artifact::answers::{Candidate, Effect, FittedLength};
-    use spanwise_artifact::scores::ScoresView;
+    use spanwise_artifact::answers::{Candidate, ConfidenceBin, Effect, FittedLength, Risk};
+    use spanwise_artifact::scores::{ScoresView, Whole};
     use spanwise_artifact::settings::Rule;
-    use spanwise_artifact::{Answer, Characters, Question, Reference};
+    use spanwise_artifact::{Characters, Question, Reference};
 
     use super::*;
     use crate::metrics;
+    use crate::testing::TASK;
 
     const PARAGRAPH: &str = "李白是唐朝的詩人。<b>杜甫</b>也是";
 
@@ -462,6 +483,8 @@ mod tests {
         check(1..3, Outcome::Shifted);
         check(2..3, Outcome::Elsewhere);
         check(0..0, Outcome::Empty);
+        assert_eq!(Outcome::of(false, &(2..3), &(0..0)), Outcome::Unanswerable);
+        assert_eq!(Outcome::of(true, &(0..0), &(0..0)), Outcome::Exact);
         let same_text_elsewhere = Outcome::of(true, &(5..7), &(0..2));
         assert_eq!(same_text_elsewhere, Outcome::Exact);
     }
@@ -548,7 +571,10 @@ mod tests {
             split: Split::Dev,
             id: question.id.clone(),
             question: question.text.clone(),
-            metrics: metrics::of_answer(answer, &references),
+            metrics: TASK.of_answer(answer, question),
+            probability: Some(0.5),
+            null_score_diff: None,
+            is_impossible: false,
             references: references.into_iter().map(str::to_owned).collect(),
             answer: answer.to_owned(),
             candidates: candidates.collect(),
@@ -564,6 +590,8 @@ mod tests {
                 end: &[],
             },
             ranked: None,
+            whole: Whole::NONE,
+            headline: TASK,
         }
     }
 
@@ -572,7 +600,7 @@ mod tests {
         let (first, tag) = (question(Some(0..2)), question(Some(9..16)));
         let (confident, unsure) = ([9.0, 1.0], [2.0, 1.5]);
         let mut statistics = Statistics::default();
-        let mut sums = SplitMetrics::default();
+        let mut sums = TASK.sums();
         let mut shown = Vec::new();
         let answers: [(&Question, Range<usize>, &[f32]); 3] = [
             (&first, 0..2, &confident),
@@ -583,7 +611,7 @@ mod tests {
             let record = record(question, &slice(&range), scores);
             let scored = scored(question, PARAGRAPH);
             let labelled = Labelled::of(&scored, &range, &record).unwrap();
-            metrics::add(&mut sums, Some(&labelled.metrics), range.is_empty());
+            metrics::add(&mut sums, Some(&labelled.metrics), false, range.is_empty());
             statistics.add(index, &labelled);
             if index > 0 {
                 shown.push(WrongAnswer::of(&scored, &range, &record));
@@ -603,7 +631,23 @@ mod tests {
             changed: 7,
             ..Effect::default()
         };
+        let risk = Risk {
+            coverage: 1.0,
+            risk: 2.0 / 3.0,
+            probability: 0.5,
+        };
+        let bin = ConfidenceBin {
+            questions: 3,
+            probability: 0.5,
+            exact_match: 1.0 / 3.0,
+        };
         let metrics = SplitMetrics {
+            confidence: Some(Confidence {
+                temperature: 1.0,
+                expected_calibration_error: 0.5 - 1.0 / 3.0,
+                bins: vec![bin],
+                risk_coverage: vec![risk],
+            }),
             unlabelled: 5,
             longer_than_max_answer_length: 1,
             max_answer_length: Some(FittedLength {
@@ -614,11 +658,11 @@ mod tests {
             rules: BTreeMap::from(Rule::ALL.map(|rule| (rule, Effect::default()))),
             ..metrics::means(sums).unwrap()
         };
-        let labelled = Some((&metrics, &mut statistics, shown));
+        let labelled = Some((&metrics, &statistics, shown));
         let report = Report {
             splits: vec![
-                SplitReport::new(Split::Dev, 8, 1, Some(17), labelled),
-                SplitReport::new(Split::Test, 4, 0, Some(17), None),
+                SplitReport::new(Split::Dev, TASK, 8, 1, Some(17), labelled),
+                SplitReport::new(Split::Test, TASK, 4, 0, Some(17), None),
             ],
         };
 
@@ -630,7 +674,8 @@ mod tests {
         };
         assert_eq!(counts(&labelled.outcomes), [(1, 3), (1, 3), (1, 3)]);
         assert_eq!(counts(&labelled.by_length), [(1, 2), (0, 1)]);
-        assert_eq!(counts(&labelled.by_margin), [(0, 1), (1, 1)]);
+        assert_eq!(counts(&labelled.by_probability), [(1, 3)]);
+        assert_eq!(counts(&labelled.by_coverage), [(1, 3)]);
         assert_eq!((labelled.wrong, labelled.shown.len()), (2, 2));
 
         let page = report.render().unwrap();
@@ -640,13 +685,13 @@ mod tests {
             "at most 17 characters",
             "brackets",
             "Listed are 2 of 2 wrong answers to 3 questions.",
-            "No reference answer for 5 of 8 questions",
+            "Nothing is known of the answers to 5 of 8 questions",
             "1 of 3 answers is longer than <code>max_answer_length</code>, 17 characters",
             "4 answers, 0 of them empty. None of them is listed",
         ] {
             assert!(page.contains(expected), "{expected} in {page}");
         }
-        assert!(page.contains("least certain quarter") || page.contains("second quarter"));
+        assert!(page.contains("expected calibration error of 0.167"));
         assert!(!page.contains("<b>杜甫"), "texts are escaped");
         let position = |rule| page.find(rule).expect(rule);
         assert!(
@@ -682,10 +727,10 @@ mod tests {
         let shown = shown.collect();
         let metrics = SplitMetrics {
             questions: wrong,
-            ..SplitMetrics::default()
+            ..TASK.sums()
         };
-        let labelled = Some((&metrics, &mut statistics, shown));
-        let split = SplitReport::new(Split::Dev, wrong, 0, None, labelled);
+        let labelled = Some((&metrics, &statistics, shown));
+        let split = SplitReport::new(Split::Dev, TASK, wrong, 0, None, labelled);
         let splits = vec![split.clone(), split];
         Report { splits }.render().unwrap()
     }

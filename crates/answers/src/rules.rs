@@ -202,10 +202,11 @@ pub fn add(effect: &mut Effect, other: Effect) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use spanwise_artifact::scores::ScoresView;
+    use spanwise_artifact::scores::{ScoresView, Whole};
     use spanwise_artifact::{Answer, Question, Reference};
 
     use super::*;
+    use crate::testing::TASK;
 
     /// Repairs the answer between `|` and `|`.
     fn repaired(rule: Rule, text: &str) -> String {
@@ -272,6 +273,8 @@ mod tests {
                             end: &[],
                         },
                         ranked: None,
+                        whole: Whole::NONE,
+                        headline: TASK,
                     },
                     answer,
                 );
@@ -315,6 +318,8 @@ mod tests {
                 end: &[],
             },
             ranked: None,
+            whole: Whole::NONE,
+            headline: TASK,
         };
         for (punctuation, expected) in [(RuleSwitch::Fit, 0), (RuleSwitch::Off, 1)] {
             let mut effects = Effects::new(Rule::ALL.map(|rule| match rule {

@@ -8,10 +8,13 @@ use spanwise_artifact::ensemble::{open_ranked_spans, ranked_spans_file};
 use spanwise_artifact::error::damaged;
 use spanwise_artifact::lines::Lines;
 use spanwise_artifact::question_file::{QuestionAndText, QuestionFile};
-use spanwise_artifact::scores::{self, ScoreBlock, ScoreFile, ScoresView, Span};
-use spanwise_artifact::{Question, Split, UserError};
+use spanwise_artifact::scores::{self, ScoreBlock, ScoreFile, ScoresView, Span, Whole};
+use spanwise_artifact::{Characters, Question, Reference, Split, UserError};
+use spanwise_metrics::Score;
 use spanwise_program::parallel;
-use spanwise_spans::{best_spans, best_spans_by_limit, task_exact_match};
+use spanwise_spans::{best_spans, best_spans_by_limit};
+
+use crate::metrics::Headline;
 
 /// Characters of the paragraphs that are read at a time, where little is kept of each question.
 pub const CHARACTERS: usize = 1 << 17;
@@ -27,6 +30,10 @@ pub struct ScoredQuestion<'a> {
     pub scores: ScoresView<'a>,
     /// Spans that the ensemble ranks by more than their scores, best first.
     pub ranked: Option<&'a [Span]>,
+    /// The score of no answer, and the best window.
+    pub whole: Whole,
+    /// The metric in use.
+    pub headline: Headline,
 }
 
 impl ScoredQuestion<'_> {
@@ -51,13 +58,29 @@ impl ScoredQuestion<'_> {
         limits.map(|limit| self.best_spans(limit, count)).collect()
     }
 
-    /// Returns whether an answer is exact by the task's definition.
+    /// Returns an answer's text.
+    pub fn slice(&self, range: &Range<usize>) -> &str {
+        let paragraph = Characters::new(self.paragraph);
+        paragraph.get(range.clone()).unwrap_or_default()
+    }
+
+    /// Scores an answer by the metric in use; 0 where the question is unlabelled.
+    pub fn score(&self, answer: &str) -> Score {
+        self.headline.score(answer, self.question)
+    }
+
+    /// Returns whether an answer is exact by the metric in use.
     pub fn is_exact(&self, answer: &str) -> bool {
-        task_exact_match(answer, self.question.answers().iter().map(|a| &*a.text))
+        self.score(answer).exact_match >= 1.0
+    }
+
+    /// Whether there are reference answers, or it is known that there is none.
+    pub fn is_labelled(&self) -> bool {
+        self.question.reference != Reference::Unknown
     }
 
     /// Whether there are reference answers.
-    pub fn is_labelled(&self) -> bool {
+    pub fn has_references(&self) -> bool {
         !self.question.answers().is_empty()
     }
 }
@@ -69,6 +92,7 @@ pub struct ScoredSplit {
     questions: QuestionFile,
     scores: ScoreFile,
     ranked: Option<Lines<Vec<Span>>>,
+    headline: Headline,
     /// Where the scores are, for messages.
     directory: std::path::PathBuf,
 }
@@ -79,7 +103,12 @@ impl ScoredSplit {
     ///
     /// # Errors
     /// Where they have other numbers of questions.
-    pub fn open(data: &Path, scores: &Path, split: Split) -> Result<Option<Self>> {
+    pub fn open(
+        data: &Path,
+        scores: &Path,
+        split: Split,
+        headline: Headline,
+    ) -> Result<Option<Self>> {
         let (questions, ranked) = (
             QuestionFile::open(data, split)?,
             open_ranked_spans(scores, split)?,
@@ -102,8 +131,14 @@ impl ScoredSplit {
             questions,
             scores: file,
             ranked,
+            headline,
             directory: scores.to_owned(),
         }))
+    }
+
+    /// The metric in use.
+    pub fn headline(&self) -> Headline {
+        self.headline
     }
 
     /// Number of questions.
@@ -143,6 +178,24 @@ impl ScoredSplit {
     ) -> Result<R> {
         let block = self.read(question..question + 1)?;
         Ok(work(&block.questions()[0]))
+    }
+
+    /// Whether the best window of the first question with a token is known: that of several models'
+    /// scores is not.
+    ///
+    /// # Errors
+    /// Fails if the split cannot be read.
+    pub fn has_windows(&self) -> Result<bool> {
+        for range in scores::ranges(self.scores.lengths(), CHARACTERS) {
+            let block = self.scores.read(range.clone())?;
+            let is_token = |score: &f32| score.is_finite();
+            for index in 0..range.len() {
+                if block.get(index).start.iter().any(is_token) {
+                    return Ok(block.whole(index).window.score.is_finite());
+                }
+            }
+        }
+        Ok(true)
     }
 
     fn read(&self, questions: Range<usize>) -> Result<Block> {
@@ -185,6 +238,7 @@ impl ScoredSplit {
             texts,
             scores,
             ranked,
+            headline: self.headline,
         })
     }
 }
@@ -194,6 +248,7 @@ struct Block {
     texts: Vec<QuestionAndText>,
     scores: ScoreBlock,
     ranked: Option<Vec<Vec<Span>>>,
+    headline: Headline,
 }
 
 impl Block {
@@ -204,6 +259,8 @@ impl Block {
             paragraph: &text.paragraph,
             scores: self.scores.get(index),
             ranked: self.ranked.as_ref().map(|ranked| &*ranked[index]),
+            whole: self.scores.whole(index),
+            headline: self.headline,
         });
         questions.collect()
     }
@@ -213,9 +270,10 @@ impl Block {
 mod tests {
     use spanwise_artifact::questions::Questions;
     use spanwise_artifact::scores::{ScoreWriter, Scores};
-    use spanwise_artifact::{Answer, Paragraph, Reference, jsonl};
+    use spanwise_artifact::{Answer, Paragraph, jsonl};
 
     use super::*;
+    use crate::testing::TASK;
 
     #[test]
     fn what_does_not_fit_together_ends_in_a_sentence() -> Result<()> {
@@ -240,7 +298,7 @@ mod tests {
             .write(path, Split::Dev)?;
             let mut writer = ScoreWriter::create(path, Split::Dev, lengths.to_vec())?;
             for &length in lengths {
-                writer.push(Scores::none(length).view())?;
+                writer.push(Scores::none(length).view(), Whole::NONE)?;
             }
             writer.finish()?;
             let ranked = ranked.iter().map(|&(start, end)| Span {
@@ -251,7 +309,7 @@ mod tests {
             let ranked: Vec<Span> = ranked.collect();
             jsonl::write(&path.join(ranked_spans_file(Split::Dev)), [ranked])?;
             let read = || -> Result<()> {
-                let split = ScoredSplit::open(path, path, Split::Dev)?.expect("there");
+                let split = ScoredSplit::open(path, path, Split::Dev, TASK)?.expect("there");
                 split.with_question(0, |_| ())
             };
             let found = match read() {

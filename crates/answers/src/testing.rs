@@ -1,10 +1,18 @@
 //! Artifacts of a few questions for this crate's tests.
 
 use spanwise_artifact::questions::Questions;
-use spanwise_artifact::scores::{ScoreWriter, Scores};
+use spanwise_artifact::scores::{ScoreWriter, Scores, Whole};
+use spanwise_artifact::settings::{Metric, MlqaLanguage};
 use spanwise_artifact::{Paragraph, Question, Split};
 
+use crate::metrics::Headline;
 use crate::split::ScoredSplit;
+
+/// The task's metric.
+pub(crate) const TASK: Headline = Headline {
+    metric: Metric::Task,
+    language: MlqaLanguage::Chinese,
+};
 
 /// Artifacts of data and of scores with a dev split.
 pub(crate) struct TestSplit {
@@ -34,7 +42,7 @@ impl TestSplit {
         let lengths = questions.iter().map(|(_, scores)| scores.start.len());
         let mut writer = ScoreWriter::create(scores.path(), Split::Dev, lengths.collect()).unwrap();
         for (_, scores) in questions {
-            writer.push(scores.view()).unwrap();
+            writer.push(scores.view(), Whole::NONE).unwrap();
         }
         writer.finish().unwrap();
         Self { data, scores }
@@ -42,7 +50,7 @@ impl TestSplit {
 
     /// Opens the split.
     pub(crate) fn open(&self) -> ScoredSplit {
-        let split = ScoredSplit::open(self.data.path(), self.scores.path(), Split::Dev);
+        let split = ScoredSplit::open(self.data.path(), self.scores.path(), Split::Dev, TASK);
         split.unwrap().unwrap()
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use spanwise_artifact::answers::{self, NBest, REPORT_FILE, read_metrics};
 use spanwise_artifact::questions::Questions;
-use spanwise_artifact::scores::{ScoreWriter, Scores};
+use spanwise_artifact::scores::{ScoreWriter, Scores, Whole};
 use spanwise_artifact::{Answer, Paragraph, Question, Reference, Split, jsonl};
 
 /// Runs a job and returns its exit code and what it says. What it wrote is in `output` then.
@@ -56,12 +56,13 @@ fn write_artifacts(directory: &Path) -> Result<()> {
         questions: answers.into_iter().enumerate().map(question).collect(),
     }
     .write(directory, Split::Dev)?;
+    made::profile(directory)?;
     let length = text.chars().count();
     let mut writer = ScoreWriter::create(directory, Split::Dev, vec![length; answers.len()])?;
     for _ in answers {
         let mut scores = Scores::none(length);
         (scores.start[4], scores.end[8]) = (1.0, 1.0);
-        writer.push(scores.view())?;
+        writer.push(scores.view(), Whole::with_null(1.0))?;
     }
     writer.finish()
 }
@@ -129,6 +130,8 @@ fn damaged_artifacts_end_in_a_sentence() -> Result<()> {
         "dev.paragraphs.jsonl",
         "dev.safetensors",
         "dev.candidates.jsonl",
+        "profile.json",
+        "counts.json",
     ] {
         let file = path.join(name);
         let bytes = fs_err::read(&file)?;
@@ -155,7 +158,7 @@ fn answers_that_cannot_be_found_and_questions_that_cannot_be_measured_are_said()
     let directory = tempfile::tempdir()?;
     let path = directory.path();
     write_artifacts(path)?;
-    let (code, message) = run(path, &json!({}), path, path)?;
+    let (code, message) = run(path, &json!({"max_answer_length": 30}), path, path)?;
     assert_eq!(code, 0, "{message}");
     for sentence in [
         "dev: 1 of 2 questions cannot be answered right: every reference answer is longer than max_answer_length, 30 characters",
@@ -250,10 +253,11 @@ fn an_unanswered_question_has_an_empty_prediction() -> Result<()> {
         }],
     }
     .write(path, Split::Test)?;
+    made::profile(path)?;
     let mut writer = ScoreWriter::create(path, Split::Test, vec![2])?;
     let mut scores = Scores::none(2);
     (scores.start[1], scores.end[0]) = (1.0, 1.0);
-    writer.push(scores.view())?;
+    writer.push(scores.view(), Whole::NONE)?;
     writer.finish()?;
     let (code, message) = run(path, &json!({"decoding": "independent"}), path, path)?;
     assert_eq!(code, 0, "{message}");

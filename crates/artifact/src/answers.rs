@@ -4,7 +4,8 @@
 //!   artifact
 //! - `metrics.json`: [`SplitMetrics`] by split, for the splits with reference answers
 //! - `submission.csv`: the columns `ID` and `Answer`, where there is a test split
-//! - `predictions.json`, `nbest.json`: every answer, and the [`NBest`] of every question, by the
+//! - `predictions.json`, `nbest.json`, `null_odds.json`: every answer, the [`NBest`] of every
+//!   question, and where questions may be left unanswered [`AnswerRecord::null_score_diff`], by the
 //!   question's id, as the scripts of SQuAD and BERT write them; see [`predictions_file`]
 //! - `report.html`: a page for people
 //!
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::jsonl;
 use crate::questions::Split;
-use crate::settings::Rule;
+use crate::settings::{Metric, MlqaLanguage, Rule};
 
 /// File of the [`AnswerRecord`]s.
 pub const ANSWERS_FILE: &str = "answers.jsonl";
@@ -35,23 +36,32 @@ pub const SUBMISSION_FILE: &str = "submission.csv";
 /// File of the page that shows where answers go wrong.
 pub const REPORT_FILE: &str = "report.html";
 
-/// Files that a run may have of each split: answers by id, and the best candidates by id.
-pub const PREDICTION_FILES: [&str; 4] = [
+/// Files that a run may have of each split: answers, the best candidates, and score differences of
+/// no answer, by id.
+pub const PREDICTION_FILES: [&str; 6] = [
     "predictions.json",
     "nbest.json",
+    "null_odds.json",
     "dev.predictions.json",
     "dev.nbest.json",
+    "dev.null_odds.json",
 ];
 
 /// File of a split's answers by id. Without a test split, those of dev have the plain name, which
 /// is what a question set without test questions is evaluated with.
 pub fn predictions_file(split: Split, has_test: bool) -> &'static str {
-    PREDICTION_FILES[if is_plain(split, has_test) { 0 } else { 2 }]
+    PREDICTION_FILES[if is_plain(split, has_test) { 0 } else { 3 }]
 }
 
 /// File of the best candidates of a split's questions by id; named as [`predictions_file`] is.
 pub fn nbest_file(split: Split, has_test: bool) -> &'static str {
-    PREDICTION_FILES[if is_plain(split, has_test) { 1 } else { 3 }]
+    PREDICTION_FILES[if is_plain(split, has_test) { 1 } else { 4 }]
+}
+
+/// File of how much higher no answer scores than the best span, of a split's questions by id; named
+/// as [`predictions_file`] is.
+pub fn null_odds_file(split: Split, has_test: bool) -> &'static str {
+    PREDICTION_FILES[if is_plain(split, has_test) { 2 } else { 5 }]
 }
 
 fn is_plain(split: Split, has_test: bool) -> bool {
@@ -69,11 +79,22 @@ pub struct AnswerRecord {
     pub question: String,
     /// The answer, a substring of the paragraph; empty where the question is left unanswered.
     pub answer: String,
-    /// The reference answers; empty for an unlabelled question.
+    /// The probability that the model gives the answer before repairs, among all spans of the
+    /// paragraph and, where questions may be left unanswered, no answer; from 0 to 1. `None` for an
+    /// answer that no score supports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f32>,
+    /// How much higher no answer scores than the best span, where questions may be left unanswered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub null_score_diff: Option<f32>,
+    /// The reference answers; empty for a question that is unlabelled or unanswerable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<String>,
-    /// The answer's scores, on disk under the name that earlier versions gave them; `None` for a
-    /// question without references.
+    /// Whether the paragraph is known not to answer the question.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_impossible: bool,
+    /// The answer's scores, on disk under the name that earlier versions gave them; `None` for an
+    /// unlabelled question.
     #[serde(default, rename = "marks", skip_serializing_if = "Option::is_none")]
     pub metrics: Option<QuestionMetrics>,
     /// The highest-scoring spans before repairs, best first.
@@ -169,9 +190,15 @@ impl ObjectWriter {
     }
 }
 
-/// The scores of one answer.
+/// The scores of one answer. To an unanswerable question an empty answer scores 1, any other 0, by
+/// every definition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct QuestionMetrics {
+    /// Exact match by the metric in use.
+    pub exact_match: f64,
+    /// F1 by the metric in use; `None` where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub f1: Option<f64>,
     /// Equal to a reference after deleting ASCII commas on both sides.
     pub task_exact_match: f64,
     /// Equal to a reference, character by character.
@@ -183,29 +210,52 @@ pub struct QuestionMetrics {
 }
 
 /// The means over one split's labelled questions, and what fitting did to its answers.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SplitMetrics {
-    /// Number of labelled questions.
+    /// Number of labelled questions: those with reference answers, and unanswerable ones.
     pub questions: usize,
-    /// Number of questions without reference answers, which are not measured.
+    /// Number of questions of whose answer nothing is known, which are not measured.
     #[serde(default)]
     pub unlabelled: usize,
     /// Number of labelled questions whose reference answers are all longer than the longest answer
     /// that decoding returns; 0 where there is no limit.
     #[serde(default)]
     pub longer_than_max_answer_length: usize,
-    /// Number of empty answers among them.
+    /// Number of training questions whose reference answers are all longer than that.
+    #[serde(default)]
+    pub train_longer_than_max_answer_length: usize,
+    /// Number of empty answers to labelled questions.
     pub empty: usize,
+    /// The metric in use: everything fitted is fitted to it.
+    pub metric: Metric,
+    /// The language that it is of, where it depends on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<MlqaLanguage>,
+    /// Mean of [`QuestionMetrics::exact_match`].
+    pub exact_match: f64,
+    /// Standard error of [`Self::exact_match`].
+    pub exact_match_standard_error: f64,
+    /// Mean of [`QuestionMetrics::f1`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub f1: Option<f64>,
+    /// The same of the questions with reference answers and of the unanswerable ones, where there
+    /// are both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_answerability: Option<[PartMetrics; 2]>,
     /// Mean of [`QuestionMetrics::task_exact_match`].
     pub task_exact_match: f64,
-    /// Standard error of [`Self::task_exact_match`].
-    pub task_exact_match_standard_error: f64,
     /// Mean of [`QuestionMetrics::any_reference_exact_match`].
     pub any_reference_exact_match: f64,
     /// Mean of [`QuestionMetrics::cmrc_exact_match`].
     pub cmrc_exact_match: f64,
     /// Mean of [`QuestionMetrics::cmrc_f1`].
     pub cmrc_f1: f64,
+    /// When questions are left unanswered; `None` where they never are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub null_score_diff_threshold: Option<NullMetrics>,
+    /// How far the probabilities of answers can be trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<Confidence>,
     /// The longest answer that was fitted on dev; `None` where the pipeline file sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_answer_length: Option<FittedLength>,
@@ -213,13 +263,97 @@ pub struct SplitMetrics {
     pub rules: BTreeMap<Rule, Effect>,
 }
 
+/// The means over some questions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct PartMetrics {
+    /// Number of these questions.
+    pub questions: usize,
+    /// As [`SplitMetrics::exact_match`].
+    pub exact_match: f64,
+    /// As [`SplitMetrics::f1`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub f1: Option<f64>,
+}
+
+/// When questions are left unanswered, and what that gains on dev.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct NullMetrics {
+    /// The difference of scores above which a question is left unanswered.
+    pub threshold: f64,
+    /// What a fitted threshold gains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fitted: Option<FittedThreshold>,
+}
+
+/// What thresholds that were fitted on four fifths of dev score on the fifth, by what they are fitted
+/// to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct FittedThreshold {
+    /// The best on all of dev. It is applied unless thresholds lose against 0 on the held-out parts.
+    pub best: f64,
+    /// The score on the held-out parts.
+    pub held_out: f64,
+    /// What that gains over a threshold of 0.
+    pub over_zero: Gain,
+    /// What that gains over answering every question.
+    pub over_always_answer: Gain,
+    /// What that gains over answering none.
+    pub over_always_null: Gain,
+}
+
+/// A mean of paired differences.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gain {
+    /// The mean over all questions.
+    pub mean: f64,
+    /// Its standard error.
+    pub standard_error: f64,
+}
+
+/// How far the probabilities of a split's answers can be trusted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Confidence {
+    /// What scores are divided by before they become probabilities (Guo et al., 2017,
+    /// arXiv:1706.04599), fitted on dev; on dev each fifth is measured with the one that is fitted
+    /// on the others. 1 where nothing is fitted.
+    pub temperature: f64,
+    /// Mean distance of probability and share of exact answers, over ten bins of equal width, each
+    /// weighted by its questions.
+    pub expected_calibration_error: f64,
+    /// The bins, from 0 to 1; those without a question are left out.
+    pub bins: Vec<ConfidenceBin>,
+    /// What is wrong of the most probable answers, from a tenth of them to all.
+    pub risk_coverage: Vec<Risk>,
+}
+
+/// Answers of similar probability.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfidenceBin {
+    /// Number of questions.
+    pub questions: usize,
+    /// Mean probability of their answers.
+    pub probability: f64,
+    /// Share of exact answers.
+    pub exact_match: f64,
+}
+
+/// What is wrong of the most probable answers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Risk {
+    /// The share of questions that are answered.
+    pub coverage: f64,
+    /// The share of them whose answer is not exact.
+    pub risk: f64,
+    /// The least probability of their answers.
+    pub probability: f64,
+}
+
 /// A longest answer that was fitted on dev, and its effect on one split.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct FittedLength {
     /// The longest answer, in characters.
     pub characters: usize,
-    /// Task exact match gained on held-out parts of dev by limits that were fitted on the other
-    /// parts.
+    /// Exact match gained on held-out parts of dev by limits that were fitted on the other parts.
     pub held_out_gain: f64,
     /// The effect compared with the longest limit that is tried. The limit is applied unless it
     /// loses on the held-out parts.
@@ -227,7 +361,7 @@ pub struct FittedLength {
     pub effect: Effect,
 }
 
-/// What a change to answers does to labelled questions, by the task's exact match.
+/// What a change to answers does to labelled questions, by exact match of the metric in use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effect {
     /// Whether the change is applied to the answers.
@@ -238,6 +372,41 @@ pub struct Effect {
     pub fixed: usize,
     /// Number of right answers that it makes wrong.
     pub broken: usize,
+}
+
+impl SplitMetrics {
+    /// The name of the metric in use in reports.
+    pub fn title(&self) -> String {
+        match self.language {
+            Some(language) => format!("{} ({})", self.metric.title(), language.name()),
+            None => self.metric.title().to_owned(),
+        }
+    }
+
+    /// Of no question yet, by this metric.
+    pub fn of(metric: Metric, language: Option<MlqaLanguage>) -> Self {
+        Self {
+            metric,
+            language,
+            questions: 0,
+            unlabelled: 0,
+            longer_than_max_answer_length: 0,
+            train_longer_than_max_answer_length: 0,
+            empty: 0,
+            exact_match: 0.0,
+            exact_match_standard_error: 0.0,
+            f1: None,
+            by_answerability: None,
+            task_exact_match: 0.0,
+            any_reference_exact_match: 0.0,
+            cmrc_exact_match: 0.0,
+            cmrc_f1: 0.0,
+            null_score_diff_threshold: None,
+            confidence: None,
+            max_answer_length: None,
+            rules: BTreeMap::new(),
+        }
+    }
 }
 
 impl Effect {
@@ -282,8 +451,13 @@ mod tests {
             id: "7".to_owned(),
             question: "誰?".to_owned(),
             answer: "李白".to_owned(),
+            probability: Some(0.5),
+            null_score_diff: None,
             references: vec!["李白".to_owned()],
+            is_impossible: false,
             metrics: Some(QuestionMetrics {
+                exact_match: 1.0,
+                f1: None,
                 task_exact_match: 1.0,
                 any_reference_exact_match: 1.0,
                 cmrc_exact_match: 1.0,
@@ -303,7 +477,10 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let unlabelled = AnswerRecord {
             split: Split::Test,
+            probability: None,
+            null_score_diff: Some(-1.5),
             references: Vec::new(),
+            is_impossible: true,
             metrics: None,
             candidates: Vec::new(),
             ..record()
@@ -315,12 +492,12 @@ mod tests {
             text.lines().collect::<Vec<_>>(),
             [
                 concat!(
-                    r#"{"split":"dev","id":"7","question":"誰?","answer":"李白","references":["李白"],"#,
-                    r#""marks":{"task_exact_match":1.0,"any_reference_exact_match":1.0,"#,
+                    r#"{"split":"dev","id":"7","question":"誰?","answer":"李白","probability":0.5,"references":["李白"],"#,
+                    r#""marks":{"exact_match":1.0,"task_exact_match":1.0,"any_reference_exact_match":1.0,"#,
                     r#""cmrc_exact_match":1.0,"cmrc_f1":1.0},"#,
                     r#""candidates":[{"text":"李白","start":3,"end":5,"score":1.5}]}"#
                 ),
-                r#"{"split":"test","id":"7","question":"誰?","answer":"李白","candidates":[]}"#,
+                r#"{"split":"test","id":"7","question":"誰?","answer":"李白","null_score_diff":-1.5,"is_impossible":true,"candidates":[]}"#,
             ]
         );
         let found: Vec<AnswerRecord> = read(directory.path())?.collect::<Result<_>>()?;
@@ -363,14 +540,19 @@ mod tests {
             (
                 predictions_file(split, has_test),
                 nbest_file(split, has_test),
+                null_odds_file(split, has_test),
             )
         };
-        let plain = ("predictions.json", "nbest.json");
+        let plain = ("predictions.json", "nbest.json", "null_odds.json");
         assert_eq!(names(Split::Test, true), plain);
         assert_eq!(names(Split::Dev, false), plain);
         assert_eq!(
             names(Split::Dev, true),
-            ("dev.predictions.json", "dev.nbest.json")
+            (
+                "dev.predictions.json",
+                "dev.nbest.json",
+                "dev.null_odds.json"
+            )
         );
     }
 
@@ -385,14 +567,19 @@ mod tests {
         };
         let metrics = SplitMetrics {
             questions: 4,
-            task_exact_match: 0.75,
+            exact_match: 0.75,
+            by_answerability: Some([PartMetrics::default(); 2]),
+            null_score_diff_threshold: Some(NullMetrics {
+                threshold: -0.5,
+                fitted: None,
+            }),
             max_answer_length: Some(FittedLength {
                 characters: 17,
                 held_out_gain: 0.25,
                 effect,
             }),
             rules: BTreeMap::from([(Rule::Titles, effect)]),
-            ..SplitMetrics::default()
+            ..SplitMetrics::of(Metric::Squad, None)
         };
         let all = BTreeMap::from([(Split::Dev, metrics)]);
         write_metrics(directory.path(), &all)?;
@@ -400,7 +587,7 @@ mod tests {
 
         let path = directory.path().join(METRICS_FILE);
         let text = fs_err::read_to_string(&path)?;
-        for field in ["task_exact_match", "cmrc_f1", "held_out_gain", "fixed"] {
+        for field in ["exact_match", "cmrc_f1", "held_out_gain", "fixed"] {
             let renamed = text.replacen(&format!("\"{field}\""), "\"other\"", 1);
             assert_ne!(renamed, text);
             fs_err::write(&path, renamed)?;

@@ -5,7 +5,7 @@
 //! two of them must agree on (a file layout, a setting, what a score means) is defined here once.
 //!
 //! - [`settings`]: every key a pipeline file may hold, its default and its bounds
-//! - [`questions`], [`windows`], [`scores`], [`ensemble`]: what passes between stages
+//! - [`questions`], [`profile`], [`windows`], [`scores`], [`ensemble`]: what passes between stages
 //! - [`answers`]: what a run ends with
 //! - [`question_file`], [`lines`]: files of records, a few at a time
 //! - [`manifest`], [`fingerprint`], [`draft`]: identity, staleness and atomic commit
@@ -26,6 +26,7 @@ pub mod jsonl;
 pub mod lines;
 pub mod manifest;
 mod named;
+pub mod profile;
 pub mod question_file;
 pub mod questions;
 pub mod scores;

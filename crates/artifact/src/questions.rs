@@ -342,7 +342,9 @@ impl QuestionCounts {
     /// # Errors
     /// Fails if they cannot be read.
     pub fn read(directory: &Path) -> Result<BTreeMap<Split, Self>> {
-        jsonl::read_document(&directory.join(COUNTS_FILE))
+        let path = directory.join(COUNTS_FILE);
+        let counts = jsonl::read_document(&path);
+        Ok(counts.map_err(|error| damaged(&path, &error.root_cause().to_string()))?)
     }
 
     /// Writes the counts of every split into a data artifact.

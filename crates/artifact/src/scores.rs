@@ -1,9 +1,15 @@
-//! What predict and ensemble write: a start and an end score for every paragraph character.
+//! What predict and ensemble write: a start and an end score for every paragraph character, and the
+//! score of no answer.
 //!
-//! `<split>.safetensors` holds `start` and `end` (f32, the characters of all questions' paragraphs
-//! one after the other) and `offsets` (u32, where each question begins, and the total). A score is
-//! a raw logit, comparable across the windows of one question; a character no token starts (or
-//! ends) at has minus infinity. Questions are in the order of the data artifact.
+//! `<split>.safetensors` holds, with questions in the order of the data artifact:
+//!
+//! - `start` and `end`: f32, the characters of all questions' paragraphs one after the other. A
+//!   score is a raw logit, comparable across the windows of one question; a character no token
+//!   starts (or ends) at has minus infinity.
+//! - `offsets`: u32, where each question begins, and the total
+//! - `null`: f32, one a question, see [`Whole::null`]
+//! - `window_scores`, `window_starts`, `window_ends`: f32, u32 and u32, one a question, see
+//!   [`Whole::window`]
 
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -14,6 +20,7 @@ use anyhow::{Context, Result, ensure};
 use fs_err::File;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::columns;
 use crate::error::{UserError, damaged};
@@ -78,13 +85,43 @@ impl Span {
     }
 }
 
+/// What is known of a question besides the scores of its characters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Whole {
+    /// The score of no answer, to be compared with a span's: the sum of start and end logit of the
+    /// input's first token, the lowest of all windows, as in BERT's `run_squad.py`. Minus infinity
+    /// where the paragraph has no window.
+    pub null: f32,
+    /// The best start and the best end of the window in which they have the highest sum, and that
+    /// sum: an empty range where that end lies before that start. The score is minus infinity where
+    /// no window is known, as of the combined scores of several models.
+    pub window: Span,
+}
+
+impl Whole {
+    /// Of a question of which no window is known.
+    pub const NONE: Self = Self {
+        null: f32::NEG_INFINITY,
+        window: Span {
+            start: 0,
+            end: 0,
+            score: f32::NEG_INFINITY,
+        },
+    };
+
+    /// Of a question of which no window is known, with this score of no answer.
+    pub fn with_null(null: f32) -> Self {
+        Self { null, ..Self::NONE }
+    }
+}
+
 /// A split's scores, read a few questions at a time.
 #[derive(Debug)]
 pub struct ScoreFile {
     path: PathBuf,
     file: File,
-    /// Bytes at which the arrays of start and of end scores begin.
-    columns: [u64; 2],
+    /// Bytes at which the arrays begin, but that of offsets, by [`Array`].
+    arrays: [u64; ARRAYS.len()],
     /// The character at which each question begins, and the total.
     offsets: Vec<u32>,
 }
@@ -103,7 +140,7 @@ impl ScoreFile {
         Ok(Some(Self {
             file: File::open(&path)?,
             path,
-            columns: header.columns,
+            arrays: header.arrays,
             offsets: header.offsets,
         }))
     }
@@ -124,9 +161,11 @@ impl ScoreFile {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn get(&self, question: usize) -> Result<Scores> {
-        let ScoreBlock { start, end, .. } = self.read(question..question + 1)?;
-        Ok(Scores { start, end })
+    pub fn get(&self, question: usize) -> Result<(Scores, Whole)> {
+        let block = self.read(question..question + 1)?;
+        let whole = block.whole(0);
+        let ScoreBlock { start, end, .. } = block;
+        Ok((Scores { start, end }, whole))
     }
 
     /// Reads the scores of consecutive questions.
@@ -138,33 +177,98 @@ impl ScoreFile {
     /// If there are no such questions.
     pub fn read(&self, questions: Range<usize>) -> Result<ScoreBlock> {
         let offsets = &self.offsets[questions.start..=questions.end];
-        let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
-        let column = |begins: u64| -> Result<Vec<f32>> {
-            let mut scores = vec![0f32; (last - first) as usize];
-            let position = begins + u64::from(first) * size_of::<f32>() as u64;
-            self.file
-                .file()
-                .read_exact_at(bytemuck::cast_slice_mut(&mut scores), position)
-                .with_context(|| format!("failed to read {}", self.path.display()))?;
-            if let Some(index) = scores.iter().position(|&score| !is_score(score)) {
-                let character = first as usize + index;
-                let question = self.offsets.partition_point(|&o| o as usize <= character) - 1;
-                return Err(not_a_number(&self.path, question).into());
+        let characters = offsets[0]..offsets[offsets.len() - 1];
+        let of_questions = questions.start as u32..questions.end as u32;
+        let scores = |array, range: &Range<u32>, question: &dyn Fn(usize) -> usize| {
+            let scores: Vec<f32> = self.numbers(array, range)?;
+            match scores.iter().position(|&score| !is_score(score)) {
+                Some(index) => Err(anyhow::Error::from(not_a_number(
+                    &self.path,
+                    question(range.start as usize + index),
+                ))),
+                None => Ok(scores),
             }
-            Ok(scores)
         };
-        let [start, end] = self.columns;
+        let of_character =
+            |character| self.offsets.partition_point(|&o| o as usize <= character) - 1;
+        let nulls = scores(Array::Null, &of_questions, &|question| question)?;
+        let windows = scores(Array::WindowScores, &of_questions, &|question| question)?;
+        let starts: Vec<u32> = self.numbers(Array::WindowStarts, &of_questions)?;
+        let ends: Vec<u32> = self.numbers(Array::WindowEnds, &of_questions)?;
+        let mut wholes = Vec::with_capacity(nulls.len());
+        for (index, null) in nulls.into_iter().enumerate() {
+            let (start, end) = (starts[index] as usize, ends[index] as usize);
+            let length = (offsets[index + 1] - offsets[index]) as usize;
+            let message = || {
+                let question = questions.start + index + 1;
+                format!("question {question} has a span that is not within its paragraph")
+            };
+            ensure!(
+                start <= end && end <= length,
+                damaged(&self.path, &message())
+            );
+            let score = windows[index];
+            let window = Span { start, end, score };
+            wholes.push(Whole { null, window });
+        }
         Ok(ScoreBlock {
-            start: column(start)?,
-            end: column(end)?,
-            offsets: offsets.iter().map(|&o| (o - first) as usize).collect(),
+            start: scores(Array::Start, &characters, &of_character)?,
+            end: scores(Array::End, &characters, &of_character)?,
+            offsets: offsets
+                .iter()
+                .map(|&offset| (offset - characters.start) as usize)
+                .collect(),
+            wholes,
         })
+    }
+
+    /// Reads consecutive numbers of an array.
+    fn numbers<T: bytemuck::Pod>(&self, array: Array, range: &Range<u32>) -> Result<Vec<T>> {
+        let mut numbers = vec![T::zeroed(); range.len()];
+        let position = self.arrays[array as usize] + u64::from(range.start) * NUMBER as u64;
+        self.file
+            .file()
+            .read_exact_at(bytemuck::cast_slice_mut(&mut numbers), position)
+            .with_context(|| format!("failed to read {}", self.path.display()))?;
+        Ok(numbers)
+    }
+}
+
+/// The arrays of a file that are read a part at a time.
+#[derive(Debug, Clone, Copy)]
+enum Array {
+    Start,
+    End,
+    Null,
+    WindowScores,
+    WindowStarts,
+    WindowEnds,
+}
+
+/// Every array with its name and type, in the order of the variants and of the file, in which
+/// `offsets` follow.
+const ARRAYS: [(Array, &str, Dtype); 6] = [
+    (Array::Start, "start", Dtype::F32),
+    (Array::End, "end", Dtype::F32),
+    (Array::Null, "null", Dtype::F32),
+    (Array::WindowScores, "window_scores", Dtype::F32),
+    (Array::WindowStarts, "window_starts", Dtype::U32),
+    (Array::WindowEnds, "window_ends", Dtype::U32),
+];
+
+/// Bytes of a number, whichever the array.
+const NUMBER: usize = 4;
+
+impl Array {
+    /// Whether it has a number for each character, not for each question.
+    fn is_of_characters(self) -> bool {
+        matches!(self, Self::Start | Self::End)
     }
 }
 
 /// What is fixed before the first score.
 struct Header {
-    columns: [u64; 2],
+    arrays: [u64; ARRAYS.len()],
     offsets: Vec<u32>,
 }
 
@@ -184,22 +288,28 @@ impl Header {
             let (start, end) = info.data_offsets;
             Ok(data + start..data + end)
         };
-        let (start, end) = (array("start", Dtype::F32)?, array("end", Dtype::F32)?);
         let (offsets, _) = map[array("offsets", Dtype::U32)?].as_chunks();
         let offsets: Vec<u32> = offsets.iter().copied().map(u32::from_le_bytes).collect();
-        let total = offsets.last().copied().unwrap_or(0) as usize * size_of::<f32>();
-        ensure!(
-            start.len() == total && end.len() == total,
-            "the arrays differ in length"
-        );
         ensure!(
             offsets.first() == Some(&0) && offsets.is_sorted(),
             "the offsets are out of order"
         );
-        Ok(Self {
-            columns: [start.start as u64, end.start as u64],
-            offsets,
-        })
+        let characters = offsets.last().copied().unwrap_or(0) as usize;
+        let mut arrays = [0; ARRAYS.len()];
+        for (place, (kind, name, dtype)) in arrays.iter_mut().zip(ARRAYS) {
+            let numbers = if kind.is_of_characters() {
+                characters
+            } else {
+                offsets.len() - 1
+            };
+            let range = array(name, dtype)?;
+            ensure!(
+                range.len() == numbers * NUMBER,
+                "array {name} does not have {numbers} numbers"
+            );
+            *place = range.start as u64;
+        }
+        Ok(Self { arrays, offsets })
     }
 }
 
@@ -223,9 +333,16 @@ pub struct ScoreBlock {
     start: Vec<f32>,
     end: Vec<f32>,
     offsets: Vec<usize>,
+    wholes: Vec<Whole>,
 }
 
 impl ScoreBlock {
+    /// What is known of the question with this index in the block besides the scores of its
+    /// characters.
+    pub fn whole(&self, index: usize) -> Whole {
+        self.wholes[index]
+    }
+
     /// The scores of the question with this index in the block.
     pub fn get(&self, index: usize) -> ScoresView<'_> {
         let range = self.offsets[index]..self.offsets[index + 1];
@@ -263,8 +380,8 @@ pub fn ranges(
 /// Writes a split's scores one question at a time, holding none of them.
 pub struct ScoreWriter {
     path: PathBuf,
-    start: BufWriter<File>,
-    end: BufWriter<File>,
+    /// A writer at the place of each array.
+    arrays: Vec<BufWriter<File>>,
     lengths: std::vec::IntoIter<usize>,
     /// Number of questions written.
     written: usize,
@@ -291,14 +408,27 @@ impl ScoreWriter {
             })?;
             offsets.push(total);
         }
-        let scores = *offsets.last().expect("starts with one element") as usize * size_of::<f32>();
-        let index = offsets.len() * size_of::<u32>();
-        let column = |dtype: &str, from: usize, bytes: usize| serde_json::json!({ "dtype": dtype, "shape": [bytes / 4], "data_offsets": [from, from + bytes] });
-        let mut header = serde_json::to_string(&serde_json::json!({
-            "start": column("F32", 0, scores),
-            "end": column("F32", scores, scores),
-            "offsets": column("U32", 2 * scores, index),
-        }))?;
+        let characters = *offsets.last().expect("starts with one element") as usize;
+        let mut header = serde_json::Map::new();
+        let mut places = Vec::new();
+        let mut bytes = 0;
+        let mut place = |name: &str, dtype: Dtype, numbers: usize| {
+            let range = [bytes, bytes + numbers * NUMBER];
+            let array = json!({ "dtype": dtype, "shape": [numbers], "data_offsets": range });
+            header.insert(name.to_owned(), array);
+            bytes = range[1];
+            range[0] as u64
+        };
+        for (array, name, dtype) in ARRAYS {
+            let numbers = if array.is_of_characters() {
+                characters
+            } else {
+                lengths.len()
+            };
+            places.push(place(name, dtype, numbers));
+        }
+        let offsets_at = place("offsets", Dtype::U32, offsets.len());
+        let mut header = serde_json::to_string(&header)?;
         // The format allows spaces after the header; with them every array is aligned when mapped.
         header.extend(std::iter::repeat_n(
             ' ',
@@ -309,17 +439,16 @@ impl ScoreWriter {
         let mut file = File::create(&path)?;
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
-        file.seek(SeekFrom::Start(data + 2 * scores as u64))?;
+        file.seek(SeekFrom::Start(data + offsets_at))?;
         file.write_all(bytemuck::cast_slice(&offsets))?;
 
         let writer_at = |position: u64| -> Result<BufWriter<File>> {
             let mut file = fs_err::OpenOptions::new().write(true).open(&path)?;
-            file.seek(SeekFrom::Start(position))?;
+            file.seek(SeekFrom::Start(data + position))?;
             Ok(BufWriter::new(file))
         };
         Ok(Self {
-            start: writer_at(data)?,
-            end: writer_at(data + scores as u64)?,
+            arrays: places.into_iter().map(writer_at).collect::<Result<_>>()?,
             path,
             lengths: lengths.into_iter(),
             written: 0,
@@ -331,8 +460,9 @@ impl ScoreWriter {
     /// # Errors
     /// Fails if they cannot be written, a score is not a number, or the paragraph's length is not
     /// the one announced.
-    pub fn push(&mut self, scores: ScoresView<'_>) -> Result<()> {
-        let mut all = scores.start.iter().chain(scores.end);
+    pub fn push(&mut self, scores: ScoresView<'_>, whole: Whole) -> Result<()> {
+        let wholes = [whole.null, whole.window.score];
+        let mut all = scores.start.iter().chain(scores.end).chain(&wholes);
         if !all.all(|&score| is_score(score)) {
             return Err(not_a_number(&self.path, self.written).into());
         }
@@ -342,10 +472,23 @@ impl ScoreWriter {
             "scores of {} characters where {length:?} were announced",
             scores.start.len()
         );
-        self.start.write_all(bytemuck::cast_slice(scores.start))?;
-        self.end.write_all(bytemuck::cast_slice(scores.end))?;
+        let Span { start, end, .. } = whole.window;
+        ensure!(
+            start <= end && Some(end) <= length,
+            "span {start}..{end} of {length:?} characters"
+        );
+        self.write(Array::Start, scores.start)?;
+        self.write(Array::End, scores.end)?;
+        self.write(Array::Null, &[whole.null])?;
+        self.write(Array::WindowScores, &[whole.window.score])?;
+        self.write(Array::WindowStarts, &[start as u32])?;
+        self.write(Array::WindowEnds, &[end as u32])?;
         self.written += 1;
         Ok(())
+    }
+
+    fn write<T: bytemuck::Pod>(&mut self, array: Array, numbers: &[T]) -> Result<()> {
+        Ok(self.arrays[array as usize].write_all(bytemuck::cast_slice(numbers))?)
     }
 
     /// Ends the file. Fails where questions are missing.
@@ -355,8 +498,9 @@ impl ScoreWriter {
             "{} questions were never scored",
             self.lengths.len() + 1
         );
-        self.start.flush()?;
-        self.end.flush()?;
+        for array in &mut self.arrays {
+            array.flush()?;
+        }
         Ok(())
     }
 }
@@ -375,24 +519,34 @@ mod tests {
             end: vec![0.5, 0.25, NONE],
         };
         let mut writer = ScoreWriter::create(directory.path(), Split::Dev, vec![3, 0, 1])?;
-        writer.push(first.view())?;
-        writer.push(Scores::none(0).view())?;
+        writer.push(first.view(), Whole::NONE)?;
+        writer.push(Scores::none(0).view(), Whole::NONE)?;
         assert!(
-            writer.push(first.view()).is_err(),
+            writer.push(first.view(), Whole::NONE).is_err(),
             "a wrong length is refused"
         );
         let mut writer = ScoreWriter::create(directory.path(), Split::Dev, vec![3, 0, 1])?;
-        writer.push(first.view())?;
-        writer.push(Scores::none(0).view())?;
-        writer.push(Scores::none(1).view())?;
+        let whole = Whole {
+            null: -0.5,
+            window: Span {
+                start: 1,
+                end: 3,
+                score: 0.25,
+            },
+        };
+        writer.push(first.view(), whole)?;
+        writer.push(Scores::none(0).view(), Whole::NONE)?;
+        writer.push(Scores::none(1).view(), Whole::with_null(2.0))?;
         writer.finish()?;
 
         let file = ScoreFile::open(directory.path(), Split::Dev)?.expect("just written");
         assert_eq!(file.questions(), 3);
-        assert_eq!(file.get(0)?, first);
+        assert_eq!(file.get(0)?, (first, whole));
         let block = file.read(1..3)?;
         assert_eq!(block.get(0), Scores::none(0).view());
         assert_eq!(block.get(1), Scores::none(1).view());
+        assert_eq!(block.whole(0), Whole::NONE);
+        assert_eq!(block.whole(1), Whole::with_null(2.0));
         assert_eq!(file.lengths().collect::<Vec<_>>(), [3, 0, 1]);
         assert!(ScoreFile::open(directory.path(), Split::Test)?.is_none());
         Ok(())
@@ -405,7 +559,7 @@ mod tests {
             end: vec![0.5, 0.25],
         };
         let mut writer = ScoreWriter::create(directory, Split::Dev, vec![2])?;
-        writer.push(scores.view())?;
+        writer.push(scores.view(), Whole::with_null(0.125))?;
         writer.finish()?;
         Ok(directory.join(file_name(Split::Dev)))
     }
@@ -448,16 +602,21 @@ mod tests {
         for score in [f32::NAN, f32::INFINITY] {
             let mut writer = ScoreWriter::create(directory.path(), Split::Dev, vec![1])?;
             let (start, end) = (vec![0.0], vec![score]);
-            let error = writer.push(Scores { start, end }.view()).unwrap_err();
-            assert!(
-                error
-                    .to_string()
-                    .ends_with("a score of question 1 is not a number")
-            );
+            let scores = Scores { start, end };
+            for (scores, null) in [(scores, 0.0), (Scores::none(1), score)] {
+                let error = writer
+                    .push(scores.view(), Whole::with_null(null))
+                    .unwrap_err();
+                assert!(
+                    error
+                        .to_string()
+                        .ends_with("a score of question 1 is not a number")
+                );
+            }
         }
         let path = one_question(directory.path())?;
         let mut bytes = fs_err::read(&path)?;
-        let end = bytes.len() - 8; // behind it are the offsets
+        let end = bytes.len() - 8 - 4 * NUMBER; // behind it are one question's others, and offsets
         bytes[end - 4..end].copy_from_slice(&f32::NAN.to_le_bytes());
         fs_err::write(&path, bytes)?;
         let file = ScoreFile::open(directory.path(), Split::Dev)?.expect("there");

@@ -35,9 +35,10 @@ impl Stage {
     /// then rebuilt and never misread.
     pub fn format_version(self) -> u32 {
         match self {
-            Stage::Windows => 4,
-            Stage::Data | Stage::Answers => 3,
-            Stage::Checkpoint | Stage::Ensemble => 2,
+            Stage::Windows => 5,
+            Stage::Data | Stage::Answers => 4,
+            Stage::Ensemble => 3,
+            Stage::Checkpoint | Stage::Predict => 2,
             _ => 1,
         }
     }

@@ -31,15 +31,15 @@ pub struct WindowCounts {
     pub windows: usize,
     /// Questions that were longer than `max_question_length`: the model does not see their end.
     pub questions_cut: usize,
-    /// Labelled questions.
+    /// Questions with reference answers.
     pub answers: usize,
-    /// Labelled questions whose first answer no span of whole tokens equals: with this tokenizer
-    /// they can never be answered exactly.
+    /// Questions whose first answer no span of whole tokens equals: with this tokenizer they can
+    /// never be answered exactly.
     pub answers_not_expressible: usize,
-    /// Labelled questions whose first answer has more tokens than a window has room for: they are
-    /// not learned from, and no window has the whole answer.
+    /// Questions whose first answer has more tokens than a window has room for: no window has the
+    /// whole answer.
     pub answers_longer_than_window: usize,
-    /// Labelled questions whose first answer no token touches: they are not learned from.
+    /// Questions whose first answer no token touches.
     pub answers_without_tokens: usize,
     /// Number of paragraphs.
     pub paragraphs: usize,
@@ -55,7 +55,7 @@ pub struct WindowCounts {
 }
 
 impl WindowCounts {
-    /// Labelled questions that cannot be learned from, since their answer fits no window.
+    /// Questions with an answer that cannot be learned from, since it fits no window.
     pub fn not_learnable(&self) -> usize {
         self.answers_longer_than_window + self.answers_without_tokens
     }
@@ -144,6 +144,18 @@ pub struct Window {
     pub tokens: Range<usize>,
 }
 
+/// What the model is to learn of a question.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Target {
+    /// Nothing: the question is unlabelled, or no token touches its answers.
+    #[default]
+    None,
+    /// That the paragraph does not answer it.
+    Unanswerable,
+    /// The paragraph tokens of its reference answers, the training target first; at least one.
+    Spans(Vec<Range<usize>>),
+}
+
 /// The arrays in a split's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Column {
@@ -163,9 +175,13 @@ enum Column {
     QuestionOffsets,
     /// Index of each question's paragraph.
     QuestionParagraphs,
-    /// First token of each question's training answer in its paragraph, [`NO_ANSWER`] without one.
+    /// 1 for each question that its paragraph does not answer, 0 for any other.
+    Unanswerable,
+    /// Where each question's reference answers begin, and one past the last at the end.
+    AnswerOffsets,
+    /// First token of each reference answer in its paragraph, all questions' one after the other.
     AnswerStarts,
-    /// One past the last token of the answer.
+    /// One past the last token of each of these answers.
     AnswerEnds,
     /// Index of each window's question, ascending.
     WindowQuestions,
@@ -176,7 +192,7 @@ enum Column {
 }
 
 /// Every array with its name in the file, in the order of the variants.
-const ARRAYS: [(Column, &str); 13] = [
+const ARRAYS: [(Column, &str); 15] = [
     (Column::ParagraphTokens, "paragraph_tokens"),
     (Column::TokenStarts, "token_starts"),
     (Column::TokenEnds, "token_ends"),
@@ -185,15 +201,14 @@ const ARRAYS: [(Column, &str); 13] = [
     (Column::QuestionTokens, "question_tokens"),
     (Column::QuestionOffsets, "question_offsets"),
     (Column::QuestionParagraphs, "question_paragraphs"),
+    (Column::Unanswerable, "unanswerable"),
+    (Column::AnswerOffsets, "answer_offsets"),
     (Column::AnswerStarts, "answer_starts"),
     (Column::AnswerEnds, "answer_ends"),
     (Column::WindowQuestions, "window_questions"),
     (Column::WindowStarts, "window_starts"),
     (Column::WindowEnds, "window_ends"),
 ];
-
-/// The value of `answer_starts` and `answer_ends` for an unlabelled question.
-const NO_ANSWER: u32 = u32::MAX;
 
 /// Writes a split's file as it is built, holding none of it: paragraphs first, then each question
 /// followed by its windows.
@@ -220,6 +235,7 @@ impl WindowWriter {
         };
         writer.push(Column::ParagraphOffsets, 0)?;
         writer.push(Column::QuestionOffsets, 0)?;
+        writer.push(Column::AnswerOffsets, 0)?;
         Ok(writer)
     }
 
@@ -272,32 +288,31 @@ impl WindowWriter {
             .collect())
     }
 
-    /// Adds a question about paragraph `paragraph`: the ids of its tokens, and the paragraph tokens
-    /// of its training answer where it has one.
+    /// Adds a question about paragraph `paragraph`: the ids of its tokens, and what is to be learned
+    /// of it.
     ///
     /// # Errors
-    /// Fails if there is no such paragraph, if the answer is empty, if the split has more tokens
+    /// Fails if there is no such paragraph, if an answer is empty, if the split has more tokens
     /// than 32 bits can count, or if a file cannot be written.
-    pub fn push_question(
-        &mut self,
-        ids: &[u32],
-        paragraph: usize,
-        answer: Option<Range<usize>>,
-    ) -> Result<()> {
+    pub fn push_question(&mut self, ids: &[u32], paragraph: usize, target: &Target) -> Result<()> {
         self.check_paragraph(paragraph)?;
-        let (start, end) = match answer {
-            Some(answer) => {
-                ensure!(!answer.is_empty(), "an answer without tokens: {answer:?}");
-                (answer.start, answer.end)
-            }
-            None => (NO_ANSWER as usize, NO_ANSWER as usize),
+        let answers: &[Range<usize>] = match target {
+            Target::None | Target::Unanswerable => &[],
+            Target::Spans(answers) => answers,
         };
+        for answer in answers {
+            ensure!(!answer.is_empty(), "an answer without tokens: {answer:?}");
+            self.push(Column::AnswerStarts, answer.start)?;
+            self.push(Column::AnswerEnds, answer.end)?;
+        }
+        let answers = self.column(Column::AnswerStarts).len();
+        self.push(Column::AnswerOffsets, answers)?;
         self.column(Column::QuestionTokens).extend(ids)?;
         let tokens = self.column(Column::QuestionTokens).len();
         self.push(Column::QuestionOffsets, tokens)?;
         self.push(Column::QuestionParagraphs, paragraph)?;
-        self.push(Column::AnswerStarts, start)?;
-        self.push(Column::AnswerEnds, end)
+        let is_unanswerable = *target == Target::Unanswerable;
+        self.push(Column::Unanswerable, is_unanswerable.into())
     }
 
     /// Adds an evaluation window of the question that was added last: a range of its paragraph's
@@ -394,7 +409,8 @@ impl WindowFile {
             Ok(())
         };
         alike(&["paragraph_tokens", "token_starts", "token_ends"])?;
-        alike(&["question_paragraphs", "answer_starts", "answer_ends"])?;
+        alike(&["question_paragraphs", "unanswerable"])?;
+        alike(&["answer_starts", "answer_ends"])?;
         alike(&["window_questions", "window_starts", "window_ends"])?;
         for (offsets, items, tokens) in [
             (
@@ -403,6 +419,7 @@ impl WindowFile {
                 "paragraph_tokens",
             ),
             ("question_offsets", "question_paragraphs", "question_tokens"),
+            ("answer_offsets", "question_paragraphs", "answer_starts"),
         ] {
             let (offsets, name) = (arrays[offsets], offsets);
             ensure!(
@@ -428,7 +445,7 @@ impl WindowFile {
         }
         for question in 0..questions.len() {
             let tokens = self.paragraph_range(question).len();
-            if let Some(answer) = self.answer(question) {
+            for answer in self.answers(question) {
                 ensure!(
                     !answer.is_empty() && answer.end <= tokens,
                     "question {question} has tokens {answer:?} of {tokens} for its answer"
@@ -511,11 +528,32 @@ impl WindowFile {
         self.array("paragraph_characters")[self.paragraph(question)] as usize
     }
 
-    /// The paragraph tokens of the training answer, where the question has one.
+    /// The paragraph tokens of the reference answers, the training target first; none for a question
+    /// that is unlabelled or unanswerable.
+    pub fn answers(&self, question: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+        let offsets = self.array("answer_offsets");
+        let answers = offsets[question] as usize..offsets[question + 1] as usize;
+        let starts = self.array("answer_starts")[answers.clone()].iter();
+        let ends = self.array("answer_ends")[answers].iter();
+        starts
+            .zip(ends)
+            .map(|(&start, &end)| start as usize..end as usize)
+    }
+
+    /// The paragraph tokens of the training target, where the question has one.
     pub fn answer(&self, question: usize) -> Option<Range<usize>> {
-        let start = self.array("answer_starts")[question];
-        let end = self.array("answer_ends")[question];
-        (start != NO_ANSWER).then_some(start as usize..end as usize)
+        self.answers(question).next()
+    }
+
+    /// Whether the question's paragraph does not answer it.
+    pub fn is_unanswerable(&self, question: usize) -> bool {
+        self.array("unanswerable")[question] == 1
+    }
+
+    /// Whether a paragraph does not answer its question, so that there is something to learn of
+    /// that.
+    pub fn has_unanswerable(&self) -> bool {
+        self.array("unanswerable").contains(&1)
     }
 
     fn paragraph(&self, question: usize) -> usize {
@@ -533,17 +571,21 @@ impl WindowFile {
 mod tests {
     use super::*;
 
-    /// Two paragraphs of two and three tokens, a question about each, of which one has an answer.
+    /// Two paragraphs of two and three tokens, a question about each: the first has two answers, the
+    /// second none.
     fn writer(directory: &Path) -> WindowWriter {
         let mut writer = WindowWriter::create(directory, Split::Dev).unwrap();
         writer.push_paragraph(&[7, 8], &[0..1, 2..4], 5).unwrap();
         writer
             .push_paragraph(&[9, 7, 8], &[0..1, 1..2, 2..3], 3)
             .unwrap();
-        writer.push_question(&[4], 1, Some(1..3)).unwrap();
+        let answers = Target::Spans(vec![1..3, 0..1]);
+        writer.push_question(&[4], 1, &answers).unwrap();
         writer.push_window(0..2).unwrap();
         writer.push_window(1..3).unwrap();
-        writer.push_question(&[5, 6], 0, None).unwrap();
+        writer
+            .push_question(&[5, 6], 0, &Target::Unanswerable)
+            .unwrap();
         writer.push_window(0..2).unwrap();
         writer
     }
@@ -571,6 +613,12 @@ mod tests {
         assert_eq!(file.paragraph_characters(1), 5);
         assert_eq!(file.characters(1, 1), 2..4);
         assert_eq!((file.answer(0), file.answer(1)), (Some(1..3), None));
+        assert_eq!(file.answers(0).collect::<Vec<_>>(), [1..3, 0..1]);
+        assert_eq!(
+            [0, 1].map(|question| file.is_unanswerable(question)),
+            [false, true]
+        );
+        assert!(file.has_unanswerable());
         let windows: Vec<_> = file
             .evaluation_windows()
             .map(|window| (window.question, window.tokens))
@@ -590,7 +638,7 @@ mod tests {
             "1 tokens with 0 character ranges",
         );
         check(
-            writer.push_question(&[1], 2, None),
+            writer.push_question(&[1], 2, &Target::None),
             "a question about paragraph 2 of 2",
         );
         check(
@@ -598,7 +646,7 @@ mod tests {
             "a question about paragraph 2 of 2",
         );
         check(
-            writer.push_question(&[1], 0, Some(1..1)),
+            writer.push_question(&[1], 0, &Target::Spans(vec![0..1, 1..1])),
             "an answer without tokens: 1..1",
         );
         check(
@@ -630,7 +678,7 @@ mod tests {
         );
         check(
             Column::AnswerEnds,
-            &[3, NO_ANSWER, 0],
+            &[3, 1, 0],
             "array answer_starts has 2 numbers, answer_ends has 3",
         );
         check(
@@ -655,8 +703,18 @@ mod tests {
         );
         check(
             Column::AnswerEnds,
-            &[4, NO_ANSWER],
+            &[4, 1],
             "question 0 has tokens 1..4 of 3 for its answer",
+        );
+        check(
+            Column::Unanswerable,
+            &[1],
+            "array question_paragraphs has 2 numbers, unanswerable has 1",
+        );
+        check(
+            Column::AnswerOffsets,
+            &[0, 2, 3],
+            "array answer_offsets does not divide answer_starts among question_paragraphs",
         );
         check(
             Column::WindowQuestions,

@@ -222,7 +222,10 @@ impl Checker {
         if passage.paragraph.text.trim().is_empty() {
             return Ok(Err(Fault::EmptyParagraph));
         }
-        if record.answers.is_empty() && !record.is_impossible && self.split == Split::Train {
+        // Questions of test are often given without their answers, those of train and dev are not.
+        let is_unanswerable =
+            record.is_impossible || record.has_empty_answers && self.split != Split::Test;
+        if record.answers.is_empty() && !is_unanswerable && self.split == Split::Train {
             return Ok(Err(Fault::NoAnswer));
         }
         let mut answers = Vec::new();
@@ -237,7 +240,7 @@ impl Checker {
                 Err(fault) => return Ok(Err(fault)),
             }
         }
-        let reference = if record.is_impossible && wrong_label.is_none() {
+        let reference = if is_unanswerable && wrong_label.is_none() {
             Reference::Unanswerable
         } else {
             answers.into()
@@ -334,6 +337,7 @@ mod tests {
             question: "問?".to_owned(),
             answers: answers.iter().map(claim).collect(),
             is_impossible: false,
+            has_empty_answers: false,
         }
     }
 
@@ -435,6 +439,7 @@ mod tests {
             let impossible = Record {
                 answers,
                 is_impossible: true,
+                has_empty_answers: false,
                 ..record("1", 0, &[])
             };
             check(split, impossible).map(|checked| checked.question.reference)

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use fs_err::File;
 use serde::Serialize;
+use spanwise_artifact::profile::SplitProfile;
 use spanwise_artifact::questions::{ParagraphReader, QuestionCounts, QuestionReader};
 use spanwise_artifact::settings::OnBadRecord;
-use spanwise_artifact::{Question, Reference, Split, UserError, jsonl};
+use spanwise_artifact::{Question, Split, UserError, jsonl};
 use spanwise_spans::in_sample;
 
 use crate::check::{Checked, Checker, Fault, Passages};
@@ -39,6 +40,10 @@ pub struct Collected {
     pub directory: PathBuf,
     /// What became of its records.
     pub counts: QuestionCounts,
+    /// What its questions and answers are like.
+    pub profile: SplitProfile,
+    /// Whether every file that it is read from has the course's layout.
+    pub course_layout: bool,
 }
 
 impl Collected {
@@ -61,9 +66,11 @@ impl Collected {
         let path = directory.join(split.paragraphs_file());
         let mut paragraphs = jsonl::Writer::create(&path)?;
         let mut files = Vec::new();
+        let mut course_layout = true;
         for source in sources {
             let first = counts.paragraphs;
             let format = source.format(directory)?;
+            course_layout &= format.is_course();
             tracing::info!("{}: {format}", source.shown());
             source.read_paragraphs(&format, &mut |paragraph| {
                 counts.paragraphs += 1;
@@ -83,6 +90,7 @@ impl Collected {
             faults,
             repeated,
             counts,
+            profile: SplitProfile::default(),
             first_rejected: None,
             first_wrong_label: None,
         };
@@ -93,10 +101,13 @@ impl Collected {
                 collecting.record(source, record, &mut passages)
             })?;
         }
+        let profile = std::mem::take(&mut collecting.profile);
         Ok(Self {
             split,
             directory: directory.to_owned(),
             counts: collecting.finish()?,
+            profile,
+            course_layout,
         })
     }
 
@@ -142,6 +153,7 @@ struct Collecting<'a> {
     faults: &'a mut Faults,
     repeated: &'a mut Repeated,
     counts: QuestionCounts,
+    profile: SplitProfile,
     /// What is wrong with the first record that was left out, where that is wanted.
     first_rejected: Option<String>,
     /// What is wrong with the first label that was left out, where that is wanted.
@@ -159,7 +171,7 @@ impl Collecting<'_> {
             Ok(record) => (record.id.clone(), self.checker.check(record, passages)?),
             Err(malformed) => (malformed.id, Err(Fault::Malformed(malformed.reason))),
         };
-        match checked.and_then(|checked| refuse_unanswerable(self.split, checked)) {
+        match checked {
             Ok(checked) => {
                 if let Some(fault) = &checked.wrong_label {
                     let left_out = self.leave_out(source, &id, fault, "its label is left out: ")?;
@@ -186,6 +198,7 @@ impl Collecting<'_> {
         let repeated = self.repeated.see(&question.id, &question.text, paragraph);
         self.counts.in_earlier_splits += usize::from(repeated);
         self.counts.count(&question.reference);
+        self.profile.count(question);
         self.questions.push(question)
     }
 
@@ -245,23 +258,13 @@ impl Collecting<'_> {
         if split == Split::Dev && unlabelled > 0 {
             tracing::warn!("{name}: {unlabelled} of {kept} questions have no label to measure on");
         }
-        if split == Split::Dev && unanswerable > 0 {
-            tracing::warn!(
-                "{name}: {unanswerable} of {kept} questions have no answer and are not measured"
-            );
+        if unanswerable > 0 {
+            tracing::info!("{name}: {unanswerable} of {kept} questions have no answer");
         }
         for sentence in repeated {
             tracing::warn!("{sentence}");
         }
         Ok(counts)
-    }
-}
-
-/// Refuses to train on an unanswerable question: nothing after this stage knows them yet.
-fn refuse_unanswerable(split: Split, checked: Checked) -> Result<Checked, Fault> {
-    match checked.question.reference {
-        Reference::Unanswerable if split == Split::Train => Err(Fault::NoAnswer),
-        _ => Ok(checked),
     }
 }
 
@@ -277,6 +280,7 @@ pub fn select(
     keep: impl Fn(usize) -> bool,
 ) -> Result<Collected> {
     let mut counts = losses(parts);
+    let mut profile = SplitProfile::default();
     let mut questions = jsonl::Writer::create(&directory.join(split.questions_file()))?;
     let mut paragraphs = jsonl::Writer::create(&directory.join(split.paragraphs_file()))?;
     let mut index = 0;
@@ -297,6 +301,7 @@ pub fn select(
                 }
             };
             new_indices[question.paragraph] = Some(new_index);
+            profile.count(&question);
             push(&mut questions, question, new_index as usize, &mut counts)?;
         }
     }
@@ -306,6 +311,8 @@ pub fn select(
         split,
         directory: directory.to_owned(),
         counts,
+        profile,
+        course_layout: parts.iter().all(|part| part.course_layout),
     })
 }
 
@@ -315,6 +322,7 @@ pub fn select(
 /// Fails if a file cannot be read or written.
 pub fn append(parts: &[&Collected], split: Split, directory: &Path) -> Result<Collected> {
     let mut counts = losses(parts);
+    let mut profile = SplitProfile::default();
     let mut questions = jsonl::Writer::create(&directory.join(split.questions_file()))?;
     let mut paragraphs = File::create(directory.join(split.paragraphs_file()))?;
     for part in parts {
@@ -323,6 +331,7 @@ pub fn append(parts: &[&Collected], split: Split, directory: &Path) -> Result<Co
         for next in part.questions()? {
             let (question, _) = next?;
             let index = counts.paragraphs + question.paragraph;
+            profile.count(&question);
             push(&mut questions, question, index, &mut counts)?;
         }
         counts.paragraphs += part.counts.paragraphs;
@@ -332,6 +341,8 @@ pub fn append(parts: &[&Collected], split: Split, directory: &Path) -> Result<Co
         split,
         directory: directory.to_owned(),
         counts,
+        profile,
+        course_layout: parts.iter().all(|part| part.course_layout),
     })
 }
 
@@ -362,8 +373,8 @@ fn losses(parts: &[&Collected]) -> QuestionCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use spanwise_artifact::Paragraph;
     use spanwise_artifact::questions::Questions;
+    use spanwise_artifact::{Paragraph, Reference};
 
     /// Questions of these ids, each about one of these paragraphs.
     fn part(
@@ -396,6 +407,8 @@ mod tests {
                 rejected: 1,
                 ..QuestionCounts::default()
             },
+            profile: SplitProfile::default(),
+            course_layout: false,
         }
     }
 

@@ -70,6 +70,7 @@ fn too_few(names: &[Arc<str>], articles: usize, folds: usize) -> UserError {
 mod tests {
     use std::path::Path;
 
+    use spanwise_artifact::profile::SplitProfile;
     use spanwise_artifact::questions::{QuestionCounts, Questions};
     use spanwise_artifact::{Paragraph, Question, Reference, Split};
 
@@ -106,6 +107,8 @@ mod tests {
             split: Split::Train,
             directory: directory.to_owned(),
             counts: QuestionCounts::default(),
+            profile: SplitProfile::default(),
+            course_layout: false,
         };
         assign(&[&collected], count)
     }

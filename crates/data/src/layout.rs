@@ -606,6 +606,7 @@ mod tests {
                 question: question.to_owned(),
                 answers,
                 is_impossible: false,
+                has_empty_answers: false,
             })
         };
         for (kind, text) in FLAT {
@@ -708,6 +709,7 @@ mod tests {
             question: "誰?".to_owned(),
             answers: vec![claim("白"), claim("李白")],
             is_impossible: false,
+            has_empty_answers: false,
         };
         assert_eq!(document.records[0], Ok(expected));
         let malformed = document.records[1].as_ref().unwrap_err();

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use spanwise_artifact::profile::Profile;
 use spanwise_artifact::questions::{FOLDS_FILE, QuestionCounts, paragraphs_beside};
 use spanwise_artifact::settings::{DataJob, DataTable, Fold};
 use spanwise_artifact::{Draft, Job, Split, Stage, jsonl};
@@ -62,6 +63,10 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         cut(&mut splits, fold, draft)?;
     }
     let mut counts: BTreeMap<Split, QuestionCounts> = BTreeMap::new();
+    let mut profile = Profile {
+        course_layout: is_course(&splits),
+        splits: BTreeMap::new(),
+    };
     for (split, mut collected) in splits {
         tracing::info!(
             "{}: {} questions on {} paragraphs",
@@ -71,9 +76,19 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         );
         collected.move_to(draft.path())?;
         counts.insert(split, collected.counts);
+        profile.splits.insert(split, collected.profile);
     }
     space.close()?;
+    profile.write(draft.path())?;
     QuestionCounts::write(draft.path(), &counts)
+}
+
+/// Whether train and dev have the course's layout. Test does not count: other questions than those
+/// that are measured change no metric.
+fn is_course(splits: &BTreeMap<Split, Collected>) -> bool {
+    let labelled = [Split::Train, Split::Dev].map(|split| splits.get(&split));
+    let mut labelled = labelled.into_iter().flatten().peekable();
+    labelled.peek().is_some() && labelled.all(|split| split.course_layout)
 }
 
 /// The files of every split, in the order of the splits.

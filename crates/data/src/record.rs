@@ -20,6 +20,9 @@ pub struct Record {
     pub answers: Vec<Result<Claim, String>>,
     /// Whether its paragraph is said not to answer it.
     pub is_impossible: bool,
+    /// Whether it has a list of answers that is empty, and no `is_impossible`: so `datasets` has the
+    /// unanswerable questions of SQuAD 2.0, and the unlabelled ones of other sets.
+    pub has_empty_answers: bool,
 }
 
 /// An answer as the file has it.
@@ -62,6 +65,7 @@ pub(crate) fn course(fields: &Map<String, Value>) -> Result<Record, String> {
         question: fields.string("question_text")?.to_owned(),
         answers: course_answer(fields).transpose().into_iter().collect(),
         is_impossible: false,
+        has_empty_answers: false,
     })
 }
 
@@ -90,6 +94,7 @@ pub(crate) fn squad(fields: &Map<String, Value>, paragraph: usize) -> Result<Rec
         question: fields.string("question")?.to_owned(),
         answers: answers(fields, "answer_start"),
         is_impossible: false,
+        has_empty_answers: false,
     };
     mark_impossible(&mut record, fields);
     Ok(record)
@@ -111,6 +116,7 @@ pub(crate) fn cmrc(fields: &Map<String, Value>, paragraph: usize) -> Result<Reco
         question: fields.string("query_text")?.to_owned(),
         answers: answers.map(|answer| answer.map(first)).collect(),
         is_impossible: false,
+        has_empty_answers: false,
     })
 }
 
@@ -158,8 +164,13 @@ pub(crate) fn flat(fields: &Map<String, Value>, paragraph: usize) -> Result<Reco
         question: fields.string("question")?.to_owned(),
         answers: flat_answers(fields),
         is_impossible: false,
+        has_empty_answers: false,
     };
     mark_impossible(&mut record, fields);
+    let mut has_answers = ["answers", "answers.text"].into_iter();
+    let has_answers = has_answers.any(|key| fields.optional(key).is_some());
+    let says_nothing = fields.optional("is_impossible").is_none();
+    record.has_empty_answers = says_nothing && has_answers && record.answers.is_empty();
     Ok(record)
 }
 
@@ -214,6 +225,7 @@ pub(crate) fn native(value: &Value) -> Result<Record, String> {
         question: fields.string("text")?.to_owned(),
         answers: answers(fields, "start"),
         is_impossible: false,
+        has_empty_answers: false,
     };
     mark_impossible(&mut record, fields);
     Ok(record)

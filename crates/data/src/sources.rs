@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use spanwise_artifact::{Split, UserError, fingerprint};
 
+use crate::document::Shape;
 use crate::input::InputFile;
 use crate::layout::{Layout, ParagraphSink, RecordSink};
 use crate::lines;
@@ -31,6 +32,16 @@ pub enum Format {
     },
     /// Records on lines, in two files.
     Native,
+}
+
+impl Format {
+    /// Whether it is the course's layout.
+    pub fn is_course(&self) -> bool {
+        let Self::File { layout, .. } = self else {
+            return false;
+        };
+        matches!(layout, Layout::Document(Shape::Course))
+    }
 }
 
 impl fmt::Display for Format {

@@ -519,7 +519,7 @@ fn a_wrong_label_of_dev_costs_the_label() -> Result<()> {
 }
 
 #[test]
-fn unanswerable_questions_are_known_and_not_trained_on() -> Result<()> {
+fn unanswerable_questions_are_known_and_unlabelled_ones_not_trained_on() -> Result<()> {
     let folder = Folder::new()?;
     folder.write("train", train())?;
     let impossible = |id: &str| {
@@ -533,7 +533,7 @@ fn unanswerable_questions_are_known_and_not_trained_on() -> Result<()> {
     assert_eq!(outcome.exit_code, Some(0), "{}", outcome.messages);
     for sentence in [
         "dev: 1 of 3 questions have no label to measure on\n",
-        "dev: 1 of 3 questions have no answer and are not measured\n",
+        "dev: 1 of 3 questions have no answer\n",
     ] {
         assert!(outcome.messages.contains(sentence), "{}", outcome.messages);
     }
@@ -549,13 +549,46 @@ fn unanswerable_questions_are_known_and_not_trained_on() -> Result<()> {
     let mut settings = json!({"train": ["squad2"], "test": ["train"]});
     let outcome = folder.run(&settings)?;
     assert_eq!(outcome.exit_code, Some(2));
-    let expected = "error: 2 questions are wrong\n  squad2: question d2: it has no answer to train on\n  \
-                    squad2: question d3: it has no answer to train on\nhint: ";
+    let expected =
+        "error: a question is wrong\n  squad2: question d3: it has no answer to train on\nhint: ";
     assert!(outcome.messages.contains(expected), "{}", outcome.messages);
     settings["on_bad_record"] = "skip".into();
     let outcome = folder.run(&settings)?;
     assert_eq!(outcome.exit_code, Some(0), "{}", outcome.messages);
-    assert_eq!(folder.counts(Split::Train)?.rejected, 2);
+    let counts = folder.counts(Split::Train)?;
+    assert_eq!((counts.rejected, counts.unanswerable), (1, 1));
+    Ok(())
+}
+
+#[test]
+fn an_empty_list_of_answers_is_no_answer_but_in_test() -> Result<()> {
+    let folder = Folder::new()?;
+    let line = |id: &str, rest: Value| {
+        let mut record = json!({"id": id, "context": STATION, "question": id});
+        let fields = rest.as_object().context("fields")?.clone();
+        record.as_object_mut().context("fields")?.extend(fields);
+        Ok::<_, anyhow::Error>(format!("{record}\n"))
+    };
+    let answered = line(
+        "a",
+        json!({"answers": {"text": ["1926年"], "answer_start": [4]}}),
+    )?;
+    let empty = line("b", json!({"answers": {"text": [], "answer_start": []}}))?;
+    let missing = line("c", json!({"answers": null}))?;
+    let denied = line("d", json!({"answers": [], "is_impossible": false}))?;
+    let write = |name: &str, text: &str| fs_err::write(folder.path(name), text);
+    write("train", &format!("{answered}{empty}"))?;
+    write("dev", &format!("{answered}{empty}{missing}{denied}"))?;
+    write("test", &format!("{empty}{missing}"))?;
+    let outcome = folder.run(&json!({"train": ["train"], "dev": ["dev"], "test": ["test"]}))?;
+    assert_eq!(outcome.exit_code, Some(0), "{}", outcome.messages);
+    let counts = |split| {
+        let counts = folder.counts(split)?;
+        Ok::<_, anyhow::Error>((counts.answered, counts.unanswerable, counts.unlabelled))
+    };
+    assert_eq!(counts(Split::Train)?, (1, 1, 0));
+    assert_eq!(counts(Split::Dev)?, (1, 1, 2));
+    assert_eq!(counts(Split::Test)?, (0, 0, 2));
     Ok(())
 }
 

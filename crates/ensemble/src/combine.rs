@@ -1,6 +1,6 @@
 //! One question's scores from all members', and the spans that most members score highest.
 
-use spanwise_artifact::scores::{Scores, ScoresView, Span};
+use spanwise_artifact::scores::{Scores, ScoresView, Span, Whole};
 use spanwise_spans::{best_spans, covering, span_score};
 
 /// Returns the sum of the members' scores, each times its weight, character by character.
@@ -42,6 +42,29 @@ pub fn weighted(members: &[ScoresView], weights: &[f64]) -> Scores {
             covered.iter().map(|scores| &scores.end[..]).collect(),
         ),
     }
+}
+
+/// Returns what is known of a question besides the scores of its characters: the sum of the members'
+/// scores of no answer, each times its weight. Windows are the members' own; those of a single
+/// member of weight 1 pass unchanged.
+///
+/// # Panics
+/// Unless there is a weight for each member.
+pub fn weighted_whole(members: &[Whole], weights: &[f64]) -> Whole {
+    assert_eq!(members.len(), weights.len(), "a weight per member");
+    if let ([whole], [1.0]) = (members, weights) {
+        return *whole;
+    }
+    let nulls = members.iter().zip(weights);
+    let null: f64 = nulls
+        .map(|(whole, weight)| f64::from(whole.null) * weight)
+        .sum();
+    // Nothing times minus infinity is not a number.
+    Whole::with_null(if null.is_nan() {
+        f32::NEG_INFINITY
+    } else {
+        null as f32
+    })
 }
 
 /// Returns the weights that make [`weighted`] the mean.
@@ -101,6 +124,27 @@ mod tests {
         assert_eq!(
             weighted(&[one.view(), two.view()], &[2.0, 0.0]),
             scores(&[2.0, NONE], &[0.6, 14.0])
+        );
+    }
+
+    #[test]
+    fn one_members_windows_pass_and_scores_of_no_answer_add_up() {
+        let window = Span {
+            start: 1,
+            end: 2,
+            score: 3.0,
+        };
+        let one = Whole { null: 1.0, window };
+        let two = Whole::with_null(-3.0);
+        assert_eq!(weighted_whole(&[one], &[1.0]), one);
+        assert_eq!(weighted_whole(&[one], &[2.0]), Whole::with_null(2.0));
+        assert_eq!(
+            weighted_whole(&[one, two], &[0.5, 0.25]),
+            Whole::with_null(-0.25)
+        );
+        assert_eq!(
+            weighted_whole(&[one, Whole::NONE], &[0.5, 0.0]),
+            Whole::NONE
         );
     }
 

@@ -1,8 +1,8 @@
-//! Dev questions with reference answers: what weights are fitted to and methods are measured on.
+//! Labelled dev questions: what weights are fitted to and methods are measured on.
 
 use anyhow::{Result, ensure};
-use spanwise_artifact::scores::ScoresView;
-use spanwise_artifact::{Answer, Question, QuestionFile, UserError};
+use spanwise_artifact::scores::{ScoresView, Whole};
+use spanwise_artifact::{Answer, Question, QuestionFile, Reference, UserError};
 use spanwise_program::parallel;
 use spanwise_spans::holdout;
 
@@ -13,8 +13,9 @@ use crate::members::{MemberBlock, Members};
 /// fitted to.
 pub const PARTS: usize = 5;
 
-/// Dev, of which some questions have reference answers. It holds the numbers that fitting needs
-/// again and again; scores and texts are read when they are looked at.
+/// Dev, of which some questions are labelled: they have reference answers, or are unanswerable. It
+/// holds the numbers that fitting needs again and again; scores and texts are read when they are
+/// looked at.
 pub struct Dev<'a> {
     members: &'a Members,
     questions: &'a QuestionFile,
@@ -23,17 +24,22 @@ pub struct Dev<'a> {
     references: Vec<[u32; 2]>,
     /// Where each question's references begin, and their number.
     offsets: Vec<u32>,
-    /// The part that each question is in; of no meaning for one without references.
+    /// The part that each question is in; of no meaning for one that is not labelled.
     parts: Vec<u8>,
-    /// Number of questions with references.
+    /// Of each question whether it is unanswerable.
+    unanswerable: Vec<bool>,
+    /// Number of labelled questions.
     labelled: usize,
 }
 
-/// A question with reference answers, and every member's scores.
+/// A labelled question, and every member's scores.
 pub struct Labelled<'a> {
     /// The scores of every member.
     pub members: Vec<ScoresView<'a>>,
-    /// The first and the last character of every reference answer, of which there is one at least.
+    /// Every member's score of no answer.
+    pub wholes: Vec<Whole>,
+    /// The first and the last character of every reference answer; none where the question is
+    /// unanswerable.
     pub references: &'a [[u32; 2]],
     /// The part that it is in.
     pub part: usize,
@@ -57,10 +63,11 @@ impl<'a> Dev<'a> {
         );
         let mut references = Vec::new();
         let mut offsets = vec![0];
+        let mut unanswerable = Vec::new();
         let mut groups = Vec::new();
         let ranges_of = |range: std::ops::Range<usize>| {
             let block = questions.questions().read(range.clone())?;
-            let question = |index| -> Result<(usize, Vec<[u32; 2]>)> {
+            let question = |index| -> Result<(usize, Vec<[u32; 2]>, bool)> {
                 let question: Question = block.get(index)?;
                 let length = members.lengths()[range.start + index];
                 let answers = question.answers().iter();
@@ -72,15 +79,18 @@ impl<'a> Dev<'a> {
                         "an answer of dev question {question} is not within its paragraph, of which {length} characters are scored"
                     ))
                 };
-                Ok((question.paragraph, boundaries.ok_or_else(refused)?))
+                let is_unanswerable = question.reference == Reference::Unanswerable;
+                let boundaries = boundaries.ok_or_else(refused)?;
+                Ok((question.paragraph, boundaries, is_unanswerable))
             };
             (0..range.len()).map(question).collect::<Result<Vec<_>>>()
         };
         parallel::in_order(members.ranges(), ranges_of, |read| {
-            for (paragraph, boundaries) in read {
-                if !boundaries.is_empty() {
+            for (paragraph, boundaries, is_unanswerable) in read {
+                if is_unanswerable || !boundaries.is_empty() {
                     groups.push(paragraph as u32);
                 }
+                unanswerable.push(is_unanswerable);
                 references.extend(boundaries);
                 offsets.push(references.len() as u32);
             }
@@ -88,12 +98,17 @@ impl<'a> Dev<'a> {
         })?;
         let labelled = groups.len();
         let mut of_labelled = holdout::parts(groups, PARTS).into_iter();
-        let parts = offsets.windows(2).map(|pair| match pair {
-            [start, end] if start < end => of_labelled.next().unwrap_or(0) as u8,
-            _ => 0,
+        let parts = offsets.windows(2).zip(&unanswerable);
+        let parts = parts.map(|(pair, is_unanswerable)| {
+            if *is_unanswerable || pair[0] < pair[1] {
+                of_labelled.next().unwrap_or(0) as u8
+            } else {
+                0
+            }
         });
         Ok(Self {
             parts: parts.collect(),
+            unanswerable,
             members,
             questions,
             references,
@@ -107,13 +122,18 @@ impl<'a> Dev<'a> {
         self.members
     }
 
-    /// Number of questions with reference answers.
+    /// Number of labelled questions.
     pub fn labelled(&self) -> usize {
         self.labelled
     }
 
+    /// Whether some question is unanswerable.
+    pub fn has_unanswerable(&self) -> bool {
+        self.unanswerable.contains(&true)
+    }
+
     /// Number of the selected questions that have reference answers.
-    pub fn labelled_in(&self, questions: Questions) -> usize {
+    pub fn answered_in(&self, questions: Questions) -> usize {
         let is_in = |question: &usize| {
             let [start, end] = [self.offsets[*question], self.offsets[question + 1]];
             start < end && questions != Questions::Without(self.parts[*question].into())
@@ -121,8 +141,8 @@ impl<'a> Dev<'a> {
         (0..self.parts.len()).filter(is_in).count()
     }
 
-    /// Hands the questions with reference answers to `work`, some at a time, on all cores, and the
-    /// results to `take` in order.
+    /// Hands the labelled questions to `work`, some at a time, on all cores, and the results to
+    /// `take` in order.
     ///
     /// # Errors
     /// Fails if the scores cannot be read, or `work` fails.
@@ -173,8 +193,10 @@ impl<'a> Dev<'a> {
 
     fn labelled_at<'b>(&'b self, question: usize, block: &'b MemberBlock) -> Option<Labelled<'b>> {
         let [start, end] = [self.offsets[question], self.offsets[question + 1]];
-        (start < end).then(|| Labelled {
+        let is_labelled = start < end || self.unanswerable[question];
+        is_labelled.then(|| Labelled {
             members: block.get(question),
+            wholes: block.wholes(question),
             references: &self.references[start as usize..end as usize],
             part: self.parts[question].into(),
         })

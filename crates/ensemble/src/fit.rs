@@ -95,7 +95,7 @@ pub fn fit(dev: &Dev, selections: &[Questions]) -> Result<Vec<Fitted>> {
         }
     }
     for (fitted, &questions) in fitted.iter_mut().zip(selections) {
-        if dev.labelled_in(questions) == 0 {
+        if dev.answered_in(questions) == 0 {
             fitted.calibrated = equal(members);
             fitted.weighted = equal(members);
         }
@@ -313,7 +313,7 @@ impl<'a> Choice<'a> {
 
 #[cfg(test)]
 mod tests {
-    use spanwise_artifact::Answer;
+    use spanwise_artifact::{Answer, Reference};
 
     use super::*;
     use crate::testing::{TestQuestion, with_dev};
@@ -347,7 +347,7 @@ mod tests {
                     peak(question / CHARACTERS % CHARACTERS, 3.0),
                 ],
                 paragraph: question / 3,
-                references: vec![reference(answer)],
+                references: Reference::Spans(vec![reference(answer)]),
             }
         };
         (0..200).map(question).collect()
@@ -447,7 +447,7 @@ mod tests {
             let question = TestQuestion {
                 members: vec![scores.clone()],
                 paragraph: 0,
-                references: references.iter().copied().map(reference).collect(),
+                references: Reference::Spans(references.iter().copied().map(reference).collect()),
             };
             let mut found = 0.0;
             with_dev("甲甲甲", &[question], |dev| found = loss(dev, &[1.0]));

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use spanwise_artifact::ensemble::ranked_spans_file;
 use spanwise_artifact::error::damaged;
+use spanwise_artifact::profile::Profile;
 use spanwise_artifact::questions::FOLDS_FILE;
-use spanwise_artifact::scores::{ScoreWriter, Scores, Span};
+use spanwise_artifact::scores::{ScoreWriter, Scores, Span, Whole};
 use spanwise_artifact::settings::{EnsembleJob, EnsembleMethod};
 use spanwise_artifact::{Draft, Job, QuestionFile, Split, Stage, UserError, jsonl};
 use spanwise_ensemble::combine;
@@ -25,6 +26,12 @@ fn main() -> ExitCode {
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: EnsembleJob = job.settings()?;
+    let longest = match (settings.max_answer_length, job.inputs.get("data")) {
+        (Some(longest), _) => longest,
+        (None, Some(data)) => Profile::read(&data.path)?.longest_answer(),
+        (None, None) => Profile::default().longest_answer(),
+    };
+    let method = settings.method;
     check_members(job)?;
     let (questions, folds) = read_dev(job)?;
     let members = Members::open(&predictions(job, Split::Dev), Split::Dev, folds.as_deref())?;
@@ -33,10 +40,11 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         _ => None,
     };
     let dev = dev.as_ref().filter(|dev| dev.labelled() > 0);
-    check_measurable(settings.method, dev)?;
-    let (held_out, weights) = fit(settings.method, members.as_ref(), dev)?;
+    check_measurable(method, dev)?;
+    let (held_out, weights) = fit(method, members.as_ref(), dev)?;
+    let votes = (method == EnsembleMethod::Vote).then_some(longest);
     if let Some(members) = &members {
-        write(members, Split::Dev, weights.as_deref(), &settings, draft)?;
+        write(members, Split::Dev, weights.as_deref(), votes, draft)?;
     }
     let mut written = members.is_some();
     // Train and test are scored by every model; the models of a member's folds share its weight in
@@ -44,7 +52,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     for split in [Split::Train, Split::Test] {
         let (models, weights) = each_model(&predictions(job, split), weights.as_deref());
         if let Some(models) = Members::open(&models, split, None)? {
-            write(&models, split, weights.as_deref(), &settings, draft)?;
+            write(&models, split, weights.as_deref(), votes, draft)?;
             written = true;
         }
     }
@@ -58,7 +66,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     match (dev, &questions) {
         (Some(dev), Some(questions)) => {
             log_unmeasured(questions.len() - dev.labelled(), questions.len());
-            let report = report::measure(dev, &settings, &held_out, weights)?;
+            let report = report::measure(dev, method, longest, &held_out, weights)?;
             let scores = &report.task_exact_match;
             tracing::info!(
                 "dev task exact match: members {:.3} on average, mean {:.3}, calibrated {:.3}, weighted {:.3}, vote {:.3}",
@@ -207,38 +215,53 @@ fn each_model<'a>(
     (models, weights)
 }
 
-/// Writes a split's scores, and its ranked spans for a vote, some questions at a time.
+/// A question's scores from all members'.
+struct Combined {
+    scores: Scores,
+    whole: Whole,
+    /// Ranked spans, for a vote.
+    votes: Option<Vec<Span>>,
+}
+
+/// Writes a split's scores, some questions at a time. `votes`: the longest answer in characters, for
+/// a vote, whose ranked spans are written, too.
 fn write(
     members: &Members,
     split: Split,
     weights: Option<&[f64]>,
-    settings: &EnsembleJob,
+    votes: Option<usize>,
     draft: &Draft,
 ) -> Result<()> {
     let equal = combine::equal(members.count());
-    let is_vote = settings.method == EnsembleMethod::Vote;
     let mut writer = ScoreWriter::create(draft.path(), split, members.lengths().to_vec())?;
-    let mut ranked = if is_vote {
+    let mut ranked = if votes.is_some() {
         Some(jsonl::Writer::create(
             &draft.file(&ranked_spans_file(split)),
         )?)
     } else {
         None
     };
-    let combined = |range: std::ops::Range<usize>| -> Result<Vec<(Scores, Option<Vec<Span>>)>> {
+    let weights = weights.unwrap_or(&equal);
+    let combined = |range: std::ops::Range<usize>| -> Result<Vec<Combined>> {
         let block = members.read(range.clone())?;
         let question = |question| {
             let scores = block.get(question);
-            (
-                combine::weighted(&scores, weights.unwrap_or(&equal)),
-                is_vote.then(|| combine::votes(&scores, settings.max_answer_length)),
-            )
+            Combined {
+                scores: combine::weighted(&scores, weights),
+                whole: combine::weighted_whole(&block.wholes(question), weights),
+                votes: votes.map(|longest| combine::votes(&scores, longest)),
+            }
         };
         Ok(range.map(question).collect())
     };
     parallel::in_order(members.ranges(), combined, |combined| {
-        for (scores, votes) in combined {
-            writer.push(scores.view())?;
+        for question in combined {
+            let Combined {
+                scores,
+                whole,
+                votes,
+            } = question;
+            writer.push(scores.view(), whole)?;
             if let (Some(ranked), Some(votes)) = (&mut ranked, votes) {
                 ranked.push(&votes)?;
             }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use spanwise_artifact::scores::{self, ScoreBlock, ScoreFile, ScoresView};
+use spanwise_artifact::scores::{self, ScoreBlock, ScoreFile, ScoresView, Whole};
 use spanwise_artifact::{Split, UserError};
 
 /// Characters read at a time, of one member.
@@ -158,16 +158,26 @@ pub struct MemberBlock<'a> {
 impl MemberBlock<'_> {
     /// All members' scores of a question, by its index in the split.
     pub fn get(&self, question: usize) -> Vec<ScoresView<'_>> {
+        let (file, index) = self.place(question);
+        let members = self.blocks.iter();
+        members.map(|files| files[file].get(index)).collect()
+    }
+
+    /// What all members know of a question besides the scores of its characters.
+    pub fn wholes(&self, question: usize) -> Vec<Whole> {
+        let (file, index) = self.place(question);
+        let members = self.blocks.iter();
+        members.map(|files| files[file].whole(index)).collect()
+    }
+
+    /// Returns a question's file, and its index in what is read of it.
+    fn place(&self, question: usize) -> (usize, usize) {
         let (file, index) = match self.places {
             None => (0, question),
             Some(places) => (places[question].0 as usize, places[question].1 as usize),
         };
         debug_assert!(question >= self.first);
-        let index = index - self.ranges[file].start;
-        self.blocks
-            .iter()
-            .map(|files| files[file].get(index))
-            .collect()
+        (file, index - self.ranges[file].start)
     }
 }
 
@@ -209,8 +219,9 @@ mod tests {
         for (index, &length) in lengths.iter().enumerate() {
             let mut column = vec![score; length];
             column[0] += index as f32 / 10.0;
+            let column_sum = column.iter().sum::<f32>();
             let (start, end) = (column.clone(), column);
-            writer.push(Scores { start, end }.view())?;
+            writer.push(Scores { start, end }.view(), Whole::with_null(-column_sum))?;
         }
         writer.finish()?;
         Ok(directory)
@@ -250,6 +261,8 @@ mod tests {
             for question in range {
                 let score = block.get(question)[0].start[0];
                 assert_eq!(score, [1.0, 2.0, 1.1][question]);
+                let null = block.wholes(question)[0].null;
+                assert_eq!(null, [-2.0, -8.0, -3.1][question]);
             }
         }
         for folds in [&[0, 0][..], &[0, 1, 1], &[0, 1, 2], &[0, 0, 0]] {

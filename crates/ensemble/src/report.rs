@@ -3,41 +3,60 @@
 use anyhow::Result;
 use spanwise_artifact::Characters;
 use spanwise_artifact::ensemble::{EnsembleReport, EnsembleScores};
-use spanwise_artifact::scores::{ScoresView, Span};
-use spanwise_artifact::settings::{EnsembleJob, EnsembleMethod};
-use spanwise_spans::{best_spans, task_exact_match};
+use spanwise_artifact::scores::{ScoresView, Span, Whole};
+use spanwise_artifact::settings::EnsembleMethod;
+use spanwise_spans::{best_spans, span_score, task_exact_match};
 
-use crate::combine::{equal, votes, weighted};
+use crate::combine::{equal, votes, weighted, weighted_whole};
 use crate::dev::{Dev, Labelled};
 use crate::fit::Fitted;
 
-/// Measures members and all methods on dev, which has a question with reference answers.
+/// Measures members and all methods on dev, which has a labelled question. Where some are
+/// unanswerable, the answer is none where that scores higher than the best span; a vote's scores
+/// are the mean's.
 ///
-/// `held_out` are the weights fitted without each part: they are measured on the part. `weights`
+/// `longest`: the longest answer in characters. `held_out` are the weights fitted without each part: they are measured on the part. `weights`
 /// are those of the method in use.
 ///
 /// # Errors
 /// Fails if dev cannot be read.
 pub fn measure(
     dev: &Dev,
-    settings: &EnsembleJob,
+    method: EnsembleMethod,
+    longest: usize,
     held_out: &[Fitted],
     weights: Option<Vec<f64>>,
 ) -> Result<EnsembleReport> {
     let members = dev.members().count();
-    let longest = settings.max_answer_length;
     let mean = equal(members);
-    let best = |scores: ScoresView| best_spans(scores, longest, 1).pop();
+    let knows_no_answer = dev.has_unanswerable();
+    // The best span; `None` where no answer scores higher.
+    let answer = |best: Option<Span>, scores: ScoresView, whole: Whole| {
+        let score = |span: &Span| span_score(scores, span.range());
+        best.filter(|span| !knows_no_answer || whole.null <= score(span))
+    };
+    let best =
+        |scores: ScoresView, whole| answer(best_spans(scores, longest, 1).pop(), scores, whole);
     let spans = |question: &Labelled| -> Vec<Option<Span>> {
-        let combined = |weights: &[f64]| best(weighted(&question.members, weights).view());
+        let combined = |weights: &[f64]| {
+            let scores = weighted(&question.members, weights);
+            (scores, weighted_whole(&question.wholes, weights))
+        };
+        let of_weights = |weights: &[f64]| {
+            let (scores, whole) = combined(weights);
+            best(scores.view(), whole)
+        };
         let fitted = &held_out[question.part];
+        let vote = votes(&question.members, longest).into_iter().next();
+        let (scores, whole) = combined(&mean);
         let methods = [
-            combined(&mean),
-            combined(&fitted.calibrated),
-            combined(&fitted.weighted),
-            votes(&question.members, longest).into_iter().next(),
+            of_weights(&mean),
+            of_weights(&fitted.calibrated),
+            of_weights(&fitted.weighted),
+            answer(vote, scores.view(), whole),
         ];
-        let alone = question.members.iter().map(|member| best(*member));
+        let members = question.members.iter().zip(&question.wholes);
+        let alone = members.map(|(scores, whole)| best(*scores, *whole));
         methods.into_iter().chain(alone).collect()
     };
     let mut right = vec![0usize; METHODS + members];
@@ -47,7 +66,10 @@ pub fn measure(
             let is_right = |span: Option<Span>| {
                 let answer = span.and_then(|span| characters.get(span.range()));
                 let references = references.iter().map(|answer| &*answer.text);
-                answer.is_some_and(|answer| task_exact_match(answer, references))
+                match answer {
+                    Some(answer) => task_exact_match(answer, references),
+                    None => knows_no_answer && question.references.is_empty(),
+                }
             };
             spans(question)
                 .into_iter()
@@ -75,7 +97,7 @@ pub fn measure(
         vote: shares[3],
         gain: 0.0,
     };
-    let in_use = match settings.method {
+    let in_use = match method {
         EnsembleMethod::Mean => scores.mean,
         EnsembleMethod::Calibrated => scores.calibrated,
         EnsembleMethod::Weighted => scores.weighted,
@@ -96,8 +118,8 @@ const METHODS: usize = 4;
 
 #[cfg(test)]
 mod tests {
-    use spanwise_artifact::Answer;
     use spanwise_artifact::scores::Scores;
+    use spanwise_artifact::{Answer, Reference};
 
     use super::*;
     use crate::dev::PARTS;
@@ -136,25 +158,60 @@ mod tests {
             .map(|(paragraph, members)| TestQuestion {
                 members: members.map(Scores::clone).to_vec(),
                 paragraph,
-                references: references.to_vec(),
+                references: Reference::Spans(references.to_vec()),
             });
         let unlabelled = TestQuestion {
             members: vec![long.clone(), long.clone()],
             paragraph: 0,
-            references: Vec::new(),
+            references: Reference::Unknown,
         };
         let questions: Vec<TestQuestion> = [unlabelled].into_iter().chain(questions).collect();
         with_dev("共1,2人口", &questions, |dev| {
             let parts: Vec<Questions> = (0..PARTS).map(Questions::Without).collect();
             let held_out = fit(dev, &parts).unwrap();
-            let unchanged = EnsembleJob::UNCHANGED;
-            let report = measure(dev, &unchanged, &held_out, Some(equal(2))).unwrap();
+            let mean = EnsembleMethod::Mean;
+            let report = measure(dev, mean, 30, &held_out, Some(equal(2))).unwrap();
             let scores = report.task_exact_match;
             assert_eq!(report.questions, 4, "one without references does not count");
             assert_eq!(scores.members, [0.75, 0.25]);
             assert_eq!(scores.mean_member, 0.5);
             assert_eq!(scores.gain, scores.mean - scores.mean_member);
             assert_eq!(report.weights, Some(vec![0.5, 0.5]));
+        });
+    }
+
+    #[test]
+    fn no_answer_is_right_where_there_is_none() {
+        let low = Scores {
+            start: vec![0.25; 6],
+            end: vec![0.25; 6],
+        };
+        let answer = Answer {
+            text: "1,2人".to_owned(),
+            start: 1,
+        };
+        let question = |paragraph, members: [&Scores; 2], references| TestQuestion {
+            members: members.map(Scores::clone).to_vec(),
+            paragraph,
+            references,
+        };
+        let spans = Reference::Spans(vec![answer]);
+        let right = peak(1..5);
+        let questions = [
+            question(0, [&low, &low], Reference::Unanswerable),
+            question(1, [&low, &right], Reference::Unanswerable),
+            question(2, [&low, &right], spans.clone()),
+            question(3, [&right, &right], spans),
+        ];
+        with_dev("共1,2人口", &questions, |dev| {
+            let parts: Vec<Questions> = (0..PARTS).map(Questions::Without).collect();
+            let held_out = fit(dev, &parts).unwrap();
+            let mean = EnsembleMethod::Mean;
+            let report = measure(dev, mean, 30, &held_out, Some(equal(2))).unwrap();
+            let scores = report.task_exact_match;
+            assert_eq!(report.questions, 4);
+            assert_eq!(scores.members, [0.75, 0.75]);
+            assert_eq!(scores.mean, 0.75, "a mean of 3.25 is above no answer's");
         });
     }
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use spanwise_artifact::questions::Questions;
-use spanwise_artifact::scores::{ScoreWriter, Scores};
-use spanwise_artifact::{Answer, Paragraph, Question, QuestionFile, Split};
+use spanwise_artifact::scores::{ScoreWriter, Scores, Whole};
+use spanwise_artifact::{Paragraph, Question, QuestionFile, Reference, Split};
 
 use crate::dev::Dev;
 use crate::members::Members;
@@ -15,9 +15,12 @@ pub(crate) struct TestQuestion {
     pub(crate) members: Vec<Scores>,
     /// The paragraph's index. All have the same text.
     pub(crate) paragraph: usize,
-    /// The reference answers.
-    pub(crate) references: Vec<Answer>,
+    /// What is known about the answer.
+    pub(crate) references: Reference,
 }
+
+/// Every member's score of no answer.
+pub(crate) const NULL: f32 = 1.0;
 
 /// Writes artifacts of these questions and reads them as dev.
 pub(crate) fn with_dev(paragraph: &str, questions: &[TestQuestion], test: impl FnOnce(&Dev)) {
@@ -37,7 +40,7 @@ pub(crate) fn with_dev(paragraph: &str, questions: &[TestQuestion], test: impl F
                 id: String::new(),
                 paragraph: question.paragraph,
                 text: String::new(),
-                reference: question.references.clone().into(),
+                reference: question.references.clone(),
             })
             .collect(),
     }
@@ -49,7 +52,9 @@ pub(crate) fn with_dev(paragraph: &str, questions: &[TestQuestion], test: impl F
             let scores = questions.iter().map(|question| &question.members[member]);
             let lengths = scores.clone().map(|scores| scores.start.len()).collect();
             let mut writer = ScoreWriter::create(directory.path(), Split::Dev, lengths).unwrap();
-            scores.for_each(|scores| writer.push(scores.view()).unwrap());
+            // No answer scores in between the best spans of tests and their others.
+            let whole = Whole::with_null(NULL);
+            scores.for_each(|scores| writer.push(scores.view(), whole).unwrap());
             writer.finish().unwrap();
             directory
         })

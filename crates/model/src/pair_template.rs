@@ -62,9 +62,14 @@ pub fn question_and_paragraph_ranges(
     .map(|(start, length)| start..start + length)
 }
 
-/// Returns where the answer is in a window's input, where the window has the whole answer.
-pub fn answer_range(file: &WindowFile, layout: &Layout, window: &Window) -> Option<Range<usize>> {
-    let answer = file.answer(window.question)?;
+/// Returns where an answer of these paragraph tokens is in a window's input, where the window has
+/// the whole answer.
+pub fn answer_range(
+    file: &WindowFile,
+    layout: &Layout,
+    window: &Window,
+    answer: &Range<usize>,
+) -> Option<Range<usize>> {
     let is_whole = window.tokens.start <= answer.start && answer.end <= window.tokens.end;
     let [_, paragraph] = question_and_paragraph_ranges(file, layout, window);
     let in_input = |token: usize| paragraph.start + token - window.tokens.start;

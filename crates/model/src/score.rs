@@ -1,11 +1,11 @@
-//! Windows through the model to scores per paragraph character, a bounded number of windows at a
-//! time.
+//! Windows through the model to scores per paragraph character and of no answer, a bounded number of
+//! windows at a time.
 
 use std::iter::Peekable;
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
-use spanwise_artifact::scores::Scores;
+use spanwise_artifact::scores::{Scores, Span, Whole};
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_ops::Precision;
 use spanwise_spans::softmax::cross_entropy;
@@ -33,10 +33,26 @@ pub struct Scorer<'a> {
     pub tokens_per_pass: usize,
 }
 
-/// The raw logits of one window's paragraph tokens.
+/// The raw logits of one window.
 struct WindowLogits {
+    /// Of its paragraph tokens as the first of an answer.
     start: Vec<f32>,
+    /// Of its paragraph tokens as the last of an answer.
     end: Vec<f32>,
+    /// The sum of both of the input's first token, which stands for no answer.
+    null: f32,
+}
+
+/// A question's scores.
+pub struct Scored {
+    /// Index of the question in the split.
+    pub question: usize,
+    /// The scores of its paragraph's characters.
+    pub scores: Scores,
+    /// The score of no answer, and the best window.
+    pub whole: Whole,
+    /// Number of its windows.
+    pub windows: usize,
 }
 
 /// The mean loss of windows that contain their question's whole answer.
@@ -54,17 +70,18 @@ impl MeanLoss {
 }
 
 impl Scorer<'_> {
-    /// Scores the questions that `windows` belong to, which are ordered by question. `each` is
-    /// called with a question's index, its scores and the number of its windows.
+    /// Scores the questions that `windows` belong to, which are ordered by question, and calls `each`
+    /// with every one.
     ///
     /// The windows of a question are merged by keeping every character's highest raw logit. A
     /// softmax over each window would make windows without the answer as confident as the one that
-    /// has it.
+    /// has it. The lowest score of no answer is kept: windows without the answer score it highly,
+    /// and one that has the answer does not.
     pub fn score(
         &self,
         file: &WindowFile,
         windows: impl Iterator<Item = Window>,
-        mut each: impl FnMut(usize, Scores, usize) -> Result<()>,
+        mut each: impl FnMut(Scored) -> Result<()>,
     ) -> Result<MeanLoss> {
         let mut loss = MeanLoss::default();
         let mut windows = windows.peekable();
@@ -72,13 +89,26 @@ impl Scorer<'_> {
             let group = self.group(file, &mut windows);
             let logits = self.logits(file, &group, &mut loss)?;
             let scored: Vec<_> = group.iter().zip(&logits).collect();
-            for question in scored.chunk_by(|a, b| a.0.question == b.0.question) {
-                let index = question[0].0.question;
-                let mut scores = Scores::none(file.paragraph_characters(index));
-                for (window, logits) in question {
+            for windows in scored.chunk_by(|a, b| a.0.question == b.0.question) {
+                let question = windows[0].0.question;
+                let mut scores = Scores::none(file.paragraph_characters(question));
+                let mut best = Whole::NONE.window;
+                for (window, logits) in windows {
                     merge(&mut scores, file, window, logits);
+                    if let Some(span) = best_start_and_end(file, window, logits)
+                        && span.score > best.score
+                    {
+                        best = span;
+                    }
                 }
-                each(index, scores, question.len())?;
+                let nulls = windows.iter().map(|(_, logits)| logits.null);
+                let null = nulls.fold(f32::INFINITY, f32::min);
+                each(Scored {
+                    question,
+                    scores,
+                    whole: Whole { null, window: best },
+                    windows: windows.len(),
+                })?;
             }
         }
         Ok(loss)
@@ -126,7 +156,9 @@ impl Scorer<'_> {
             for (row, (window, index)) in windows.iter().zip(&mut indices).enumerate() {
                 let length = length(window);
                 let [_, tokens] = question_and_paragraph_ranges(file, self.layout, window);
-                if let Some(answer) = answer_range(file, self.layout, window) {
+                let answer = file.answer(window.question);
+                let answer = answer.and_then(|a| answer_range(file, self.layout, window, &a));
+                if let Some(answer) = answer {
                     let start = cross_entropy(&starts[row][..length], answer.start);
                     let end = cross_entropy(&ends[row][..length], answer.end - 1);
                     loss.sum += f64::midpoint(start, end);
@@ -135,6 +167,7 @@ impl Scorer<'_> {
                 logits[index] = Some(WindowLogits {
                     start: starts[row][tokens.clone()].to_vec(),
                     end: ends[row][tokens].to_vec(),
+                    null: starts[row][0] + ends[row][0],
                 });
             }
         }
@@ -153,6 +186,29 @@ fn merge(scores: &mut Scores, file: &WindowFile, window: &Window, logits: &Windo
         scores.start[first] = scores.start[first].max(start);
         scores.end[last] = scores.end[last].max(end);
     }
+}
+
+/// Returns the characters of a window's best start and its best end, each on its own, and their sum;
+/// an empty range where the end is before the start. `None` for a window without tokens.
+fn best_start_and_end(file: &WindowFile, window: &Window, logits: &WindowLogits) -> Option<Span> {
+    let (start, end) = (highest(&logits.start)?, highest(&logits.end)?);
+    let characters = |token: usize| file.characters(window.question, window.tokens.start + token);
+    let range = if start <= end {
+        characters(start).start..characters(end).end
+    } else {
+        0..0
+    };
+    Some(Span {
+        start: range.start,
+        end: range.end,
+        score: logits.start[start] + logits.end[end],
+    })
+}
+
+/// Returns the index of the first highest number.
+fn highest(numbers: &[f32]) -> Option<usize> {
+    let indices = (0..numbers.len()).rev();
+    indices.max_by(|&a, &b| numbers[a].total_cmp(&numbers[b]))
 }
 
 /// Returns a `[rows, columns]` tensor as rows of numbers.

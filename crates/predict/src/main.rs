@@ -1,5 +1,5 @@
 //! The predict stage: windows and a trained model → start and end scores of every paragraph
-//! character.
+//! character, and of no answer.
 
 use std::process::ExitCode;
 
@@ -54,9 +54,9 @@ fn score(scorer: &Scorer, file: &WindowFile, split: Split, draft: &Draft) -> Res
     let lengths = (0..questions).map(|question| file.paragraph_characters(question));
     let mut writer = ScoreWriter::create(draft.path(), split, lengths.collect())?;
     let mut progress = Progress::new(name, windows);
-    scorer.score(file, file.evaluation_windows(), |_, scores, windows| {
-        progress.advance(windows);
-        writer.push(scores.view())
+    scorer.score(file, file.evaluation_windows(), |scored| {
+        progress.advance(scored.windows);
+        writer.push(scored.scores.view(), scored.whole)
     })?;
     writer.finish()
 }

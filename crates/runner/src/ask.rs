@@ -200,16 +200,23 @@ impl<'a> Session<'a> {
 
 fn write(record: &AnswerRecord, results: &mut dyn Write) -> Result<()> {
     writeln!(results, "{}", record.question)?;
-    if record.answer.is_empty() {
-        writeln!(results, "  no answer")?;
+    let probability = record.probability.map(|p| format!(", probability {p:.2}"));
+    let probability = probability.unwrap_or_default();
+    let answer = if record.answer.is_empty() {
+        "no answer".to_owned()
     } else {
-        writeln!(results, "  {}", on_a_line(&record.answer))?;
-    }
+        on_a_line(&record.answer)
+    };
+    writeln!(results, "  {answer}{probability}")?;
+    // Where no answer is the best, the best span comes after it.
+    let ahead = record.null_score_diff.filter(|_| record.answer.is_empty());
+    let others = usize::from(ahead.is_none());
     let best = record.candidates.first().and_then(|best| best.score);
-    for candidate in record.candidates.iter().take(SHOWN).skip(1) {
+    for candidate in record.candidates.iter().take(SHOWN).skip(others) {
         if let (Some(best), Some(score)) = (best, candidate.score) {
             let text = on_a_line(&candidate.text);
-            writeln!(results, "  or {text}, {:.2} behind", best - score)?;
+            let behind = best - score + ahead.unwrap_or(0.0);
+            writeln!(results, "  or {text}, {behind:.2} behind")?;
         }
     }
     Ok(())

@@ -26,7 +26,11 @@ pub(crate) fn lines(
             split,
             data.get(&split).copied().unwrap_or_default(),
             windows.get(&split).copied().unwrap_or_default(),
-            metrics.get(&split),
+            match split {
+                // What is wrong with train is the same in the metrics of every split.
+                Split::Train => metrics.values().next(),
+                Split::Dev | Split::Test => metrics.get(&split),
+            },
         );
         (!lost.is_empty()).then(|| (split, lost.join(", ")))
     };
@@ -47,8 +51,10 @@ fn of(
             "answers in no window",
         ),
     };
-    let (unlabelled, long) = metrics.map_or((0, 0), |metrics| {
-        (metrics.unlabelled, metrics.longer_than_max_answer_length)
+    let unlabelled = metrics.map_or(0, |metrics| metrics.unlabelled);
+    let long = metrics.map_or(0, |metrics| match split {
+        Split::Train => metrics.train_longer_than_max_answer_length,
+        Split::Dev | Split::Test => metrics.longer_than_max_answer_length,
     });
     // Nobody expects labels of test.
     let unlabelled = if split == Split::Dev { unlabelled } else { 0 };
@@ -85,6 +91,8 @@ fn of(
 
 #[cfg(test)]
 mod tests {
+    use spanwise_artifact::settings::Metric;
+
     use super::*;
 
     #[test]
@@ -101,7 +109,7 @@ mod tests {
             };
             let metrics = SplitMetrics {
                 unlabelled,
-                ..SplitMetrics::default()
+                ..SplitMetrics::of(Metric::Task, None)
             };
             assert_eq!(of(split, data, windows, Some(&metrics)), expected);
         };

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use spanwise_artifact::UserError;
 use spanwise_artifact::settings::{
-    AnswersTable, CheckpointTable, DataTable, Device, DistillTable, EnsembleJob, PredictTable,
-    PretrainTable, Problem, Settings, TrainTable, WindowsTable,
+    AnswersTable, CheckpointTable, DataTable, Decoding, Device, DistillTable, EnsembleJob,
+    LengthLimit, PredictTable, PretrainTable, Problem, Settings, TrainTable, WindowsTable,
 };
 use toml::de::DeValue;
 use toml::{Table, Value};
@@ -231,7 +231,10 @@ fn parse(name: &str, source: &Source) -> Result<Pipeline> {
         student,
         ensemble: EnsembleJob {
             method: file.ensemble.method,
-            max_answer_length: file.answers.max_answer_length.longest(),
+            max_answer_length: match file.answers.max_answer_length {
+                Some(LengthLimit::Characters(count)) => Some(count),
+                None | Some(LengthLimit::Fitted(_)) => None,
+            },
         },
         answers: file.answers,
     })
@@ -350,6 +353,14 @@ fn refuse_problems(
             key: "ensemble.method".to_owned(),
             found: json!(file.ensemble.method).to_string(),
             reason: "is fitted on dev, and there is neither data.dev nor ensemble.folds".to_owned(),
+        });
+    }
+    let several = members.len() > 1 && file.distill.is_none() || file.ensemble.folds.is_some();
+    if several && file.answers.decoding == Decoding::Window {
+        problems.push(Problem {
+            key: "answers.decoding".to_owned(),
+            found: "\"window\"".to_owned(),
+            reason: "is for one model: each of several has windows of its own".to_owned(),
         });
     }
     let mut lines: Vec<String> = Vec::new();

@@ -25,8 +25,15 @@ use crate::summary::SAFE_SUBMISSION_FILE;
 use crate::{checks, gc, links, owner, workspace};
 
 /// Files of the answers stage that stand at the top of a run.
-const RESULTS: [&str; 8] = {
-    let [predictions, nbest, dev_predictions, dev_nbest] = PREDICTION_FILES;
+const RESULTS: [&str; 10] = {
+    let [
+        predictions,
+        nbest,
+        odds,
+        dev_predictions,
+        dev_nbest,
+        dev_odds,
+    ] = PREDICTION_FILES;
     [
         SUBMISSION_FILE,
         REPORT_FILE,
@@ -34,8 +41,10 @@ const RESULTS: [&str; 8] = {
         ANSWERS_FILE,
         predictions,
         nbest,
+        odds,
         dev_predictions,
         dev_nbest,
+        dev_odds,
     ]
 };
 

@@ -138,18 +138,35 @@ fn write(results: &Results, training_log: Option<&Path>, out: &mut dyn Write) ->
     let all_metrics = answers::read_metrics(results.answers)?;
     let losses = losses::lines(results.data, results.windows, &all_metrics)?;
     for (split, metrics) in all_metrics {
+        let title = metrics.title();
         let SplitMetrics {
             questions,
-            task_exact_match,
-            task_exact_match_standard_error: error,
+            exact_match,
+            exact_match_standard_error: error,
+            f1,
             cmrc_f1,
             ..
         } = metrics;
+        let f1 = match f1 {
+            Some(f1) => format!("F1 {f1:.3}"),
+            None => format!("CMRC F1 {cmrc_f1:.3}"),
+        };
         writeln!(
             out,
-            "{:<12} task exact match {task_exact_match:.3} ± {error:.3}, CMRC F1 {cmrc_f1:.3} ({questions} questions)",
+            "{:<12} {title} exact match {exact_match:.3} ± {error:.3}, {f1} ({questions} questions)",
             split.name(),
         )?;
+        if let Some([has_answer, no_answer]) = metrics.by_answerability {
+            writeln!(
+                out,
+                "{:<12} {:.3} of {} questions with an answer, {:.3} of {} without",
+                "",
+                has_answer.exact_match,
+                has_answer.questions,
+                no_answer.exact_match,
+                no_answer.questions,
+            )?;
+        }
     }
     for (split, lost) in losses {
         writeln!(out, "{:<12} {}: {lost}", "note", split.name())?;

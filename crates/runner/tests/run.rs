@@ -11,7 +11,7 @@ use spanwise_artifact::answers::{
 };
 use spanwise_artifact::ensemble::{EnsembleReport, EnsembleScores};
 use spanwise_artifact::questions::QuestionCounts;
-use spanwise_artifact::settings::Device;
+use spanwise_artifact::settings::{Device, Metric};
 use spanwise_artifact::{Draft, Job, Manifest, Split, Stage, UserError};
 use spanwise_runner::ask::{self, Ask, Terminal};
 use spanwise_runner::experiment::{self, Repetition};
@@ -170,9 +170,12 @@ fn records() -> [AnswerRecord; 3] {
         id: "0".to_owned(),
         question: question.to_owned(),
         answer: "丣\n两".to_owned(),
+        probability: Some(0.5),
+        null_score_diff: None,
         references: Vec::new(),
+        is_impossible: false,
         metrics: (split == Split::Dev).then_some(QuestionMetrics {
-            task_exact_match: score,
+            exact_match: score,
             ..QuestionMetrics::default()
         }),
         candidates: [Some(2.5), Some(1.0), None]
@@ -194,10 +197,10 @@ fn records() -> [AnswerRecord; 3] {
 fn metrics() -> BTreeMap<Split, SplitMetrics> {
     let dev = SplitMetrics {
         questions: 2,
-        task_exact_match: 0.5,
-        task_exact_match_standard_error: 0.354,
+        exact_match: 0.5,
+        exact_match_standard_error: 0.354,
         cmrc_f1: 0.75,
-        ..SplitMetrics::default()
+        ..SplitMetrics::of(Metric::Task, None)
     };
     BTreeMap::from([(Split::Dev, dev)])
 }

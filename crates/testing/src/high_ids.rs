@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::settings::Placement;
-use spanwise_artifact::windows::{Layout, Special, Template, WindowFile, WindowWriter};
+use spanwise_artifact::windows::{Layout, Special, Target, Template, WindowFile, WindowWriter};
 use spanwise_artifact::{Answer, Paragraph, Question, Reference, Split};
 use spanwise_training::derive_seed;
 
@@ -127,7 +127,7 @@ fn write(count: usize, directory: &Path, split: Split) -> Result<Questions> {
         writer.push_paragraph(paragraph, &characters, length)?;
     }
     for (index, Tokens { paragraph, answer }) in tokens.into_iter().enumerate() {
-        writer.push_question(&[5, 6], index, Some(answer))?;
+        writer.push_question(&[5, 6], index, &Target::Spans(vec![answer]))?;
         let (length, room) = (paragraph.len(), layout().room(2));
         for start in (0..).step_by(7) {
             writer.push_window(start..(start + room).min(length))?;

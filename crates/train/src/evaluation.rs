@@ -4,16 +4,13 @@ use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::Device;
 use spanwise_artifact::Characters;
-use spanwise_artifact::questions::Questions;
+use spanwise_artifact::questions::{Questions, Reference};
 use spanwise_artifact::settings::Precision;
 use spanwise_artifact::windows::{Layout, WindowFile};
 use spanwise_model::SpanModel;
 use spanwise_model::score::Scorer;
 use spanwise_spans::{best_spans, in_sample, task_exact_match};
 use spanwise_training::log::DevMetrics;
-
-/// Longest answer considered while training, in characters.
-const LONGEST_ANSWER: usize = 40;
 
 /// Dev questions answered while training, from all over the file. All of them are answered by
 /// predict: these show whether a run gets anywhere, to ±0.04, in a quarter of the time or less.
@@ -30,14 +27,23 @@ pub(crate) struct Dev<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) device: &'a Device,
     pub(crate) precision: Precision,
+    /// The longest answer in characters.
+    pub(crate) longest_answer: usize,
+    /// Whether the model learns that a window does not answer a question.
+    pub(crate) knows_no_answer: bool,
     pub(crate) tokens_per_pass: usize,
 }
 
-/// Returns loss and task exact match on `count` dev questions that have an answer, evenly spread,
-/// without dropout; `None` where there is none, or no window has its answer.
+/// Returns loss and task exact match on `count` labelled dev questions, evenly spread, without
+/// dropout; `None` where there is none, or no window has its answer. Unanswerable questions count
+/// where the model learns from such.
 pub(crate) fn evaluate(model: &SpanModel, dev: Dev, count: usize) -> Result<Option<DevMetrics>> {
     let questions = dev.references.questions.iter().enumerate();
-    let labelled = questions.filter(|(_, question)| !question.answers().is_empty());
+    let labelled = questions.filter(|(_, question)| match question.reference {
+        Reference::Unknown => false,
+        Reference::Unanswerable => dev.knows_no_answer,
+        Reference::Spans(_) => true,
+    });
     let labelled: Vec<usize> = labelled.map(|(question, _)| question).collect();
     let questions = count.min(labelled.len());
     let mut is_sampled = vec![false; dev.references.questions.len()];
@@ -58,13 +64,18 @@ pub(crate) fn evaluate(model: &SpanModel, dev: Dev, count: usize) -> Result<Opti
         tokens_per_pass: dev.tokens_per_pass,
     };
     let mut exact = 0;
-    let loss = scorer.score(dev.windows, windows, |index, scores, _| {
-        let question = &dev.references.questions[index];
+    let loss = scorer.score(dev.windows, windows, |scored| {
+        let question = &dev.references.questions[scored.question];
         let paragraph = Characters::new(dev.references.paragraph(question));
-        let best = best_spans(scores.view(), LONGEST_ANSWER, 1);
-        let answer = best.first().and_then(|span| paragraph.get(span.range()));
+        let best = best_spans(scored.scores.view(), dev.longest_answer, 1);
+        let null = dev.knows_no_answer.then_some(scored.whole.null);
+        let best = best.first().filter(|best| null <= Some(best.score));
+        let answer = best.and_then(|span| paragraph.get(span.range()));
         let references = question.answers().iter().map(|answer| &*answer.text);
-        let is_exact = answer.is_some_and(|answer| task_exact_match(answer, references));
+        let is_exact = match answer {
+            Some(answer) => task_exact_match(answer, references),
+            None => question.reference == Reference::Unanswerable,
+        };
         exact += usize::from(is_exact);
         Ok(())
     })?;

@@ -10,10 +10,13 @@ use spanwise_ops::{self as ops, MASKED};
 use crate::regularisers::distillation::{Distillation, SoftTargets};
 use crate::regularisers::{head_dropout, joint_loss, r_drop, soft_labels};
 
+/// The input's first token, which stands for no answer, as in BERT's `run_squad.py`.
+pub const NO_ANSWER: Range<usize> = 0..1;
+
 /// Where an example's answer is: in one row of a batch, which rows without it may follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boundaries {
-    /// The answer's tokens in the first row's input.
+    /// The answer's tokens in the first row's input, or [`NO_ANSWER`].
     pub answer: Range<usize>,
     /// Number of rows, 1 or more.
     pub rows: usize,
@@ -59,8 +62,11 @@ impl Targets {
         for (index, example) in examples.iter().enumerate() {
             let cells = index * width..index * width + tokens;
             let (first, last) = (example.answer.start, example.answer.end - 1);
-            soft_labels::label(&mut start[cells.clone()], first, soft_labels);
-            soft_labels::label(&mut end[cells], last, soft_labels);
+            // The tokens beside the one that stands for no answer are no answer, either.
+            let is_answer = example.answer != NO_ANSWER;
+            let share = if is_answer { soft_labels } else { 0.0 };
+            soft_labels::label(&mut start[cells.clone()], first, share);
+            soft_labels::label(&mut end[cells], last, share);
             answer_rows.push(next as i64);
             answer_pairs.push((first * tokens + last) as i64);
             // An example with fewer rows than others repeats its last one, masked.
@@ -237,11 +243,11 @@ mod tests {
     }
 
     #[test]
-    fn soft_labels_are_those_of_start_and_end() {
+    fn soft_labels_are_those_of_start_and_end_and_of_no_answer_none() {
         let examples = [
             boundaries(1..2, 1),
             boundaries(0..5, 1),
-            boundaries(2..3, 1),
+            boundaries(0..1, 1),
         ];
         let targets = Targets::new(&examples, 0.2, &mask());
         let row = |row: usize, of: &Tensor<2>| {
@@ -250,5 +256,7 @@ mod tests {
         assert_near(&row(0, &targets.start), &[0.1, 0.8, 0.1, 0.0, 0.0]);
         assert_near(&row(1, &targets.start), &[0.9, 0.1, 0.0, 0.0, 0.0]);
         assert_near(&row(1, &targets.end), &[0.0, 0.0, 0.0, 0.1, 0.9]);
+        assert_near(&row(2, &targets.start), &[1.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_near(&row(2, &targets.end), &[1.0, 0.0, 0.0, 0.0, 0.0]);
     }
 }

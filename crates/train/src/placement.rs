@@ -32,6 +32,12 @@ pub fn around(
     Some(start..(start + room).min(tokens))
 }
 
+/// Samples a window of at most `room` of the paragraph's `tokens` tokens.
+pub fn anywhere(tokens: usize, room: usize, random: &mut impl Rng) -> Range<usize> {
+    let start = random.random_range(0..=tokens.saturating_sub(room));
+    start..(start + room).min(tokens)
+}
+
 /// Least length in tokens of a window without the answer: shorter ones teach nothing.
 const SHORTEST_WITHOUT: usize = 16;
 
@@ -43,13 +49,7 @@ pub fn without(
     answer: Range<usize>,
     random: &mut impl Rng,
 ) -> Option<Range<usize>> {
-    let sides = [0..answer.start, answer.end..tokens].map(|side| {
-        if side.len() < SHORTEST_WITHOUT {
-            0..0
-        } else {
-            side
-        }
-    });
+    let sides = sides(tokens, &answer);
     let total = sides[0].len() + sides[1].len();
     if total == 0 {
         return None;
@@ -59,6 +59,22 @@ pub fn without(
     let side = sides[usize::from(after)].clone();
     let start = random.random_range(side.start..=side.end.saturating_sub(room).max(side.start));
     Some(start..(start + room).min(side.end))
+}
+
+/// Whether [`without`] has something to sample from.
+pub fn leaves_room(tokens: usize, answer: &Range<usize>) -> bool {
+    sides(tokens, answer).iter().any(|side| !side.is_empty())
+}
+
+/// Returns what stands before and after the answer, as far as it is long enough.
+fn sides(tokens: usize, answer: &Range<usize>) -> [Range<usize>; 2] {
+    [0..answer.start, answer.end..tokens].map(|side| {
+        if side.len() < SHORTEST_WITHOUT {
+            0..0
+        } else {
+            side
+        }
+    })
 }
 
 #[cfg(test)]
@@ -129,6 +145,11 @@ mod tests {
                     answer.start < SHORTEST_WITHOUT && tokens - answer.end < SHORTEST_WITHOUT
                 ),
             }
+            let found = without(tokens, room, answer.clone(), &mut StdRng::seed_from_u64(seed));
+            prop_assert_eq!(found.is_some(), leaves_room(tokens, &answer));
+            let window = anywhere(tokens, room, &mut StdRng::seed_from_u64(seed));
+            prop_assert_eq!(window.len(), room.min(tokens));
+            prop_assert!(window.end <= tokens);
         }
     }
 

@@ -1,15 +1,19 @@
 //! What is learned: for every question, where its answer starts and ends among the tokens of
-//! windows of its paragraph.
+//! windows of its paragraph, or that the window does not answer it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 use anyhow::{Result, ensure};
 use burn::optim::GradientsAccumulator;
 use burn::tensor::{Device, Tensor};
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use spanwise_artifact::UserError;
+use spanwise_artifact::profile::longest_answer;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::{self, ScoreFile};
-use spanwise_artifact::settings::{DistillTable, Precision, TrainTable};
+use spanwise_artifact::settings::{DistillTable, Precision, References, TrainTable};
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_model::SpanModel;
 use spanwise_model::batch::Batch;
@@ -20,9 +24,10 @@ use spanwise_training::log::DevMetrics;
 use spanwise_training::{BackwardPass, Hyperparameters, MicroBatch, Task, derive_seed};
 
 use crate::evaluation::{self, Dev};
-use crate::loss::{Boundaries, Targets};
+use crate::loss::{Boundaries, NO_ANSWER, Targets};
 use crate::placement;
-use crate::regularisers::{adversary, distillation, masked_inputs};
+use crate::regularisers::distillation::{self, SoftTargets};
+use crate::regularisers::{adversary, masked_inputs};
 
 /// What is learned from.
 #[derive(Clone, Copy)]
@@ -37,21 +42,33 @@ pub struct TrainingData<'a> {
     pub dev: Option<(&'a WindowFile, &'a Questions)>,
 }
 
-/// A question to learn from.
+/// A question's windows to learn from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrainingExample {
     /// A window that holds the whole answer, then `negative_windows` from the rest of the
-    /// paragraph.
+    /// paragraph; or one without an answer.
     pub windows: Vec<Window>,
+    /// The paragraph tokens of the answer; `None` where the window does not answer the question.
+    pub answer: Option<Range<usize>>,
 }
 
 /// Learns spans as `[train]` says.
+///
+/// Where the paragraphs of some questions do not answer them, windows that do not answer their
+/// question are learned from, too, as [`NO_ANSWER`]: one of each unanswerable question, and in
+/// addition to the window with the answer one without it, of each paragraph that is longer than a
+/// window. With `negative_windows` the latter are those.
 pub struct SpanTask<'a> {
     data: TrainingData<'a>,
     settings: &'a TrainTable,
     device: &'a Device,
     precision: Precision,
+    /// The questions that can be learned from.
     questions: Vec<usize>,
+    /// Whether there are unanswerable ones among them.
+    learns_no_answer: bool,
+    /// The longest answer that is looked for on dev, in characters.
+    longest_answer: usize,
 }
 
 impl<'a> SpanTask<'a> {
@@ -63,10 +80,12 @@ impl<'a> SpanTask<'a> {
         device: &'a Device,
         precision: Precision,
     ) -> Result<Self> {
-        let questions = learnable(data.train, data.layout);
+        let questions = learnable(data.train, data.layout, settings.references);
         ensure!(
             !questions.is_empty(),
-            UserError::new("no training question has an answer that fits a window")
+            UserError::new(
+                "no training question has an answer that fits a window, and none is unanswerable"
+            )
         );
         ensure!(
             data.layout.template.mask_id.is_some() || settings.mask_inputs == 0.0,
@@ -81,6 +100,8 @@ impl<'a> SpanTask<'a> {
             device,
             precision,
             questions,
+            learns_no_answer: data.train.has_unanswerable(),
+            longest_answer: longest_answer(&answer_lengths(data.train)),
         })
     }
 
@@ -107,27 +128,61 @@ impl<'a> SpanTask<'a> {
         }
     }
 
-    /// Samples a question's windows; `None` where its answer fits none.
-    fn example(&self, question: usize, random: &mut StdRng) -> Option<TrainingExample> {
+    /// Samples a question's windows.
+    fn examples(&self, question: usize, random: &mut StdRng) -> Vec<TrainingExample> {
         let TrainingData { train, layout, .. } = self.data;
         let tokens = train.paragraph_tokens(question).len();
         let room = layout.room(train.question_tokens(question).len());
-        let answer = train.answer(question)?;
-        let positive = placement::around(layout.placement, tokens, room, answer.clone(), random)?;
+        let window = |tokens| Window { question, tokens };
+        let without_answer = |tokens| TrainingExample {
+            windows: vec![window(tokens)],
+            answer: None,
+        };
+        if train.is_unanswerable(question) {
+            return vec![without_answer(placement::anywhere(tokens, room, random))];
+        }
+        let answers = answers_that_fit(train, layout, self.settings.references, question);
+        let answer = match answers.len() {
+            0 => return Vec::new(),
+            1 => answers[0].clone(),
+            several => answers[random.random_range(0..several)].clone(),
+        };
+        let around = placement::around(layout.placement, tokens, room, answer.clone(), random);
+        let positive = around.expect("an answer that fits the window");
+        let all = every_answer(train, question).unwrap_or(answer.clone());
         let negatives = (0..self.settings.negative_windows)
-            .filter_map(|_| placement::without(tokens, room, answer.clone(), random));
+            .filter_map(|_| placement::without(tokens, room, all.clone(), random));
         let windows = std::iter::once(positive).chain(negatives);
-        Some(TrainingExample {
-            windows: windows.map(|tokens| Window { question, tokens }).collect(),
-        })
+        let mut examples = vec![TrainingExample {
+            windows: windows.map(window).collect(),
+            answer: Some(answer),
+        }];
+        if self.has_window_without_answer(question) {
+            examples.extend(placement::without(tokens, room, all, random).map(without_answer));
+        }
+        examples
+    }
+
+    /// Whether a window without its answer is learned from besides the one that has it.
+    fn has_window_without_answer(&self, question: usize) -> bool {
+        let TrainingData { train, layout, .. } = self.data;
+        let tokens = train.paragraph_tokens(question).len();
+        let room = layout.room(train.question_tokens(question).len());
+        let answers = every_answer(train, question);
+        self.learns_no_answer
+            && self.settings.negative_windows == 0
+            && tokens > room
+            && answers.is_some_and(|answers| placement::leaves_room(tokens, &answers))
     }
 
     fn micro_batch(&self, examples: &[TrainingExample], seed: u64) -> MicroBatch<Targets> {
         let mut random = StdRng::seed_from_u64(seed);
-        let windows = examples.iter().flat_map(|example| &example.windows);
-        let rows: Vec<Row> = windows
-            .map(|window| self.row(window, &mut random))
-            .collect();
+        let mut rows = Vec::new();
+        for example in examples {
+            for window in &example.windows {
+                rows.push(self.row(window, example.answer.as_ref(), &mut random));
+            }
+        }
         let once = Batch::from_rows(&rows, self.data.layout, self.device);
         MicroBatch {
             targets: self.targets(examples, &once.mask),
@@ -141,14 +196,15 @@ impl<'a> SpanTask<'a> {
         }
     }
 
-    /// Returns a window's input, some of its tokens masked where that is asked for.
-    fn row(&self, window: &Window, random: &mut StdRng) -> Row {
+    /// Returns a window's input, some of its tokens masked where that is asked for, but none of the
+    /// answer's.
+    fn row(&self, window: &Window, answer: Option<&Range<usize>>, random: &mut StdRng) -> Row {
         let TrainingData { train, layout, .. } = self.data;
         let (mut ids, types) = input_row(train, layout, window);
         let probability = self.settings.mask_inputs;
         if let Some(mask) = layout.template.mask_id.filter(|_| probability > 0.0) {
             let texts = question_and_paragraph_ranges(train, layout, window);
-            let answer = answer_range(train, layout, window);
+            let answer = answer.and_then(|answer| answer_range(train, layout, window, answer));
             masked_inputs::mask(&mut ids, &texts, answer, probability, mask, random);
         }
         (ids, types)
@@ -158,8 +214,11 @@ impl<'a> SpanTask<'a> {
     fn targets(&self, examples: &[TrainingExample], mask: &Tensor<2>) -> Targets {
         let TrainingData { train, layout, .. } = self.data;
         let boundaries = examples.iter().map(|example| Boundaries {
-            answer: answer_range(train, layout, &example.windows[0])
-                .expect("an example's first window has its answer"),
+            answer: match &example.answer {
+                Some(answer) => answer_range(train, layout, &example.windows[0], answer)
+                    .expect("an example's first window has its answer"),
+                None => NO_ANSWER,
+            },
             rows: example.windows.len(),
         });
         let boundaries: Vec<_> = boundaries.collect();
@@ -170,10 +229,16 @@ impl<'a> SpanTask<'a> {
         let soft_targets = examples.iter().map(|example| {
             let window = &example.windows[0];
             let [_, paragraph] = question_and_paragraph_ranges(train, layout, window);
+            if example.answer.is_none() && !train.is_unanswerable(window.question) {
+                // The teacher's scores are those of all windows together, and not of this one.
+                return SoftTargets::no_answer(paragraph);
+            }
             let scores = teacher.get(window.question);
-            let scores = scores.expect("all were read when the task was made");
+            let (scores, whole) = scores.expect("all were read when the task was made");
+            let null = self.learns_no_answer.then_some(whole.null);
             let temperature = settings.temperature as f32;
-            distillation::soft_targets(train, window, paragraph.start, scores.view(), temperature)
+            let first = paragraph.start;
+            distillation::soft_targets(train, window, first, scores.view(), null, temperature)
         });
         targets.with_teacher(&soft_targets.collect::<Vec<_>>(), settings)
     }
@@ -189,6 +254,8 @@ impl<'a> SpanTask<'a> {
             layout: self.data.layout,
             device: self.device,
             precision: self.precision,
+            knows_no_answer: self.learns_no_answer,
+            longest_answer: self.longest_answer,
             // Without activations to keep, twice as many fit.
             tokens_per_pass: 2 * self.settings.micro_batch_size() * self.data.layout.max_length,
         };
@@ -203,13 +270,15 @@ impl Task for SpanTask<'_> {
     type Targets = Targets;
 
     fn items(&self) -> usize {
-        self.questions.len()
+        let questions = self.questions.iter();
+        let twice = questions.filter(|&&question| self.has_window_without_answer(question));
+        self.questions.len() + twice.count()
     }
 
     fn sample(&self, random: &mut StdRng) -> Vec<TrainingExample> {
         let questions = self.questions.iter();
         questions
-            .filter_map(|&question| self.example(question, random))
+            .flat_map(|&question| self.examples(question, random))
             .collect()
     }
 
@@ -278,12 +347,49 @@ fn check_teacher(teacher: &ScoreFile, train: &WindowFile) -> Result<()> {
     Ok(())
 }
 
-/// Returns the questions that can be learned from: those with an answer that fits a window.
-fn learnable(train: &WindowFile, layout: &Layout) -> Vec<usize> {
-    let fits = |&question: &usize| {
-        let room = layout.room(train.question_tokens(question).len());
-        let answer = train.answer(question);
-        answer.is_some_and(|answer| answer.len() <= room)
+/// Returns the number of questions by the length of their training answer in characters.
+fn answer_lengths(train: &WindowFile) -> BTreeMap<usize, usize> {
+    let mut lengths = BTreeMap::new();
+    for question in 0..train.questions() {
+        if let Some(answer) = train.answer(question) {
+            let first = train.characters(question, answer.start);
+            let last = train.characters(question, answer.end - 1);
+            *lengths.entry(last.end - first.start).or_default() += 1;
+        }
+    }
+    lengths
+}
+
+/// Returns the questions that can be learned from: those with an answer that fits a window, and
+/// those that are unanswerable.
+fn learnable(train: &WindowFile, layout: &Layout, references: References) -> Vec<usize> {
+    let is_learnable = |&question: &usize| {
+        train.is_unanswerable(question)
+            || !answers_that_fit(train, layout, references, question).is_empty()
     };
-    (0..train.questions()).filter(fits).collect()
+    (0..train.questions()).filter(is_learnable).collect()
+}
+
+/// Returns the paragraph tokens of the answers to learn from that fit a window.
+fn answers_that_fit(
+    train: &WindowFile,
+    layout: &Layout,
+    references: References,
+    question: usize,
+) -> Vec<Range<usize>> {
+    let room = layout.room(train.question_tokens(question).len());
+    let answers = train.answers(question);
+    let count = match references {
+        References::First => 1,
+        References::All => answers.len(),
+    };
+    let answers = answers.take(count);
+    answers.filter(|answer| answer.len() <= room).collect()
+}
+
+/// Returns the paragraph tokens from the first to the last of all reference answers; `None` where
+/// there is none.
+fn every_answer(train: &WindowFile, question: usize) -> Option<Range<usize>> {
+    let answers = train.answers(question);
+    answers.reduce(|all, answer| all.start.min(answer.start)..all.end.max(answer.end))
 }

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use rayon::prelude::*;
 use spanwise_artifact::error::damaged;
-use spanwise_artifact::questions::{Paragraph, Question};
+use spanwise_artifact::questions::{Paragraph, Question, Reference};
 use spanwise_artifact::settings::WindowsTable;
-use spanwise_artifact::windows::{Layout, WindowCounts, WindowWriter};
+use spanwise_artifact::windows::{Layout, Target, WindowCounts, WindowWriter};
 use spanwise_artifact::{Split, jsonl};
 use tokenizers::Tokenizer;
 
@@ -134,16 +134,13 @@ impl SplitWriter<'_> {
         };
         self.counts.questions += 1;
         self.counts.questions_cut += usize::from(kept < tokens.ids.len());
-        let answer = question.answers().first();
-        let covering = answer.and_then(|answer| answer_tokens(&ranges, &answer.range()));
-        if answer.is_some() {
-            self.count_answer(covering.as_ref(), room);
+        if let Some(answer) = question.answers().first() {
+            self.count_answer(answer_tokens(&ranges, &answer.range()).as_ref(), room);
         }
-        self.windows.push_question(
-            &tokens.ids[..kept],
-            question.paragraph,
-            covering.map(|covering| covering.tokens),
-        )?;
+        let ids = &tokens.ids[..kept];
+        let target = target(&question.reference, &ranges);
+        self.windows
+            .push_question(ids, question.paragraph, &target)?;
         for window in evaluation_windows(ranges.len(), room, self.settings.stride) {
             self.windows.push_window(window)?;
             self.counts.windows += 1;
@@ -165,5 +162,23 @@ impl SplitWriter<'_> {
                 counts.answers_longer_than_window += usize::from(covering.tokens.len() > room);
             }
         }
+    }
+}
+
+/// Returns what is to be learned of a question, in tokens with these characters.
+fn target(reference: &Reference, ranges: &[Range<usize>]) -> Target {
+    let answers = match reference {
+        Reference::Unknown => return Target::None,
+        Reference::Unanswerable => return Target::Unanswerable,
+        Reference::Spans(answers) => answers,
+    };
+    let spans = answers
+        .iter()
+        .filter_map(|answer| answer_tokens(ranges, &answer.range()));
+    let spans: Vec<Range<usize>> = spans.map(|covering| covering.tokens).collect();
+    if spans.is_empty() {
+        Target::None
+    } else {
+        Target::Spans(spans)
     }
 }

@@ -1,9 +1,12 @@
 //! Made artifacts of any number of questions.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use spanwise_artifact::scores::{ScoreWriter, Scores};
+use spanwise_artifact::profile::Profile;
+use spanwise_artifact::questions::QuestionCounts;
+use spanwise_artifact::scores::{ScoreWriter, Scores, Whole};
 use spanwise_artifact::{Answer, Paragraph, Question, Split, jsonl};
 
 /// Characters of a paragraph.
@@ -66,7 +69,18 @@ pub(crate) fn data(directory: &Path, split: Split, questions: usize, labelled: b
         })?;
     }
     paragraphs.finish()?;
-    lines.finish()
+    lines.finish()?;
+    profile(directory)
+}
+
+/// Writes what a data artifact has besides questions: they are the course's, and answerable.
+pub(crate) fn profile(directory: &Path) -> Result<()> {
+    let profile = Profile {
+        course_layout: true,
+        ..Profile::default()
+    };
+    profile.write(directory)?;
+    QuestionCounts::write(directory, &BTreeMap::new())
 }
 
 /// Writes a prediction artifact with one split: scores in no order, of which those of the answer are
@@ -93,7 +107,8 @@ pub(crate) fn prediction(
                 [&mut start, &mut end][index % 2][character] = f32::NEG_INFINITY;
             }
         }
-        writer.push(Scores { start, end }.view())?;
+        let null = random.below(60) as f32 / 10.0 - 1.0;
+        writer.push(Scores { start, end }.view(), Whole::with_null(null))?;
     }
     writer.finish()
 }

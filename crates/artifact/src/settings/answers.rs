@@ -7,13 +7,31 @@ use super::{Checks, Problem, Settings};
 use crate::named::named;
 
 /// From scores to answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AnswersTable {
+    /// The definition of exact match and F1 that is measured and fitted to. Without it: of the
+    /// course's layout `"task"`, of Chinese `"cmrc"`, of Korean `"korquad"`, of Arabic and Hindi
+    /// `"mlqa"`, of any other language `"squad2"` where questions are unanswerable and else
+    /// `"squad"`. An unanswerable question is answered right by an empty answer, whatever the
+    /// definition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<Metric>,
+    /// The language of the answers, for the metric `"mlqa"`. Without it that of most letters: `"ar"`,
+    /// `"hi"`, `"zh"`, or else `"en"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<MlqaLanguage>,
     /// How a span is chosen from start and end scores.
     pub decoding: Decoding,
-    /// Longest answer in characters, with joint decoding; `"fit"`: chosen on dev.
-    pub max_answer_length: LengthLimit,
+    /// A question is left unanswered where the score of no answer exceeds that of the best span by
+    /// more than this; `"fit"` and `"fit_f1"`: chosen on dev. Without it 0 where questions of train
+    /// or dev are unanswerable, and every question is answered where none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub null_score_diff_threshold: Option<NullThreshold>,
+    /// Longest answer in characters, with joint decoding; `"fit"`: chosen on dev. Without it, as long
+    /// as 99 of 100 training answers are at most, but no less than 30; 100 without training answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_answer_length: Option<LengthLimit>,
     /// Candidates kept for each question in `answers.jsonl` and `nbest.json`, whose probabilities
     /// are a softmax over them.
     #[schemars(range(min = 1, max = 1000))]
@@ -39,22 +57,31 @@ pub enum LengthLimit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fit {
-    /// The length up to 40 that answers most dev questions exactly; 40 without dev, or where the
-    /// choice loses on parts of dev that it was not made on.
+    /// The length, up to the one that holds without this setting, that answers most dev questions
+    /// exactly; that one without dev, or where the choice loses on parts of dev that it was not made
+    /// on.
     Fit,
 }
 
-impl LengthLimit {
-    /// The longest limit that is tried on dev, in characters.
-    pub const LONGEST_FITTED: usize = 40;
+/// When a question is left unanswered.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a number, \"fit\" or \"fit_f1\"")]
+pub enum NullThreshold {
+    /// Where the score of no answer exceeds the best span's by more than this.
+    Difference(#[schemars(range(min = -1_000_000, max = 1_000_000))] f64),
+    /// By what is best on dev.
+    Fitted(FitNull),
+}
 
-    /// The limit in characters, as far as it is known before dev is answered.
-    pub fn longest(self) -> usize {
-        match self {
-            Self::Characters(count) => count,
-            Self::Fitted(_) => Self::LONGEST_FITTED,
-        }
-    }
+/// What a threshold is fitted to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FitNull {
+    /// Exact match on dev; 0 without labelled questions, or where the choice loses against 0 on
+    /// parts of dev that it was not made on.
+    Fit,
+    /// Likewise, F1; exact match where the metric has no F1.
+    FitF1,
 }
 
 /// Repairs of an answer's ends.
@@ -114,8 +141,11 @@ pub enum RuleSwitch {
 impl Default for AnswersTable {
     fn default() -> Self {
         Self {
+            metric: None,
+            language: None,
             decoding: Decoding::Joint,
-            max_answer_length: LengthLimit::Characters(30),
+            null_score_diff_threshold: None,
+            max_answer_length: None,
             n_best_size: 20,
             pool_duplicates: false,
             rules: RulesTable::default(),
@@ -132,6 +162,11 @@ pub enum Decoding {
     /// The best start and the best end on their own, as in the course's sample program; the answer
     /// is empty where the end is before the start.
     Independent,
+    /// The best start and the best end of one window on their own: of the window in which they have
+    /// the highest sum. The answer is empty where the end is before the start. As in the course's
+    /// sample program, but among the paragraph's tokens alone. Not for several members, of which
+    /// each has windows of its own.
+    Window,
 }
 
 named! {
@@ -150,6 +185,20 @@ named! {
         Mlqa = "mlqa",
         /// KorQuAD 1.0's, for Korean.
         Korquad = "korquad",
+    }
+}
+
+impl Metric {
+    /// Its name in reports.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Squad => "SQuAD",
+            Self::Squad2 => "SQuAD 2.0",
+            Self::Cmrc => "CMRC",
+            Self::Mlqa => "MLQA",
+            Self::Korquad => "KorQuAD",
+        }
     }
 }
 

@@ -34,17 +34,18 @@ impl EnsembleMethod {
 pub struct EnsembleJob {
     /// How the members' scores are combined.
     pub method: EnsembleMethod,
-    /// Longest answer in characters where members' answers are compared.
+    /// Longest answer in characters where members' answers are compared; without it, that of
+    /// [`Profile::longest_answer`](crate::profile::Profile::longest_answer).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
-    pub max_answer_length: usize,
+    pub max_answer_length: Option<usize>,
 }
 
 impl EnsembleJob {
     /// Passes the scores of a single model on unchanged.
     pub const UNCHANGED: Self = Self {
         method: EnsembleMethod::Mean,
-        // Not used where nothing is compared.
-        max_answer_length: 30,
+        max_answer_length: None,
     };
 }
 

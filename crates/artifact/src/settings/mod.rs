@@ -24,7 +24,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use answers::{
-    AnswersTable, Decoding, Fit, LengthLimit, Metric, MlqaLanguage, Rule, RuleSwitch, RulesTable,
+    AnswersTable, Decoding, Fit, FitNull, LengthLimit, Metric, MlqaLanguage, NullThreshold, Rule,
+    RuleSwitch, RulesTable,
 };
 pub use checkpoint::CheckpointTable;
 pub use checks::{Checks, Problem, Settings};
@@ -34,7 +35,7 @@ pub use ensemble::{EnsembleJob, EnsembleMethod};
 pub use precision::{Precision, UnknownPrecision};
 pub use predict::{PredictJob, PredictTable};
 pub use pretrain::PretrainTable;
-pub use train::{DistillTable, TrainJob, TrainTable};
+pub use train::{DistillTable, References, TrainJob, TrainTable};
 pub use windows::WindowsTable;
 
 /// Where a training window lies around its answer.

@@ -48,6 +48,8 @@ pub struct TrainTable {
     /// Share of a boundary's label that goes to the neighbouring tokens.
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub soft_labels: f64,
+    /// The reference answers that are learned from, where a training question has several.
+    pub references: References,
     /// Windows without the answer that are added for every question; start and end are then chosen
     /// among all of a question's windows.
     #[schemars(range(max = 1000))]
@@ -98,6 +100,7 @@ impl Default for TrainTable {
             precision: Precision::Fp32,
             joint_loss: 0.0,
             soft_labels: 0.0,
+            references: References::First,
             negative_windows: 0,
             mask_inputs: 0.0,
             multi_sample_dropout: 0,
@@ -109,6 +112,17 @@ impl Default for TrainTable {
             eval_steps: None,
         }
     }
+}
+
+/// The reference answers of a training question that are learned from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum References {
+    /// The first one.
+    #[default]
+    First,
+    /// One of them, drawn anew every epoch.
+    All,
 }
 
 impl TrainTable {

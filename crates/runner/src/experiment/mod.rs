@@ -151,26 +151,33 @@ fn compare_all(
         );
     }
     let mut rows: Vec<Row> = Vec::new();
+    let mut metric = None;
     let mut all: Vec<Vec<Vec<QuestionMetrics>>> = Vec::new();
     for (contender, pipelines) in contenders.iter().zip(&pipelines) {
         let mut seconds = 0.0;
         let mut metrics = Vec::new();
+        let name = &contender.name;
         for pipeline in pipelines {
             message(format_args!("\n── {} ──", pipeline.name));
             let run = run::run(output, pipeline, &Scope::default(), stages, &mut messages())?;
             seconds += run::wall_seconds(run.artifacts())?;
-            metrics.push(dev_metrics(&run.answers()?)?);
+            let artifact = run.answers()?;
+            metrics.push(dev_metrics(&artifact)?);
+            let dev = answers::read_metrics(&artifact)?.remove(&Split::Dev);
+            let unlabelled = || UserError::new(format!("{name}: no dev question is labelled"));
+            let title = dev.ok_or_else(unlabelled)?.title();
+            let first = metric.get_or_insert_with(|| title.clone());
+            let differ = format!("{name} is measured by {title}, and the first by {first}");
+            let hint = "set answers.metric to the same for all";
+            ensure!(*first == title, UserError::new(differ).hint(hint));
         }
-        ensure!(
-            metrics.iter().all(|metrics| !metrics.is_empty()),
-            UserError::new(format!("{}: no dev question has an answer", contender.name))
-        );
         let rival = match against {
             Against::Previous => all.last(),
             Against::First => all.first(),
         };
         let seconds = seconds / repetition.seeds as f64;
-        rows.push(Row::new(&contender.name, &metrics, rival, seconds)?);
+        let metric = metric.as_deref().unwrap_or_default();
+        rows.push(Row::new(name, metric, &metrics, rival, seconds)?);
         all.push(metrics);
     }
     let table = markdown(&rows);

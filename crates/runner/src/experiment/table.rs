@@ -13,15 +13,19 @@ use crate::statistics::{self, Estimate, Samples, mean};
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     name: String,
-    /// Task exact match of every repetition.
+    /// The metric in use.
+    metric: String,
+    /// Its exact match of every repetition.
     repetitions: Vec<f64>,
-    task_exact_match: f64,
+    exact_match: f64,
     /// Half the width of its 95 % confidence interval, over questions and repetitions.
-    task_exact_match_confidence: f64,
+    exact_match_confidence: f64,
+    /// Its F1; `None` where it has none.
+    f1: Option<f64>,
     any_reference_exact_match: f64,
     cmrc_exact_match: f64,
     cmrc_f1: f64,
-    /// Task exact match gained over the pipeline it is measured against.
+    /// Exact match gained over the pipeline it is measured against.
     gain: Option<f64>,
     /// Half the width of its 95 % confidence interval, over questions and repetitions, paired.
     gain_confidence: Option<f64>,
@@ -33,11 +37,11 @@ pub(super) struct Row {
     seconds: f64,
 }
 
-/// Task exact match by repetition and question.
+/// Exact match by repetition and question.
 fn exact_matches(repetitions: &[Vec<QuestionMetrics>]) -> Samples {
     let matches = |metrics: &Vec<QuestionMetrics>| {
         let metrics = metrics.iter();
-        metrics.map(|metrics| metrics.task_exact_match).collect()
+        metrics.map(|metrics| metrics.exact_match).collect()
     };
     repetitions.iter().map(matches).collect()
 }
@@ -45,6 +49,7 @@ fn exact_matches(repetitions: &[Vec<QuestionMetrics>]) -> Samples {
 impl Row {
     pub(super) fn new(
         name: &str,
+        metric: &str,
         repetitions: &[Vec<QuestionMetrics>],
         rival: Option<&Vec<Vec<QuestionMetrics>>>,
         seconds: f64,
@@ -68,10 +73,12 @@ impl Row {
         let means = |samples: &[Vec<f64>]| samples.iter().map(|sample| mean(sample)).collect();
         Ok(Self {
             name: name.to_owned(),
+            metric: metric.to_owned(),
+            f1: f1(repetitions),
             gain_repetitions: gains.as_deref().map_or_else(Vec::new, means),
             repetitions: means(&own),
-            task_exact_match: exact_match.mean,
-            task_exact_match_confidence: exact_match.confidence(),
+            exact_match: exact_match.mean,
+            exact_match_confidence: exact_match.confidence(),
             any_reference_exact_match: average(|metrics| metrics.any_reference_exact_match),
             cmrc_exact_match: average(|metrics| metrics.cmrc_exact_match),
             cmrc_f1: average(|metrics| metrics.cmrc_f1),
@@ -83,10 +90,17 @@ impl Row {
     }
 }
 
-/// The rows as a Markdown table.
+/// The mean F1 of the metric in use.
+fn f1(repetitions: &[Vec<QuestionMetrics>]) -> Option<f64> {
+    let all = repetitions.iter().flatten().map(|metrics| metrics.f1);
+    all.collect::<Option<Vec<f64>>>().map(|all| mean(&all))
+}
+
+/// The rows, which are measured by the same metric, as a Markdown table.
 pub(super) fn markdown(rows: &[Row]) -> String {
-    let mut table = String::from(
-        "| pipeline | task EM (95 %) | gain (95 %) | by seed | p | any-reference EM | CMRC EM | CMRC F1 | minutes |\n|---|---|---|---|---|---|---|---|---|\n",
+    let metric = rows.first().map_or("", |row| &row.metric);
+    let mut table = format!(
+        "| pipeline | {metric} EM (95 %) | gain (95 %) | by seed | p | any-reference EM | CMRC EM | CMRC F1 | minutes |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
         let gain = match (row.gain, row.gain_confidence) {
@@ -104,8 +118,8 @@ pub(super) fn markdown(rows: &[Row]) -> String {
             table,
             "| {} | {:.3} ± {:.3} | {gain} | {by_seed} | {p} | {:.3} | {:.3} | {:.3} | {:.1} |",
             row.name,
-            row.task_exact_match,
-            row.task_exact_match_confidence,
+            row.exact_match,
+            row.exact_match_confidence,
             row.any_reference_exact_match,
             row.cmrc_exact_match,
             row.cmrc_f1,
@@ -123,8 +137,8 @@ mod tests {
     #[test]
     fn a_row_is_measured_against_its_rival_question_by_question() {
         let metrics = |right: &[f64]| -> Vec<QuestionMetrics> {
-            let metrics = |&task_exact_match: &f64| QuestionMetrics {
-                task_exact_match,
+            let metrics = |&exact_match: &f64| QuestionMetrics {
+                exact_match,
                 ..Default::default()
             };
             right.iter().map(metrics).collect()
@@ -133,20 +147,20 @@ mod tests {
             metrics(&[1.0, 0.0, 0.0, 0.0]),
             metrics(&[0.0, 0.0, 1.0, 0.0]),
         ];
-        let row = Row::new("a", &below, None, 1.0).unwrap();
-        assert_eq!((row.task_exact_match, row.gain), (0.25, None));
+        let row = Row::new("a", "task", &below, None, 1.0).unwrap();
+        assert_eq!((row.exact_match, row.gain), (0.25, None));
         let two = vec![
             metrics(&[1.0, 1.0, 0.0, 1.0]),
             metrics(&[1.0, 1.0, 0.0, 0.0]),
         ];
-        let row = Row::new("b", &two, Some(&below), 1.0).unwrap();
+        let row = Row::new("b", "task", &two, Some(&below), 1.0).unwrap();
         assert_eq!(row.repetitions, [0.75, 0.5]);
-        assert_eq!((row.task_exact_match, row.gain), (0.625, Some(0.375)));
+        assert_eq!((row.exact_match, row.gain), (0.625, Some(0.375)));
         assert_eq!(row.gain_repetitions, [0.5, 0.25]);
         // Gains 0 1 0 1 and 1 1 -1 0, by question ½ 1 -½ ½: variance of their mean 0.0990.
         assert!((row.gain_confidence.unwrap() - 1.96 * 0.098_958f64.sqrt()).abs() < 1e-5);
         assert!((row.p.unwrap() - 0.2332).abs() < 1e-3, "{:?}", row.p);
-        assert!(Row::new("c", &[metrics(&[1.0])], Some(&below), 1.0).is_err());
+        assert!(Row::new("c", "task", &[metrics(&[1.0])], Some(&below), 1.0).is_err());
         let table = markdown(&[row]);
         assert!(table.contains("| b | 0.625 ± "), "{table}");
     }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use spanwise_artifact::questions::{FOLDS_FILE, Split, paragraphs_beside};
+use spanwise_artifact::profile::PROFILE_FILE;
+use spanwise_artifact::questions::{COUNTS_FILE, FOLDS_FILE, Split, paragraphs_beside};
 use spanwise_artifact::settings::{DataJob, Device, EnsembleJob, Fold, PredictJob, TrainJob};
 use spanwise_artifact::{Stage, UserError, scores, windows};
 
@@ -220,6 +221,7 @@ impl<'a> Graph<'a> {
         let settings = if self.members > 1 || pipeline.folds.is_some() || pipeline.student.is_some()
         {
             let mut files = vec![Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
+            files.push(PROFILE_FILE.to_owned());
             files.extend(pipeline.folds.map(|_| FOLDS_FILE.to_owned()));
             predictions.push(read("data", DATA, Some(files)));
             pipeline.ensemble.clone()
@@ -239,6 +241,7 @@ impl<'a> Graph<'a> {
         let questions = evaluated(pipeline)
             .into_iter()
             .flat_map(|split| [split.questions_file(), split.paragraphs_file()])
+            .chain([PROFILE_FILE, COUNTS_FILE].map(str::to_owned))
             .collect();
         let reads = vec![
             read("ensemble", ensemble, None),
