@@ -275,9 +275,9 @@ mod tests {
             let of = |score| probability(view, Some(null), score, temperature);
             let mut sum = of(null);
             for first in 0..start.len() {
-                for last in first..start.len() {
-                    if start[first] + end[last] > NONE {
-                        sum += of(start[first] + end[last]);
+                for end in &end[first..] {
+                    if start[first] + end > NONE {
+                        sum += of(start[first] + end);
                     }
                 }
             }

@@ -179,7 +179,9 @@ mod tests {
 
     fn profile(questions: &[Question]) -> Profile {
         let mut split = SplitProfile::default();
-        questions.iter().for_each(|question| split.count(question));
+        for question in questions {
+            split.count(question);
+        }
         Profile {
             course_layout: false,
             splits: BTreeMap::from([(Split::Train, split)]),

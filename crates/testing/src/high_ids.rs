@@ -31,9 +31,19 @@ pub struct Files {
 impl Files {
     /// Writes and opens the files.
     pub fn new() -> Result<Self> {
+        Self::with(|_| false)
+    }
+
+    /// Writes and opens files in which every third question is unanswerable: its paragraph has no
+    /// high id.
+    pub fn with_unanswerable() -> Result<Self> {
+        Self::with(|question| question % 3 == 2)
+    }
+
+    fn with(is_unanswerable: fn(usize) -> bool) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        write(64, directory.path(), Split::Train)?;
-        let references = write(24, directory.path(), Split::Dev)?;
+        write(64, is_unanswerable, directory.path(), Split::Train)?;
+        let references = write(24, is_unanswerable, directory.path(), Split::Dev)?;
         Ok(Self {
             layout: layout(),
             train: open(&directory, Split::Train)?,
@@ -74,12 +84,17 @@ fn layout() -> Layout {
 /// A question and its paragraph as tokens.
 struct Tokens {
     paragraph: Vec<u32>,
-    answer: Range<usize>,
+    target: Target,
 }
 
 /// Writes `count` questions, each on a paragraph of its own: one character a token, one answer
-/// somewhere.
-fn write(count: usize, directory: &Path, split: Split) -> Result<Questions> {
+/// somewhere, or none.
+fn write(
+    count: usize,
+    is_unanswerable: fn(usize) -> bool,
+    directory: &Path,
+    split: Split,
+) -> Result<Questions> {
     let mut questions = Questions::default();
     let mut tokens = Vec::new();
     for index in 0..count {
@@ -88,9 +103,14 @@ fn write(count: usize, directory: &Path, split: Split) -> Result<Questions> {
         let length = 10 + sample(20, 1);
         let answer_length = 1 + sample(3, 2);
         let start = sample(length - answer_length, 3);
+        let answer = if is_unanswerable(index) {
+            start..start
+        } else {
+            start..start + answer_length
+        };
         let ids: Vec<u32> = (0..length)
             .map(|position| {
-                if (start..start + answer_length).contains(&position) {
+                if answer.contains(&position) {
                     ANSWER_IDS.start + sample(ANSWER_IDS.len(), 100 + position as u64) as u32
                 } else {
                     10 + sample(50, 200 + position as u64) as u32
@@ -101,7 +121,7 @@ fn write(count: usize, directory: &Path, split: Split) -> Result<Questions> {
             .iter()
             .filter_map(|id| char::from_u32(0x4e00 + id))
             .collect();
-        let answer: String = text.chars().skip(start).take(answer_length).collect();
+        let answer_text: String = text.chars().skip(start).take(answer.len()).collect();
         questions.paragraphs.push(Paragraph {
             text,
             article: None,
@@ -110,14 +130,22 @@ fn write(count: usize, directory: &Path, split: Split) -> Result<Questions> {
             id: index.to_string(),
             paragraph: index,
             text: "?".to_owned(),
-            reference: Reference::Spans(vec![Answer {
-                text: answer,
-                start,
-            }]),
+            reference: if answer.is_empty() {
+                Reference::Unanswerable
+            } else {
+                Reference::Spans(vec![Answer {
+                    text: answer_text,
+                    start,
+                }])
+            },
         });
         tokens.push(Tokens {
             paragraph: ids,
-            answer: start..start + answer_length,
+            target: if answer.is_empty() {
+                Target::Unanswerable
+            } else {
+                Target::Spans(vec![answer])
+            },
         });
     }
     let mut writer = WindowWriter::create(directory, split)?;
@@ -126,8 +154,8 @@ fn write(count: usize, directory: &Path, split: Split) -> Result<Questions> {
         let characters: Vec<_> = (0..length).map(|index| index..index + 1).collect();
         writer.push_paragraph(paragraph, &characters, length)?;
     }
-    for (index, Tokens { paragraph, answer }) in tokens.into_iter().enumerate() {
-        writer.push_question(&[5, 6], index, &Target::Spans(vec![answer]))?;
+    for (index, Tokens { paragraph, target }) in tokens.into_iter().enumerate() {
+        writer.push_question(&[5, 6], index, &target)?;
         let (length, room) = (paragraph.len(), layout().room(2));
         for start in (0..).step_by(7) {
             writer.push_window(start..(start + room).min(length))?;

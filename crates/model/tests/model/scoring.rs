@@ -40,7 +40,7 @@ fn scores_do_not_depend_on_batching() -> Result<()> {
         for (question, (one, several)) in alone.iter().zip(batched).enumerate() {
             let whole = [one.whole, several.whole];
             let wholes = whole.map(|whole| [whole.null, whole.window.score]);
-            let (one, several) = (one.scores, several.scores);
+            let (one, several) = (&one.scores, &several.scores);
             assert_eq!(one.start.len(), file.paragraph_characters(question));
             let starts = one.start.iter().zip(&several.start);
             let scores = starts.chain(one.end.iter().zip(&several.end));

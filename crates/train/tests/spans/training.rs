@@ -264,3 +264,59 @@ fn an_epoch_has_every_question_once_and_its_answer_whole() -> Result<()> {
     assert_ne!(batches, sample(2, 0), "another seed, other windows");
     Ok(())
 }
+
+#[test]
+fn no_answer_is_learned_where_there_is_none() -> Result<()> {
+    let files = Files::with_unanswerable()?;
+    for (name, device) in devices() {
+        let settings = TrainTable {
+            epochs: 20,
+            ..settings()
+        };
+        let records = train(&files, &device, &settings, Precision::Fp32)?;
+        let exact = numbers(&records, "dev_exact_match");
+        // Two thirds have an answer.
+        assert!(exact.last() > Some(&0.8), "{name}: {exact:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn windows_without_the_answer_are_learned_from_beside_those_that_have_it() -> Result<()> {
+    let mut devices = devices();
+    let (_, device) = devices.next().expect("flex is always there");
+    let check = |files: &Files, settings: &TrainTable, expected: [bool; 3]| -> Result<()> {
+        let task = task(files, settings, &device, Precision::Fp32)?;
+        let batches = Batches::new(&task, &task.hyperparameters(1)).sample(0);
+        let examples: Vec<_> = batches.into_iter().flatten().collect();
+        assert_eq!(examples.len(), task.items());
+        let mut found = [false; 3];
+        for example in examples {
+            let window = &example.windows[0];
+            let is_unanswerable = files.train.is_unanswerable(window.question);
+            match &example.answer {
+                Some(answer) => {
+                    assert!(window.tokens.start <= answer.start && answer.end <= window.tokens.end);
+                    found[0] = true;
+                }
+                None if is_unanswerable => found[1] = true,
+                None => {
+                    let answer = files.train.answer(window.question).expect("labelled");
+                    let tokens = &window.tokens;
+                    assert!(tokens.end <= answer.start || answer.end <= tokens.start);
+                    found[2] = true;
+                }
+            }
+        }
+        assert_eq!(found, expected);
+        Ok(())
+    };
+    let unanswerable = Files::with_unanswerable()?;
+    check(&unanswerable, &settings(), [true, true, true])?;
+    let negative_windows = TrainTable {
+        negative_windows: 1,
+        ..settings()
+    };
+    check(&unanswerable, &negative_windows, [true, true, false])?;
+    check(&Files::new()?, &settings(), [true, false, false])
+}
