@@ -9,7 +9,7 @@ use spanwise_testing::backends::devices;
 use spanwise_testing::high_ids::Files;
 use spanwise_testing::resuming::{assert_resumes, numbers};
 use spanwise_testing::tiny::span_model;
-use spanwise_training::{Batches, RunState, TrainingLog};
+use spanwise_training::{Batches, RunState, Task, TrainingLog};
 
 use crate::support::{SEED, settings, task};
 
