@@ -113,12 +113,12 @@ class ThresholdTest(unittest.TestCase):
         self.assertEqual(answers_held_out(questions, spans, odds, 2), {"a": "", "b": ""})
 
     def test_an_article_is_held_out_whole(self):
-        questions = [question(str(index), "貓", article=str(index % 3)) for index in range(9)]
+        questions = [question(str(index), "貓", article=str(index // 3)) for index in range(9)]
         spans = {each.id: "貓" for each in questions}
         # The questions of article 0 alone need a threshold of 4.
         odds = {each.id: 4.0 if each.article == "0" else 1.0 for each in questions}
         found = answers_held_out(questions, spans, odds, 3)
-        self.assertEqual({id for id, text in found.items() if text == ""}, {"0", "3", "6"})
+        self.assertEqual({id for id, text in found.items() if text == ""}, {"0", "1", "2"})
 
 
 if __name__ == "__main__":

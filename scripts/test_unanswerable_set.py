@@ -146,10 +146,14 @@ class CommandTest(unittest.TestCase):
         for key in (lambda one: one[2], lambda one: one[1], lambda one: one[0]["question"]):
             self.assertEqual(set(map(key, train)) & set(map(key, dev)), set())
 
-    def test_the_seed_decides(self):
-        first = self.from_all_kinds()
-        self.assertEqual(self.from_all_kinds("--seed", "0"), first)
-        self.assertNotEqual(self.from_all_kinds("--seed", "1"), first)
+    def test_the_seed_decides_which_questions_move(self):
+        files = {"a.json": rivers(0, 8), "b.json": rivers(8, 12)}
+        seeds = [
+            self.make(files, "--train", "a.json", "--dev", "b.json", "--seed", seed)
+            for seed in "001"
+        ]
+        self.assertEqual(seeds[0], seeds[1])
+        self.assertNotEqual(seeds[0], seeds[2])
 
     def test_ids_are_kept(self):
         files = {"a.json": rivers(0, 4), "b.json": course(8), "c.json": rivers(4, 8)}
@@ -190,6 +194,28 @@ class CommandTest(unittest.TestCase):
     def test_another_layout_is_refused(self):
         files = {"a.json": [{"context_text": "甲"}]}
         self.refused("neither in SQuAD layout", files, "--train", "a.json")
+
+
+class ShareOutTest(unittest.TestCase):
+    def share_out(self, seed):
+        """Shares out ten articles of two paragraphs, with a question each."""
+        both = [Paragraph("f", str(index // 2), str(index)) for index in range(20)]
+        for paragraph in both:
+            paragraph.questions.append(Question(paragraph.text, "？", []))
+        return unanswerable_set.share_out([], [], both, 5, 3, unanswerable_set.random.Random(seed))
+
+    def test_articles_are_shared_out_whole_and_the_rest_without_questions(self):
+        splits = self.share_out(0)
+        self.assertEqual([unanswerable_set.count(split) for split in splits], [6, 4])
+        articles = [{paragraph.article for paragraph in split} for split in splits]
+        self.assertEqual(articles[0] & articles[1], set())
+        # Three and two with questions, and of the five others three and two without.
+        self.assertCountEqual(map(len, articles), [6, 4])
+        self.assertEqual([len(split) for split in splits], [12, 8])
+
+    def test_the_seed_decides(self):
+        self.assertEqual(self.share_out(0), self.share_out(0))
+        self.assertNotEqual(self.share_out(0), self.share_out(1))
 
 
 class MoveTest(unittest.TestCase):
