@@ -31,6 +31,9 @@ from transformers import AutoModelForMaskedLM, AutoModelForQuestionAnswering, Au
 
 import check_export
 import hf_reference
+import hf_squad2_reference
+import squad2_metrics
+import unanswerable_set
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "crates" / "model" / "tests" / "fixtures"
@@ -335,6 +338,104 @@ class PipelinesTest(SilentTest):
                 hf_reference.main()
             self.assertLessEqual(keys, json.loads(printed.getvalue()).keys())
         self.assertEqual(len(Path(out).read_text("utf-8").splitlines()), 41)
+
+
+class Squad2ReferenceTest(SilentTest):
+    """The program whose answers and no answers ours are compared with."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        save(cls.directory / "bert", "bert")
+
+    def run_main(self, program, *arguments):
+        printed = io.StringIO()
+        with (
+            mock.patch.object(sys, "argv", ["program", *map(str, arguments)]),
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            program.main()
+        return printed.getvalue().splitlines()
+
+    def test_windows_without_the_whole_answer_end_at_the_first_token(self):
+        args = SimpleNamespace(checkpoint=self.directory / "bert", length=16, stride=4)
+        texts = hf_reference.Texts(args)
+        answer = "八百二十"  # characters 10 to 13; windows of 11 begin at 0, 4, 8 and 12
+        answers = [{"text": answer, "answer_start": CHINESE.find(answer)}]
+        for answers, expected in [
+            (answers, [(0, 0), (10, 13), (6, 9), (0, 0)]),
+            ([], [(0, 0)] * 4),
+        ]:
+            question = squad2_metrics.Question("a", "t", "海拔", CHINESE, answers)
+            rows = hf_squad2_reference.training_rows(args, texts, [question])
+            self.assertEqual([row[2:] for row in rows], expected)
+            for question_ids, window_ids, start, end in rows:
+                row = texts.pad([(question_ids, window_ids)])["input_ids"][0]
+                labelled = texts.tokenizer.convert_ids_to_tokens(row[start : end + 1])
+                self.assertEqual("".join(labelled), answer if end else "[CLS]")
+
+    def test_null_score_is_the_lowest_and_the_best_span_is_of_one_window(self):
+        # The first token, the question and a separator; then two tokens of the paragraph.
+        starts = torch.tensor([[2.0, 9, 9, 0, 1], [-1, 9, 9, 5, 0]])
+        ends = torch.tensor([[2.0, 9, 9, 0, 3], [4, 9, 9, 0, 1]])
+        null = hf_squad2_reference.null_entry(starts, ends)
+        self.assertEqual(null, {"text": "", "start_logit": -1, "end_logit": 4})
+
+        def check(max_answer, n_best_size, expected):
+            args = SimpleNamespace(max_answer=max_answer, n_best_size=n_best_size)
+            offsets = [[(0, 1), (1, 2)], [(1, 2), (2, 3)]]
+            spans = hf_squad2_reference.span_entries(args, starts, ends, 3, offsets, "甲乙丙")
+            found = [(each["text"], hf_squad2_reference.total(each)) for each in spans]
+            self.assertEqual(found, expected)
+
+        check(2, 20, [("乙丙", 6), ("乙", 5), ("甲乙", 3), ("丙", 1), ("甲", 0)])
+        check(2, 2, [("乙丙", 6), ("乙", 5)])
+        check(1, 20, [("乙", 5), ("丙", 1), ("甲", 0)])
+
+    def test_trains_and_answers(self):
+        data, out, again = (self.directory / name for name in ("data", "out", "again"))
+        self.run_main(
+            unanswerable_set, f"--train={DEMO}/train.json", f"--dev={DEMO}/dev.json",
+            f"--out={data}",
+        )
+        files = [f"--train={data}/train.json", f"--dev={data}/dev.json", "--length=128"]
+        lines = self.run_main(
+            hf_squad2_reference, *files, f"--checkpoint={self.directory}/bert", f"--out={out}",
+            "--epochs=1", "--lr=1e-3",
+        )
+        null, best, zero, fitted, _ = (json.loads(line) for line in lines)
+        self.assertEqual((null["HasAns_exact"], null["NoAns_exact"]), (0, 100))
+        self.assertEqual(best["NoAns_exact"], 0)
+        for other in (null, best, zero):
+            self.assertGreaterEqual(fitted["exact"], other["exact"])
+
+        predictions, nbest, odds = (
+            json.loads((out / f"{name}.json").read_bytes())
+            for name in ("predictions", "nbest", "null_odds")
+        )
+        questions = squad2_metrics.read(data / "dev.json")
+        ids = {question.id for question in questions}
+        self.assertEqual((predictions.keys(), nbest.keys(), odds.keys()), (ids, ids, ids))
+        for question in questions:
+            texts = [entry["text"] for entry in nbest[question.id]]
+            best = next(text for text in texts if text)
+            self.assertIn(best, question.paragraph)
+            taken_back = odds[question.id] > fitted["null_score_diff_threshold"]
+            self.assertEqual(predictions[question.id], "" if taken_back else best)
+            shares = [entry["probability"] for entry in nbest[question.id]]
+            self.assertEqual(shares, sorted(shares, reverse=True))
+            self.assertAlmostEqual(sum(shares), 1)
+
+        # What it has saved answers in the same way.
+        self.run_main(
+            hf_squad2_reference, *files, f"--checkpoint={out}/model", f"--out={again}",
+            "--epochs=0", "--null-score-diff-threshold=1.5",
+        )
+        for id, value in json.loads((again / "null_odds.json").read_bytes()).items():
+            self.assertAlmostEqual(value, odds[id], 4)
+        for id, answer in json.loads((again / "predictions.json").read_bytes()).items():
+            self.assertEqual(answer == "", odds[id] > 1.5)
 
 
 if __name__ == "__main__":

@@ -144,11 +144,8 @@ def course_layout(paragraphs, seed):
 def question_record(paragraph_id, context, question):
     """Returns a question with its first reference answer; `answer_end` is inclusive."""
     answer = question["answers"][0]
-    text, start = answer["text"], int(answer["answer_start"])
-    if context[start : start + len(text)] != text:
-        start = context.find(text)
-    if start < 0:
-        raise InputError(f"question {question['id']!r}: answer {text!r} is not in its paragraph")
+    text = answer["text"]
+    start = locate(question["id"], context, text, int(answer["answer_start"]))
     return {
         "paragraph_id": paragraph_id,
         "question_text": question["question"],
@@ -156,6 +153,15 @@ def question_record(paragraph_id, context, question):
         "answer_start": start,
         "answer_end": start + len(text) - 1,
     }
+
+
+def locate(id, context, text, start):
+    """Returns where an answer is: at its published offset, or else where it is first."""
+    if context[start : start + len(text)] != text:
+        start = context.find(text)
+    if start < 0:
+        raise InputError(f"question {id!r}: answer {text!r} is not in its paragraph")
+    return start
 
 
 def without_answers(content):
