@@ -64,7 +64,7 @@ impl Decoder {
                 spans
             }
             Decoding::Joint => question.best_spans(self.max_answer_length, self.count),
-            Decoding::Independent | Decoding::Window => {
+            Decoding::Independent | Decoding::BestWindow => {
                 self.on_their_own(question).into_iter().collect()
             }
         };
@@ -120,7 +120,7 @@ impl Decoder {
     /// the end is before the start.
     fn on_their_own(&self, question: &ScoredQuestion) -> Option<Span> {
         match self.decoding {
-            Decoding::Window => {
+            Decoding::BestWindow => {
                 let window = question.whole.window;
                 (!window.range().is_empty()).then_some(window)
             }
@@ -293,7 +293,7 @@ mod tests {
                 score: 3.0,
             };
             let decoder = Decoder {
-                decoding: Decoding::Window,
+                decoding: Decoding::BestWindow,
                 ..JOINT
             };
             let scored = ScoredQuestion {
@@ -358,7 +358,7 @@ mod tests {
             decoding in prop::sample::select(vec![
                 Decoding::Joint,
                 Decoding::Independent,
-                Decoding::Window,
+                Decoding::BestWindow,
             ]),
             pool_duplicates in any::<bool>(),
         ) {

@@ -34,7 +34,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let unanswerable = of(Split::Train) + of(Split::Dev) > 0;
     let headline = Headline::of(&settings, &profile, unanswerable);
     let splits = open(data, scores, headline)?;
-    if settings.decoding == Decoding::Window {
+    if settings.decoding == Decoding::BestWindow {
         check_windows(&splits)?;
     }
 

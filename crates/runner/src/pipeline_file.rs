@@ -356,7 +356,7 @@ fn refuse_problems(
         });
     }
     let several = members.len() > 1 && file.distill.is_none() || file.ensemble.folds.is_some();
-    if several && file.answers.decoding == Decoding::Window {
+    if several && file.answers.decoding == Decoding::BestWindow {
         problems.push(Problem {
             key: "answers.decoding".to_owned(),
             found: "\"window\"".to_owned(),

@@ -954,7 +954,10 @@ fn a_trained_pipeline_can_be_asked() -> Result<()> {
     );
     folder.ran(&[])?;
     let (stages, prompts, answers) = session(&[], "丣两\n\n哪裡?\n".as_bytes())?;
-    assert_eq!(answers, "哪裡?\n  丣 两\n  or 两, 1.50 behind\n");
+    assert_eq!(
+        answers,
+        "哪裡?\n  丣 两, probability 0.50\n  or 两, 1.50 behind\n"
+    );
     assert_eq!(
         prompts,
         "paragraph, and an empty line behind it:\nquestions, one a line:\n"

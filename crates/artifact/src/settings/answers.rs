@@ -166,7 +166,8 @@ pub enum Decoding {
     /// the highest sum. The answer is empty where the end is before the start. As in the course's
     /// sample program, but among the paragraph's tokens alone. Not for several members, of which
     /// each has windows of its own.
-    Window,
+    #[serde(rename = "window")]
+    BestWindow,
 }
 
 named! {
