@@ -13,7 +13,7 @@ use spanwise_artifact::UserError;
 use spanwise_artifact::profile::longest_answer;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::{self, ScoreFile};
-use spanwise_artifact::settings::{DistillTable, Precision, References, TrainTable};
+use spanwise_artifact::settings::{DistillTable, Precision, LearnedReferences, TrainTable};
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_model::SpanModel;
 use spanwise_model::batch::Batch;
@@ -362,7 +362,7 @@ fn answer_lengths(train: &WindowFile) -> BTreeMap<usize, usize> {
 
 /// Returns the questions that can be learned from: those with an answer that fits a window, and
 /// those that are unanswerable.
-fn learnable(train: &WindowFile, layout: &Layout, references: References) -> Vec<usize> {
+fn learnable(train: &WindowFile, layout: &Layout, references: LearnedReferences) -> Vec<usize> {
     let is_learnable = |&question: &usize| {
         train.is_unanswerable(question)
             || !answers_that_fit(train, layout, references, question).is_empty()
@@ -374,14 +374,14 @@ fn learnable(train: &WindowFile, layout: &Layout, references: References) -> Vec
 fn answers_that_fit(
     train: &WindowFile,
     layout: &Layout,
-    references: References,
+    references: LearnedReferences,
     question: usize,
 ) -> Vec<Range<usize>> {
     let room = layout.room(train.question_tokens(question).len());
     let answers = train.answers(question);
     let count = match references {
-        References::First => 1,
-        References::All => answers.len(),
+        LearnedReferences::First => 1,
+        LearnedReferences::All => answers.len(),
     };
     let answers = answers.take(count);
     answers.filter(|answer| answer.len() <= room).collect()

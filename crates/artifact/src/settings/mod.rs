@@ -35,7 +35,7 @@ pub use ensemble::{EnsembleJob, EnsembleMethod};
 pub use precision::{Precision, UnknownPrecision};
 pub use predict::{PredictJob, PredictTable};
 pub use pretrain::PretrainTable;
-pub use train::{DistillTable, References, TrainJob, TrainTable};
+pub use train::{DistillTable, LearnedReferences, TrainJob, TrainTable};
 pub use windows::WindowsTable;
 
 /// Where a training window lies around its answer.

@@ -49,7 +49,7 @@ pub struct TrainTable {
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub soft_labels: f64,
     /// The reference answers that are learned from, where a training question has several.
-    pub references: References,
+    pub references: LearnedReferences,
     /// Windows without the answer that are added for every question; start and end are then chosen
     /// among all of a question's windows.
     #[schemars(range(max = 1000))]
@@ -100,7 +100,7 @@ impl Default for TrainTable {
             precision: Precision::Fp32,
             joint_loss: 0.0,
             soft_labels: 0.0,
-            references: References::First,
+            references: LearnedReferences::First,
             negative_windows: 0,
             mask_inputs: 0.0,
             multi_sample_dropout: 0,
@@ -117,7 +117,7 @@ impl Default for TrainTable {
 /// The reference answers of a training question that are learned from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum References {
+pub enum LearnedReferences {
     /// The first one.
     #[default]
     First,
