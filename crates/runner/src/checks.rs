@@ -24,11 +24,21 @@ pub(crate) fn data(run: &Run) -> Result<Vec<String>> {
     let is_fitted = pipeline.members.len() > 1 && pipeline.ensemble.method.is_fitted();
     let counts = QuestionCounts::read(data)?;
     let answered = counts.get(&Split::Dev).map_or(0, |dev| dev.answered);
-    if is_fitted && answered == 0 && pipeline.folds.is_none() {
-        problems.push(format!(
-            "{}: ensemble.method is fitted on dev, and no dev question has an answer",
-            pipeline.file
-        ));
+    if answered > 0 || pipeline.folds.is_some() {
+        return Ok(problems);
+    }
+    let mut refuse = |what: &str| {
+        let file = &pipeline.file;
+        problems.push(format!("{file}: {what}, and no dev question has an answer"));
+    };
+    if is_fitted {
+        refuse("ensemble.method is fitted on dev");
+    }
+    if pipeline
+        .models()
+        .any(|model| model.train.load_best_model_at_end)
+    {
+        refuse("train.load_best_model_at_end chooses a model on dev");
     }
     Ok(problems)
 }

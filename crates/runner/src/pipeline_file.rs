@@ -137,6 +137,11 @@ impl Pipeline {
         !self.data.dev.is_empty() || self.folds.is_some()
     }
 
+    /// The members and the student.
+    pub fn models(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().chain(&self.student)
+    }
+
     /// Adds `by` to every seed, for a repetition.
     pub fn shift_seeds(&mut self, by: u64) {
         self.seed += by;
@@ -369,6 +374,14 @@ fn refuse_problems(
         problems.extend(member.windows.problems());
         problems.extend(member.pretrain.iter().flat_map(PretrainTable::problems));
         problems.extend(member.train.problems());
+        if member.train.load_best_model_at_end && !measures {
+            problems.push(Problem {
+                key: "train.load_best_model_at_end".to_owned(),
+                found: "true".to_owned(),
+                reason: "chooses a model on dev, and there is neither data.dev nor ensemble.folds"
+                    .to_owned(),
+            });
+        }
         for problem in problems {
             let (table, key) = problem.key.split_once('.').unwrap_or(("", &problem.key));
             let number = index.to_string();
@@ -666,6 +679,14 @@ mod tests {
             error("[ensemble]\nfolds = 5\n[distill]\n", &[]),
             "p.toml:8: ensemble.folds = 5: must not be given beside [distill], whose model learns from \
              members that have seen all of train"
+        );
+        assert_eq!(
+            error(
+                "[train]\nload_best_model_at_end = true\n",
+                &["data.dev=[]", "data.test=[\"t\"]"]
+            ),
+            "p.toml:8: train.load_best_model_at_end = true: chooses a model on dev, and there is \
+             neither data.dev nor ensemble.folds"
         );
         assert_eq!(
             error("[train]\nlearning_rate = nan\n", &[]),

@@ -582,10 +582,7 @@ impl<'a, 'w> Walk<'a, 'w> {
         if stage == Stage::Data {
             return vec![stage];
         }
-        let Pipeline {
-            members, student, ..
-        } = self.run.pipeline;
-        let mut models = members.iter().chain(student);
+        let mut models = self.run.pipeline.models();
         let pretrains = models.any(|model| model.pretrain.is_some());
         let mut needed = Stage::ALL.to_vec();
         needed.retain(|&other| {

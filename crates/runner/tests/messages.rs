@@ -27,6 +27,7 @@ const APPENDED: &[&str] = &[
     "[train]\nlearning_rate = 0.0",
     "[train]\nlearning_rate = nan",
     "[train]\nprecision = \"fp8\"",
+    "[train]\nearly_stopping_patience = 3",
     "[train]\nwarmup = 0.1",
     "[training]\nepochs = 1",
     "[windows]\nstride = 0",

@@ -600,6 +600,15 @@ fn what_cannot_work_is_known_before_a_model_is_trained() -> Result<()> {
         ),
         &[Data],
     )?;
+    check(
+        &["train.load_best_model_at_end=true"],
+        &format!(
+            "{}: train.load_best_model_at_end chooses a model on dev, and no dev question has an \
+             answer",
+            file.display()
+        ),
+        &[],
+    )?;
     let long = "windows = { max_length = 512 }";
     let members = format!("ensemble.members=[{{}}, {{ {long} }}, {{ seed = 3, {long} }}]");
     let refused = "windows.max_length is 512, but the checkpoint takes at most 384 tokens";

@@ -63,6 +63,5 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
     tracing::info!("memory: {}", memory.describe(has_kernels(&device)));
 
     let trained = stage::train(job, draft, &task, &hyperparameters, model, &device)?;
-    let evaluation = trained.last_evaluation();
-    export::write(job, &trained.model(), &config, evaluation, draft)
+    export::write(job, &trained.model(), &config, Some(trained.kept()), draft)
 }

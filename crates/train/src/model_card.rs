@@ -6,14 +6,15 @@ use anyhow::Result;
 use serde_json::Value;
 use spanwise_artifact::manifest::Manifest;
 use spanwise_artifact::{Job, jsonl};
-use spanwise_training::log::Evaluation;
+use spanwise_training::stage::Kept;
 
 /// Answers a question in Python, with transformers 4.57 and 5. The README of the project has the same
 /// lines.
 const SNIPPET: &str = include_str!("model_card.py");
 
-/// Returns the model card: what the model was fine-tuned from, how, and how good it is.
-pub(crate) fn text(job: &Job, evaluation: Option<&Evaluation>) -> Result<String> {
+/// Returns the model card: what the model was fine-tuned from, how, and how good it is. `kept`: as
+/// in [`export::write`](crate::export::write).
+pub(crate) fn text(job: &Job, kept: Option<Kept>) -> Result<String> {
     let origin = job.input("checkpoint")?.join("origin.json");
     let origin: Value = jsonl::read_document(&origin).unwrap_or_default();
     let base = origin["source"].as_str().unwrap_or("unknown");
@@ -37,11 +38,25 @@ pub(crate) fn text(job: &Job, evaluation: Option<&Evaluation>) -> Result<String>
             "\nLicence of the weights it was fine-tuned from: {licence}\n"
         )?;
     }
-    if let Some(evaluation) = evaluation {
+    if let Some(Kept {
+        steps,
+        evaluation: Some(evaluation),
+        is_best,
+    }) = kept
+    {
+        let (of_steps, chosen) = if is_best {
+            (
+                format!(" of {steps}"),
+                " The best evaluation of the training, chosen on these questions: on others it is \
+                 a little worse.",
+            )
+        } else {
+            (String::new(), "")
+        };
         write!(
             card,
-            "\n## Results\n\nOn {} dev questions after {} steps: task exact match {:.4}, \
-             loss {:.4}.\n",
+            "\n## Results\n\nOn {} dev questions after {}{of_steps} steps: task exact match {:.4}, \
+             loss {:.4}.{chosen}\n",
             evaluation.dev_questions,
             evaluation.step,
             evaluation.dev_exact_match,
@@ -79,6 +94,7 @@ mod tests {
     use serde_json::json;
     use spanwise_artifact::Stage;
     use spanwise_artifact::job::Input;
+    use spanwise_training::log::Evaluation;
 
     use super::*;
 
@@ -125,11 +141,15 @@ mod tests {
             dev_loss: 1.5,
             dev_exact_match: 0.75,
             dev_questions: 128,
+            seconds: 2.5,
         };
-        let card = text(
-            &job(&[("checkpoint", checkpoint), ("data", data)]),
-            Some(&evaluation),
-        )?;
+        let job = job(&[("checkpoint", checkpoint), ("data", data)]);
+        let kept = |is_best| Kept {
+            steps: 80,
+            evaluation: Some(&evaluation),
+            is_best,
+        };
+        let card = text(&job, Some(kept(false)))?;
         let expected = format!(
             r#"---
 base_model: google/bert
@@ -170,6 +190,15 @@ Seed 7.
 "#
         );
         assert_eq!(card, expected);
+        let card = text(&job, Some(kept(true)))?;
+        assert!(
+            card.contains(
+                "On 128 dev questions after 80 of 80 steps: task exact match 0.7500, loss 1.5000. \
+                 The best evaluation of the training, chosen on these questions: on others it is a \
+                 little worse.\n"
+            ),
+            "{card}"
+        );
         Ok(())
     }
 

@@ -83,7 +83,7 @@ struct Model<'a> {
 impl<'a> Graph<'a> {
     /// The nodes of the data. Fails where a file or directory that the pipeline names is not there.
     pub fn new(pipeline: &'a Pipeline) -> Result<Self> {
-        for model in pipeline.members.iter().chain(&pipeline.student) {
+        for model in pipeline.models() {
             checkpoint_source(model)?;
         }
         // With folds, everything that is measured is measured on train and dev together.
