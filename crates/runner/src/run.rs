@@ -296,6 +296,8 @@ impl<'a, 'w> Walk<'a, 'w> {
         let checkpoints = self.run.graph.checkpoints();
         let checkpoints: Vec<usize> = checkpoints.map(|(_, node)| node).collect();
         self.refuse(&checkpoints, "config.json", checks::checkpoints)?;
+        let untrained = checks::untrained(&self.run);
+        self.refuse(&untrained, "model.safetensors", checks::heads)?;
         self.run.graph.add_windows();
         self.bring_up_to_date()?;
         while self.has_time_for_a_member()? && self.run.graph.add_member() {

@@ -27,16 +27,23 @@ pub(crate) fn text(job: &Job, kept: Option<Kept>) -> Result<String> {
         "library_name: transformers\npipeline_tag: question-answering\ntags:\n- spanwise\n---\n\n\
          # Extractive question answering\n\n",
     );
-    write!(card, "Fine-tuned from `{base}`")?;
+    let is_trained = kept.is_some();
+    let (from, how, licence_of) = if is_trained {
+        (
+            "Fine-tuned from",
+            "with spanwise",
+            "the weights it was fine-tuned from",
+        )
+    } else {
+        ("The weights of", "as they are", "these weights")
+    };
+    write!(card, "{from} `{base}`")?;
     if let Some(commit) = origin["commit"].as_str() {
         write!(card, " at commit `{commit}`")?;
     }
-    write!(card, " with spanwise.\n\n```python\n{SNIPPET}```\n")?;
+    write!(card, " {how}.\n\n```python\n{SNIPPET}```\n")?;
     if let Some(licence) = origin["licence"].as_str() {
-        write!(
-            card,
-            "\nLicence of the weights it was fine-tuned from: {licence}\n"
-        )?;
+        write!(card, "\nLicence of {licence_of}: {licence}\n")?;
     }
     if let Some(Kept {
         steps,
@@ -62,6 +69,9 @@ pub(crate) fn text(job: &Job, kept: Option<Kept>) -> Result<String> {
             evaluation.dev_exact_match,
             evaluation.dev_loss
         )?;
+    }
+    if !is_trained {
+        return Ok(card);
     }
     let settings = serde_json::to_string_pretty(&job.settings)?;
     let seed = job.seed.unwrap_or(0);
@@ -208,7 +218,12 @@ Seed 7.
         let inputs = ["checkpoint", "data"].map(|role| (role, directory.path().to_owned()));
         let origin = json!({"source": "models/mine"});
         jsonl::write_document(&directory.path().join("origin.json"), &origin)?;
-        let card = text(&job(&inputs), None)?;
+        let kept = Kept {
+            steps: 80,
+            evaluation: None,
+            is_best: false,
+        };
+        let card = text(&job(&inputs), Some(kept))?;
         assert!(
             card.starts_with("---\nlibrary_name: transformers\n"),
             "{card}"
@@ -218,6 +233,13 @@ Seed 7.
             "{card}"
         );
         assert!(!card.contains("## Results"), "{card}");
+        // Without training, there is nothing to tell of one, and no data to read.
+        let card = text(&job(&inputs[..1]), None)?;
+        assert!(
+            card.contains("The weights of `models/mine` as they are."),
+            "{card}"
+        );
+        assert!(!card.contains("## Settings"), "{card}");
         Ok(())
     }
 }

@@ -9,8 +9,9 @@ use super::{Checks, Precision, Problem, Schedule, Settings};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainTable {
-    /// Passes over the training questions.
-    #[schemars(range(min = 1, max = 10000))]
+    /// Passes over the training questions; 0: none, and the model is the checkpoint, which must have
+    /// a question-answering head. `data.train` may then be left out.
+    #[schemars(range(max = 10000))]
     pub epochs: usize,
     /// Minutes that all steps together may take, evaluations not counted; without it there is no
     /// limit. Where the machine is
@@ -87,7 +88,8 @@ pub struct TrainTable {
     /// answer is then evaluated each time, else at most 128.
     pub load_best_model_at_end: bool,
     /// Evaluations without a better one after which training ends, with `load_best_model_at_end`;
-    /// without it all steps are done. The learning rate is on the way through its whole schedule.
+    /// without it all steps are done. Until then the learning rate follows the schedule of all
+    /// epochs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub early_stopping_patience: Option<usize>,
@@ -124,6 +126,16 @@ impl Default for TrainTable {
 }
 
 impl TrainTable {
+    /// Whether anything is learned.
+    pub fn learns(&self) -> bool {
+        self.epochs > 0
+    }
+
+    /// Whether a model is chosen by how good it is on dev.
+    pub fn chooses_on_dev(&self) -> bool {
+        self.learns() && self.load_best_model_at_end
+    }
+
     /// Questions of full length per forward pass.
     pub fn micro_batch_size(&self) -> usize {
         self.micro_batch_size.unwrap_or(self.batch_size)
@@ -209,7 +221,6 @@ mod tests {
             let found: Vec<String> = problems.iter().map(Problem::to_string).collect();
             assert_eq!(found, [expected]);
         };
-        check(|t| t.epochs = 0, "train.epochs = 0: must be at least 1");
         check(
             |t| t.epochs = 10001,
             "train.epochs = 10001: must be at most 10000",
