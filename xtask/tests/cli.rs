@@ -81,7 +81,7 @@ fn mistakes() {
         refused(&["stage", "training"]),
         refused(&["pipeline", "--only", "training"]),
         refused(&["pipeline", "none.toml"]),
-        refused(&["pipeline", "--dry-run", "--set", "train.epochs=0"]),
+        refused(&["pipeline", "--dry-run", "--set", "train.batch_size=0"]),
         refused(&["report"]),
         refused(&["compare", "pipelines/demo.toml"]),
         refused(&[

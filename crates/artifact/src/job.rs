@@ -243,7 +243,6 @@ mod tests {
         );
         let train = TrainJob::default();
         for (change, expected) in [
-            (json!({"epochs": 0}), "train.epochs = 0: must be at least 1"),
             (json!({"epochs": u64::MAX}), "must be at most 10000"),
             (json!({"batch_size": 0}), "train.batch_size = 0: must be"),
             (json!({"batch_size": 1u64 << 60}), "must be at most 65536"),
@@ -262,8 +261,8 @@ mod tests {
                 "must be at most 1000",
             ),
             (
-                json!({"epochs": 0, "batch_size": 0}),
-                "must be at least 1; train.epochs = 0",
+                json!({"eval_steps": 0, "batch_size": 0}),
+                "must be at least 1; train.eval_steps = 0",
             ),
         ] {
             check(Stage::Train, &train, change, expected);

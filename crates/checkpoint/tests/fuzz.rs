@@ -630,7 +630,7 @@ fn on_jobs(run: &dyn Fn(&Fuzz)) {
             }
             Stage::Train => {
                 if let Ok(settings) = job.settings::<TrainJob>() {
-                    assert!((1..=10_000).contains(&settings.table.epochs));
+                    assert!(settings.table.epochs <= 10_000);
                     assert!(settings.table.micro_batch_size() > 0);
                     assert!(settings.table.learning_rate > 0.0);
                 }

@@ -6,6 +6,9 @@ use spanwise_artifact::text::some_of;
 use crate::EncoderConfig;
 use crate::families::Family;
 
+/// The module of a question-answering head, the same in every family.
+pub const SPAN_HEAD: &str = "qa_outputs";
+
 /// A tensor that a checkpoint must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
@@ -79,6 +82,30 @@ impl EncoderConfig {
             })
         });
         embeddings.chain(projection).chain(layers)
+    }
+
+    /// Returns the tensors of a question-answering head: a start and an end logit per token.
+    pub fn span_head_tensors(&self) -> Vec<Expected> {
+        linear(SPAN_HEAD, 2, self.hidden_size)
+    }
+
+    /// Refuses to answer with the weights of a checkpoint as they are where the `missing` tensors are
+    /// those of its question-answering head.
+    ///
+    /// # Errors
+    /// Fails with a [`UserError`] that names them.
+    pub fn refuse_headless(missing: &[String]) -> Result<(), UserError> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(UserError::new(format!(
+            "train.epochs = 0: the checkpoint has no question-answering head: {} missing",
+            match missing {
+                [one] => format!("{one} is"),
+                several => format!("{} are", several.join(" and ")),
+            }
+        ))
+        .hint("train it, or name a checkpoint that was fine-tuned for question answering"))
     }
 
     /// Refuses weights that are not this encoder's: tensors that are missing, or of another shape.

@@ -20,6 +20,7 @@ use spanwise_config::EncoderConfig;
 use crate::encoder::EncoderModel;
 use crate::parameters::{self, ParameterPath};
 use spanwise_config::families::Family;
+use spanwise_config::tensors::SPAN_HEAD;
 
 /// How the checkpoints of a configuration call the parameters of a model.
 #[derive(Clone, Copy)]
@@ -47,7 +48,7 @@ impl CheckpointNames {
         let module: Vec<&str> = module.iter().map(String::as_str).collect();
         let Family { prefix, names, .. } = self.family;
         match module[..] {
-            ["span_head"] => format!("qa_outputs.{parameter}"),
+            ["span_head"] => format!("{SPAN_HEAD}.{parameter}"),
             ["transform"] => format!("{}.{parameter}", names.masked_head.transform),
             ["norm"] => format!("{}.{parameter}", names.masked_head.norm),
             [] => format!("{}.{parameter}", names.masked_head.bias),

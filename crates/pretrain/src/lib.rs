@@ -88,6 +88,8 @@ impl<'a> MaskedTask<'a> {
             precision,
             gradient_checkpointing: false,
             eval_steps: None,
+            load_best_model_at_end: false,
+            early_stopping_patience: None,
         }
     }
 

@@ -24,11 +24,18 @@ pub(crate) fn data(run: &Run) -> Result<Vec<String>> {
     let is_fitted = pipeline.members.len() > 1 && pipeline.ensemble.method.is_fitted();
     let counts = QuestionCounts::read(data)?;
     let answered = counts.get(&Split::Dev).map_or(0, |dev| dev.answered);
-    if is_fitted && answered == 0 && pipeline.folds.is_none() {
-        problems.push(format!(
-            "{}: ensemble.method is fitted on dev, and no dev question has an answer",
-            pipeline.file
-        ));
+    if answered > 0 || pipeline.folds.is_some() {
+        return Ok(problems);
+    }
+    let mut refuse = |what: &str| {
+        let file = &pipeline.file;
+        problems.push(format!("{file}: {what}, and no dev question has an answer"));
+    };
+    if is_fitted {
+        refuse("ensemble.method is fitted on dev");
+    }
+    if pipeline.models().any(|model| model.train.chooses_on_dev()) {
+        refuse("train.load_best_model_at_end chooses a model on dev");
     }
     Ok(problems)
 }
@@ -47,6 +54,37 @@ pub(crate) fn checkpoints(run: &Run) -> Result<Vec<String>> {
         }
     }
     Ok(problems)
+}
+
+/// Which checkpoints have no question-answering head, of those that are to answer as they are.
+pub(crate) fn heads(run: &Run) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for node in untrained(run) {
+        let Some(checkpoint) = &run.artifacts[node] else {
+            continue;
+        };
+        let config = EncoderConfig::read(&checkpoint.join("config.json"))?;
+        let weights = columns::map(&checkpoint.join("model.safetensors"))?;
+        let Some(header) = header(&weights) else {
+            continue; // the train stage says why
+        };
+        let tensors = header.tensors();
+        let names = config.span_head_tensors().into_iter();
+        let names = names.map(|tensor| tensor.name);
+        let missing: Vec<String> = names.filter(|name| !tensors.contains_key(name)).collect();
+        if let Err(refused) = EncoderConfig::refuse_headless(&missing) {
+            let label = &run.graph.nodes()[node].label;
+            problems.push(format!("{label}: {refused}"));
+        }
+    }
+    Ok(problems)
+}
+
+/// The nodes of the checkpoints that are to answer as they are.
+pub(crate) fn untrained(run: &Run) -> Vec<usize> {
+    let checkpoints = run.graph.checkpoints();
+    let untrained = checkpoints.filter(|(model, _)| !model.train.learns());
+    untrained.map(|(_, node)| node).collect()
 }
 
 /// Refuses a kept model, node `index`, whose tokenizer is not the one that its windows are made

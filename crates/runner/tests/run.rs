@@ -32,6 +32,9 @@ struct Recorder {
 /// A checkpoint that cannot be used, as its small files tell.
 const REFUSED: &str = "someone/refused";
 
+/// A checkpoint with a question-answering head.
+const FINISHED: &str = "someone/finished";
+
 /// A checkpoint that no disk has room for.
 const HUGE: &str = "someone/huge";
 
@@ -102,7 +105,11 @@ impl Execute for Recorder {
                 } else {
                     1
                 };
-                write("model.safetensors", &weights(values, &everything))?;
+                let mut names = vec!["weight"];
+                if job.settings["source"] == FINISHED {
+                    names.extend(["qa_outputs.weight", "qa_outputs.bias"]);
+                }
+                write("model.safetensors", &weights(&names, values, &everything))?;
             }
             Stage::Windows => {
                 write("windows.json", &job.settings.to_string())?;
@@ -151,13 +158,14 @@ impl Execute for Recorder {
     }
 }
 
-/// A file of weights without its `values`.
-fn weights(values: u64, note: &str) -> String {
-    let header = json!({
-        "__metadata__": {"note": note},
-        "weight": {"dtype": "F16", "shape": [values], "data_offsets": [0, 2 * values]},
-    })
-    .to_string();
+/// A file of weights without their values, of which each has `values`.
+fn weights(names: &[&str], values: u64, note: &str) -> String {
+    let mut header = json!({"__metadata__": {"note": note}});
+    for (index, name) in (0..).zip(names) {
+        let offsets = [2 * values * index, 2 * values * (index + 1)];
+        header[name] = json!({"dtype": "F16", "shape": [values], "data_offsets": offsets});
+    }
+    let header = header.to_string();
     // So that its length is text as well.
     let length = header.len().next_multiple_of(256);
     let bytes = (length as u64).to_le_bytes();
@@ -603,6 +611,15 @@ fn what_cannot_work_is_known_before_a_model_is_trained() -> Result<()> {
         ),
         &[Data],
     )?;
+    check(
+        &["train.load_best_model_at_end=true"],
+        &format!(
+            "{}: train.load_best_model_at_end chooses a model on dev, and no dev question has an \
+             answer",
+            file.display()
+        ),
+        &[],
+    )?;
     let long = "windows = { max_length = 512 }";
     let members = format!("ensemble.members=[{{}}, {{ {long} }}, {{ seed = 3, {long} }}]");
     let refused = "windows.max_length is 512, but the checkpoint takes at most 384 tokens";
@@ -611,6 +628,43 @@ fn what_cannot_work_is_known_before_a_model_is_trained() -> Result<()> {
         &format!("checkpoint 2: {refused}\ncheckpoint 3: {refused}"),
         &[Checkpoint],
     )
+}
+
+#[test]
+fn a_finished_model_needs_no_training_questions() -> Result<()> {
+    use Stage::{Answers, Checkpoint, Data, Ensemble, Predict, Train, Windows};
+    let folder = Folder::new()?;
+    let source = format!("checkpoint.source={FINISHED}");
+    let finished = [&source, "train.epochs=0", "data.train=[]"];
+    assert_eq!(folder.ran(&finished)?, ALL);
+    let with = |more: &[&str]| folder.ran(&[&finished[..], more].concat());
+    assert_eq!(with(&["seed=2"])?, [], "nothing is random");
+    // Two members of one checkpoint are one model.
+    assert_eq!(with(&[TWO])?, [Ensemble, Answers]);
+    let folds = [Data, Data, Data, Ensemble, Answers];
+    assert_eq!(with(&["ensemble.folds=2"])?, folds, "and so are its folds");
+    folder.write("dev.json", "more")?;
+    let rest = [Data, Windows, Predict, Ensemble, Answers];
+    assert_eq!(with(&[])?, rest, "new questions leave the model fresh");
+
+    // One of two is trained.
+    let members = format!(
+        "ensemble.members=[{{}}, {{ train = {{ epochs = 0 }}, checkpoint = {{ source = \"{FINISHED}\" }} }}]"
+    );
+    let ran = folder.ran(&[&members])?;
+    assert_eq!(ran.iter().filter(|&&stage| stage == Train).count(), 1);
+
+    let mut stages = Recorder::default();
+    let refused = folder.run_with(&mut stages, &["train.epochs=0"], &Scope::default());
+    let error = refused.err().context("there is no head")?;
+    let error = error.downcast::<UserError>()?;
+    assert_eq!(
+        error.message,
+        "checkpoint: train.epochs = 0: the checkpoint has no question-answering head: \
+         qa_outputs.weight and qa_outputs.bias are missing"
+    );
+    assert!(!stages.ran.contains(&Windows) && !stages.ran.contains(&Checkpoint));
+    Ok(())
 }
 
 #[test]

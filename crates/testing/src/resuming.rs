@@ -77,7 +77,12 @@ pub fn assert_resumes<T: Task>(
     assert!(second.seconds > 0.0, "{name}: time spent counts");
     to_the_end(&mut second, "second")?;
     assert_eq!(values(&whole.model), values(&second.model), "{name}");
-    for key in ["loss", "dev_loss", "dev_exact_match"] {
+    assert_eq!(
+        values(&whole.result()),
+        values(&second.result()),
+        "{name}: what is kept"
+    );
+    for key in ["loss", "dev_loss", "dev_exact_match", "kept_step"] {
         let [whole, second] = [records("whole")?, records("second")?];
         assert_eq!(numbers(&whole, key), numbers(&second, key), "{name}: {key}");
     }

@@ -4,8 +4,7 @@ use anyhow::Result;
 use serde_json::Value;
 use spanwise_artifact::{Draft, Job, jsonl};
 use spanwise_model::{EncoderConfig, SpanModel, weights};
-use spanwise_training::log::Evaluation;
-use spanwise_training::stage;
+use spanwise_training::stage::{self, Kept};
 
 use crate::model_card;
 
@@ -19,12 +18,13 @@ const REPLACED: [&str; 5] = [
     "training.jsonl",
 ];
 
-/// Writes weights, configuration, tokenizer and model card.
+/// Writes weights, configuration, tokenizer and model card. `kept`: which weights of a training they
+/// are; `None` where they are the checkpoint's.
 pub fn write(
     job: &Job,
     model: &SpanModel,
     config: &EncoderConfig,
-    evaluation: Option<&Evaluation>,
+    kept: Option<Kept>,
     draft: &mut Draft,
 ) -> Result<()> {
     let checkpoint = job.input("checkpoint")?;
@@ -41,7 +41,7 @@ pub fn write(
     jsonl::write_document(&draft.file("config.json"), &document)?;
 
     stage::copy_checkpoint(checkpoint, draft, &REPLACED)?;
-    let card = model_card::text(job, evaluation)?;
+    let card = model_card::text(job, kept)?;
     fs_err::write(draft.log_file("README.md"), card)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use burn::tensor::Device;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::ScoreFile;
 use spanwise_artifact::settings::TrainJob;
@@ -23,6 +24,9 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
         table: settings,
         distill,
     } = job.settings()?;
+    if !settings.learns() {
+        return take_over(job, draft);
+    }
     let device = job::open_device(job)?.autodiff();
     let precision = job::precision(settings.precision, &device);
     let checkpoint = job.input("checkpoint")?;
@@ -63,6 +67,16 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
     tracing::info!("memory: {}", memory.describe(has_kernels(&device)));
 
     let trained = stage::train(job, draft, &task, &hyperparameters, model, &device)?;
-    let evaluation = trained.last_evaluation();
-    export::write(job, &trained.model(), &config, evaluation, draft)
+    export::write(job, &trained.model(), &config, Some(trained.kept()), draft)
+}
+
+/// Without training, the model is the checkpoint: the same weights, with the head that it has.
+fn take_over(job: &Job, draft: &mut Draft) -> Result<()> {
+    let checkpoint = job.input("checkpoint")?;
+    let config = EncoderConfig::read(&checkpoint.join("config.json"))?;
+    // Nothing is computed.
+    let (model, missing) = weights::load::<SpanModel>(checkpoint, &Device::flex())?;
+    EncoderConfig::refuse_headless(&missing)?;
+    tracing::info!("train.epochs = 0: the model is the checkpoint as it is");
+    export::write(job, &model, &config, None, draft)
 }

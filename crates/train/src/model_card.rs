@@ -6,14 +6,15 @@ use anyhow::Result;
 use serde_json::Value;
 use spanwise_artifact::manifest::Manifest;
 use spanwise_artifact::{Job, jsonl};
-use spanwise_training::log::Evaluation;
+use spanwise_training::stage::Kept;
 
 /// Answers a question in Python, with transformers 4.57 and 5. The README of the project has the same
 /// lines.
 const SNIPPET: &str = include_str!("model_card.py");
 
-/// Returns the model card: what the model was fine-tuned from, how, and how good it is.
-pub(crate) fn text(job: &Job, evaluation: Option<&Evaluation>) -> Result<String> {
+/// Returns the model card: what the model was fine-tuned from, how, and how good it is. `kept`: as
+/// in [`export::write`](crate::export::write).
+pub(crate) fn text(job: &Job, kept: Option<Kept>) -> Result<String> {
     let origin = job.input("checkpoint")?.join("origin.json");
     let origin: Value = jsonl::read_document(&origin).unwrap_or_default();
     let base = origin["source"].as_str().unwrap_or("unknown");
@@ -26,27 +27,51 @@ pub(crate) fn text(job: &Job, evaluation: Option<&Evaluation>) -> Result<String>
         "library_name: transformers\npipeline_tag: question-answering\ntags:\n- spanwise\n---\n\n\
          # Extractive question answering\n\n",
     );
-    write!(card, "Fine-tuned from `{base}`")?;
+    let is_trained = kept.is_some();
+    let (from, how, licence_of) = if is_trained {
+        (
+            "Fine-tuned from",
+            "with spanwise",
+            "the weights it was fine-tuned from",
+        )
+    } else {
+        ("The weights of", "as they are", "these weights")
+    };
+    write!(card, "{from} `{base}`")?;
     if let Some(commit) = origin["commit"].as_str() {
         write!(card, " at commit `{commit}`")?;
     }
-    write!(card, " with spanwise.\n\n```python\n{SNIPPET}```\n")?;
+    write!(card, " {how}.\n\n```python\n{SNIPPET}```\n")?;
     if let Some(licence) = origin["licence"].as_str() {
-        write!(
-            card,
-            "\nLicence of the weights it was fine-tuned from: {licence}\n"
-        )?;
+        write!(card, "\nLicence of {licence_of}: {licence}\n")?;
     }
-    if let Some(evaluation) = evaluation {
+    if let Some(Kept {
+        steps,
+        evaluation: Some(evaluation),
+        is_best,
+    }) = kept
+    {
+        let (of_steps, chosen) = if is_best {
+            (
+                format!(" of {steps}"),
+                " The best evaluation of the training, chosen on these questions: on others it is \
+                 a little worse.",
+            )
+        } else {
+            (String::new(), "")
+        };
         write!(
             card,
-            "\n## Results\n\nOn {} dev questions after {} steps: task exact match {:.4}, \
-             loss {:.4}.\n",
+            "\n## Results\n\nOn {} dev questions after {}{of_steps} steps: task exact match {:.4}, \
+             loss {:.4}.{chosen}\n",
             evaluation.dev_questions,
             evaluation.step,
             evaluation.dev_exact_match,
             evaluation.dev_loss
         )?;
+    }
+    if !is_trained {
+        return Ok(card);
     }
     let settings = serde_json::to_string_pretty(&job.settings)?;
     let seed = job.seed.unwrap_or(0);
@@ -79,6 +104,7 @@ mod tests {
     use serde_json::json;
     use spanwise_artifact::Stage;
     use spanwise_artifact::job::Input;
+    use spanwise_training::log::Evaluation;
 
     use super::*;
 
@@ -125,11 +151,15 @@ mod tests {
             dev_loss: 1.5,
             dev_exact_match: 0.75,
             dev_questions: 128,
+            seconds: 2.5,
         };
-        let card = text(
-            &job(&[("checkpoint", checkpoint), ("data", data)]),
-            Some(&evaluation),
-        )?;
+        let job = job(&[("checkpoint", checkpoint), ("data", data)]);
+        let kept = |is_best| Kept {
+            steps: 80,
+            evaluation: Some(&evaluation),
+            is_best,
+        };
+        let card = text(&job, Some(kept(false)))?;
         let expected = format!(
             r#"---
 base_model: google/bert
@@ -170,6 +200,15 @@ Seed 7.
 "#
         );
         assert_eq!(card, expected);
+        let card = text(&job, Some(kept(true)))?;
+        assert!(
+            card.contains(
+                "On 128 dev questions after 80 of 80 steps: task exact match 0.7500, loss 1.5000. \
+                 The best evaluation of the training, chosen on these questions: on others it is a \
+                 little worse.\n"
+            ),
+            "{card}"
+        );
         Ok(())
     }
 
@@ -179,7 +218,12 @@ Seed 7.
         let inputs = ["checkpoint", "data"].map(|role| (role, directory.path().to_owned()));
         let origin = json!({"source": "models/mine"});
         jsonl::write_document(&directory.path().join("origin.json"), &origin)?;
-        let card = text(&job(&inputs), None)?;
+        let kept = Kept {
+            steps: 80,
+            evaluation: None,
+            is_best: false,
+        };
+        let card = text(&job(&inputs), Some(kept))?;
         assert!(
             card.starts_with("---\nlibrary_name: transformers\n"),
             "{card}"
@@ -189,6 +233,13 @@ Seed 7.
             "{card}"
         );
         assert!(!card.contains("## Results"), "{card}");
+        // Without training, there is nothing to tell of one, and no data to read.
+        let card = text(&job(&inputs[..1]), None)?;
+        assert!(
+            card.contains("The weights of `models/mine` as they are."),
+            "{card}"
+        );
+        assert!(!card.contains("## Settings"), "{card}");
         Ok(())
     }
 }

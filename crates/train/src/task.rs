@@ -13,7 +13,7 @@ use spanwise_artifact::UserError;
 use spanwise_artifact::profile::longest_answer;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::{self, ScoreFile};
-use spanwise_artifact::settings::{DistillTable, Precision, LearnedReferences, TrainTable};
+use spanwise_artifact::settings::{DistillTable, LearnedReferences, Precision, TrainTable};
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_model::SpanModel;
 use spanwise_model::batch::Batch;
@@ -125,6 +125,8 @@ impl<'a> SpanTask<'a> {
             precision: self.precision,
             gradient_checkpointing: settings.gradient_checkpointing,
             eval_steps: settings.eval_steps,
+            load_best_model_at_end: settings.load_best_model_at_end,
+            early_stopping_patience: settings.early_stopping_patience,
         }
     }
 
@@ -243,12 +245,10 @@ impl<'a> SpanTask<'a> {
         targets.with_teacher(&soft_targets.collect::<Vec<_>>(), settings)
     }
 
-    /// Returns loss and task exact match on some dev questions; `None` where none can be measured.
-    fn dev_metrics(&self, model: &SpanModel, questions: usize) -> Result<Option<DevMetrics>> {
-        let Some((windows, references)) = self.data.dev else {
-            return Ok(None);
-        };
-        let dev = Dev {
+    /// Returns the dev split; `None` where there is none.
+    fn dev(&self) -> Option<Dev<'_>> {
+        let (windows, references) = self.data.dev?;
+        Some(Dev {
             windows,
             references,
             layout: self.data.layout,
@@ -258,8 +258,16 @@ impl<'a> SpanTask<'a> {
             longest_answer: self.longest_answer,
             // Without activations to keep, twice as many fit.
             tokens_per_pass: 2 * self.settings.micro_batch_size() * self.data.layout.max_length,
-        };
-        evaluation::evaluate(model, dev, questions)
+        })
+    }
+
+    /// Returns loss and task exact match on so many dev questions; `None` where none can be
+    /// measured.
+    fn dev_metrics(&self, model: &SpanModel, questions: usize) -> Result<Option<DevMetrics>> {
+        match self.dev() {
+            Some(dev) => evaluation::evaluate(model, dev, questions),
+            None => Ok(None),
+        }
     }
 }
 
@@ -324,12 +332,26 @@ impl Task for SpanTask<'_> {
         {
             tracing::info!("no dev question has an answer: nothing is measured while training");
         }
+        ensure!(
+            !self.settings.load_best_model_at_end
+                || self.dev().is_some_and(evaluation::is_measurable),
+            UserError::new(
+                "train.load_best_model_at_end = true: the best model is chosen by dev questions, \
+                 and none has an answer in a window"
+            )
+            .hint("name labelled questions under data.dev, or leave the key out")
+        );
         self.dev_metrics(model, evaluation::FIRST_QUESTIONS)
             .map(drop)
     }
 
     fn evaluate(&self, model: &SpanModel) -> Result<Option<DevMetrics>> {
-        self.dev_metrics(model, evaluation::QUESTIONS)
+        let questions = if self.settings.load_best_model_at_end {
+            usize::MAX
+        } else {
+            evaluation::QUESTIONS
+        };
+        self.dev_metrics(model, questions)
     }
 }
 

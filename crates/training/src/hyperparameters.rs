@@ -39,6 +39,10 @@ pub struct Hyperparameters {
     pub gradient_checkpointing: bool,
     /// Steps between evaluations, besides those after every epoch.
     pub eval_steps: Option<usize>,
+    /// Whether the weights of the best evaluation are kept, and not the last ones.
+    pub load_best_model_at_end: bool,
+    /// Evaluations without a better one after which a run ends; `None`: it goes through all steps.
+    pub early_stopping_patience: Option<usize>,
 }
 
 impl Hyperparameters {

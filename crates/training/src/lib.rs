@@ -7,6 +7,7 @@
 //! - [`task`], [`batches`], [`seed`], [`mask`]: what is learned, in which order
 //! - [`backward`]: from a batch to its gradients, in micro-batches
 //! - [`optimizer`], [`scaler`], [`average`]: clipping, AdamW, loss scaling, averaged weights
+//! - `best`: the weights of the best evaluation
 //! - [`log`]: what a run reports
 //!
 //! [`stage`] runs it for a stage's job.
@@ -16,6 +17,7 @@
 pub mod average;
 pub mod backward;
 pub mod batches;
+mod best;
 pub mod hyperparameters;
 pub mod log;
 pub mod mask;
@@ -30,6 +32,7 @@ pub mod task;
 use std::time::Instant;
 
 use anyhow::Result;
+use spanwise_model::EncoderModel;
 use spanwise_program::progress::Progress;
 
 pub use crate::batches::Batches;
@@ -39,7 +42,7 @@ pub use crate::seed::derive_seed;
 pub use crate::state::RunState;
 pub use crate::task::{BackwardPass, MicroBatch, Task};
 
-use crate::log::Step;
+use crate::log::{End, Evaluation, Step};
 
 /// Trains `run` on `task`, from its first step or from where it was interrupted, to its end.
 ///
@@ -71,14 +74,11 @@ pub fn train<T: Task>(
         let is_over = position >= steps as f64;
 
         save(run)?;
-        let evaluates = hyperparameters.evaluates_after(run.step, steps_per_epoch);
-        if run.step > 0
-            && (evaluates || is_over)
-            && let Some(metrics) = task.evaluate(run.result())?
-        {
-            log.evaluation(run.step, run.step.div_ceil(steps_per_epoch), metrics)?;
+        let is_due = is_over || hyperparameters.evaluates_after(run.step, steps_per_epoch);
+        if is_due && run.step > 0 {
+            evaluate(task, run, run.step.div_ceil(steps_per_epoch), log)?;
         }
-        if is_over {
+        if is_over || run.is_out_of_patience() {
             break;
         }
 
@@ -113,12 +113,68 @@ pub fn train<T: Task>(
     }
     if run.step < steps {
         tracing::warn!(
-            "stopped by {}.max_minutes after {} of {steps} steps, {:.1} of {} epochs",
+            "stopped by {}.{} after {} of {steps} steps, {:.1} of {} epochs",
             T::NAME,
+            if run.is_out_of_patience() {
+                "early_stopping_patience"
+            } else {
+                "max_minutes"
+            },
             run.step,
             run.step as f64 / steps_per_epoch as f64,
             hyperparameters.epochs
         );
     }
+    end(run, log)
+}
+
+/// Measures the run where the task has a measure, and lets it keep its weights if they are its best.
+fn evaluate<T: Task>(
+    task: &T,
+    run: &mut RunState<T::Model>,
+    epoch: usize,
+    log: &mut TrainingLog,
+) -> Result<()> {
+    let start = Instant::now();
+    let Some(metrics) = task.evaluate(run.candidate())? else {
+        return Ok(());
+    };
+    let evaluation = Evaluation {
+        step: run.step,
+        epoch,
+        dev_loss: metrics.loss,
+        dev_exact_match: metrics.exact_match,
+        dev_questions: metrics.questions,
+        seconds: start.elapsed().as_secs_f64(),
+    };
+    log.evaluation(&evaluation)?;
+    run.consider(evaluation);
     Ok(())
+}
+
+/// Says which weights are kept, and what evaluations took.
+fn end<M: EncoderModel>(run: &RunState<M>, log: &mut TrainingLog) -> Result<()> {
+    let best = run.best_evaluation();
+    if let Some(best) = best {
+        tracing::info!(
+            "kept the model of step {} of {}, which is the best by task exact match on dev, {:.3}: \
+             chosen on these questions, it measures better on them than on others",
+            best.step,
+            run.step,
+            best.dev_exact_match
+        );
+    }
+    if run.evaluation_seconds > 0.0 {
+        tracing::info!(
+            "{:.1} s of steps, {:.1} s of evaluations",
+            run.seconds,
+            run.evaluation_seconds
+        );
+    }
+    log.end(&End {
+        step: run.step,
+        kept_step: best.map_or(run.step, |best| best.step),
+        training_seconds: run.seconds,
+        evaluation_seconds: run.evaluation_seconds,
+    })
 }

@@ -1,4 +1,4 @@
-//! `training.jsonl`: one record per optimizer step and per evaluation.
+//! `training.jsonl`: one record per optimizer step and per evaluation, and one of the run's end.
 
 use std::io::Write;
 use std::path::Path;
@@ -50,7 +50,7 @@ pub struct DevMetrics {
 }
 
 /// The record of an evaluation on dev.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Steps done.
     pub step: usize,
@@ -62,6 +62,21 @@ pub struct Evaluation {
     pub dev_exact_match: f64,
     /// As [`DevMetrics::questions`].
     pub dev_questions: usize,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+/// The record of a run's end.
+#[derive(Debug, Clone, Serialize)]
+pub struct End {
+    /// Steps done.
+    pub step: usize,
+    /// Steps after which the weights that are kept were the model's.
+    pub kept_step: usize,
+    /// Seconds of all steps together.
+    pub training_seconds: f64,
+    /// Seconds of all evaluations together.
+    pub evaluation_seconds: f64,
 }
 
 /// Writes records as they come, so that a run can be watched.
@@ -87,24 +102,24 @@ impl TrainingLog {
         self.append(&step)
     }
 
-    /// Appends and prints the record of an evaluation after `step` steps, in epoch number `epoch`.
-    pub fn evaluation(&mut self, step: usize, epoch: usize, metrics: DevMetrics) -> Result<()> {
-        let DevMetrics {
-            loss,
-            exact_match,
-            questions,
-        } = metrics;
-        tracing::info!("step {step}: dev loss {loss:.3}, task exact match {exact_match:.3}");
-        let evaluation = Evaluation {
-            step,
-            epoch,
-            dev_loss: loss,
-            dev_exact_match: exact_match,
-            dev_questions: questions,
-        };
-        self.append(&evaluation)?;
-        self.last_evaluation = Some(evaluation);
+    /// Appends and prints the record of an evaluation.
+    pub fn evaluation(&mut self, evaluation: &Evaluation) -> Result<()> {
+        tracing::info!(
+            "step {}: dev loss {:.3}, task exact match {:.3} on {} questions, in {:.1} s",
+            evaluation.step,
+            evaluation.dev_loss,
+            evaluation.dev_exact_match,
+            evaluation.dev_questions,
+            evaluation.seconds
+        );
+        self.append(evaluation)?;
+        self.last_evaluation = Some(evaluation.clone());
         Ok(())
+    }
+
+    /// Appends the record of the run's end.
+    pub fn end(&mut self, end: &End) -> Result<()> {
+        self.append(end)
     }
 
     /// Returns the record of the last evaluation.

@@ -34,7 +34,7 @@ pub fn train<T: Task>(
     let mut run = RunState::new(model, hyperparameters);
     let mut state = SavedState::of(job, config, log.clone())?;
     state.restore(&mut run, device)?;
-    draft.add_seconds(run.seconds);
+    draft.add_seconds(run.seconds + run.evaluation_seconds);
     let mut log = TrainingLog::open(&log)?;
     signals::keep()?;
     let save = |run: &RunState<T::Model>| {
@@ -49,15 +49,31 @@ pub fn train<T: Task>(
     Ok(Trained { run, log })
 }
 
+/// Which weights of a run are kept, for people.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept<'a> {
+    /// Steps that the run has done.
+    pub steps: usize,
+    /// How good the weights are; `None` where nothing was measured.
+    pub evaluation: Option<&'a Evaluation>,
+    /// Whether they are those of the best evaluation, and not the last ones.
+    pub is_best: bool,
+}
+
 impl<M: EncoderModel> Trained<M> {
     /// Returns the model, which records no gradients any more.
     pub fn model(&self) -> M {
         self.run.result().valid()
     }
 
-    /// Returns the record of the last evaluation.
-    pub fn last_evaluation(&self) -> Option<&Evaluation> {
-        self.log.last_evaluation()
+    /// Returns which weights the model has.
+    pub fn kept(&self) -> Kept<'_> {
+        let best = self.run.best_evaluation();
+        Kept {
+            steps: self.run.step,
+            evaluation: best.or(self.log.last_evaluation()),
+            is_best: best.is_some(),
+        }
     }
 }
 

@@ -14,7 +14,9 @@ use spanwise_model::EncoderModel;
 use spanwise_model::weights;
 
 use crate::average::AveragedWeights;
+use crate::best::{BestRecord, BestWeights};
 use crate::hyperparameters::Hyperparameters;
+use crate::log::Evaluation;
 use crate::optimizer::{AdamW, ClippedGradients, OptimizerSettings};
 use crate::scaler::LossScaler;
 
@@ -26,9 +28,12 @@ pub struct RunState<M> {
     pub step: usize,
     /// Seconds that they took.
     pub seconds: f64,
+    /// Seconds that evaluations took.
+    pub evaluation_seconds: f64,
     pub(crate) scaler: LossScaler,
     optimizer: AdamW,
     average: Option<AveragedWeights<M>>,
+    best: Option<BestWeights>,
 }
 
 impl<M: EncoderModel> RunState<M> {
@@ -39,6 +44,8 @@ impl<M: EncoderModel> RunState<M> {
             layer_decay,
             ema,
             precision,
+            load_best_model_at_end,
+            early_stopping_patience,
             ..
         } = hyperparameters;
         let optimizer = AdamW::new(OptimizerSettings {
@@ -51,16 +58,49 @@ impl<M: EncoderModel> RunState<M> {
             model,
             step: 0,
             seconds: 0.0,
+            evaluation_seconds: 0.0,
             scaler: LossScaler::new(precision),
             optimizer,
+            best: load_best_model_at_end.then(|| BestWeights::new(early_stopping_patience)),
         }
     }
 
-    /// Returns the run's result so far: the averaged weights where they are kept, else the last
-    /// ones.
-    pub fn result(&self) -> &M {
+    /// Returns the model that is evaluated: with the averaged weights where they are kept, else the
+    /// last ones.
+    pub fn candidate(&self) -> &M {
         let average = self.average.as_ref();
         average.map_or(&self.model, AveragedWeights::model)
+    }
+
+    /// Takes an evaluation of [`RunState::candidate`] into account.
+    pub fn consider(&mut self, evaluation: Evaluation) {
+        self.evaluation_seconds += evaluation.seconds;
+        let average = self.average.as_ref();
+        let candidate = average.map_or(&self.model, AveragedWeights::model);
+        if let Some(best) = &mut self.best {
+            best.consider(evaluation, candidate);
+        }
+    }
+
+    /// Returns the best evaluation so far, where its model is kept.
+    pub fn best_evaluation(&self) -> Option<&Evaluation> {
+        self.best.as_ref()?.evaluation()
+    }
+
+    /// Returns whether so many evaluations were no better than one before that the run ends.
+    pub fn is_out_of_patience(&self) -> bool {
+        let best = self.best.as_ref();
+        best.is_some_and(BestWeights::is_out_of_patience)
+    }
+
+    /// Returns the run's result so far: the model of the best evaluation where that is kept, else
+    /// the [candidate](RunState::candidate).
+    pub fn result(&self) -> M {
+        let candidate = self.candidate().clone();
+        match &self.best {
+            Some(best) => best.model(candidate),
+            None => candidate,
+        }
     }
 
     /// Takes an optimizer step and counts it. Gradients that overflowed leave the model as it is.
@@ -110,7 +150,9 @@ struct Header {
     identity: Value,
     step: usize,
     seconds: f64,
+    evaluation_seconds: f64,
     scaler: LossScaler,
+    best: Option<BestRecord>,
     /// Digests of the other files.
     files: BTreeMap<String, String>,
 }
@@ -138,6 +180,8 @@ const HEADER: &str = "state.json";
 const MODEL: &str = "model.safetensors";
 /// Folder of the averaged weights.
 const AVERAGE: &str = "mean";
+/// Folder of the best weights.
+const BEST: &str = "best";
 const CONFIG: &str = "config.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const LOG: &str = "training.jsonl";
@@ -208,17 +252,26 @@ impl SavedState {
         draft::copy(&self.log, &file(LOG))?;
         let config = EncoderConfig::read(&self.config)?;
         weights::save(&run.model, &config, &file(MODEL))?;
+        let also = |model: &M, folder: &str| {
+            fs_err::create_dir(file(folder))?;
+            draft::copy(&self.config, &file(folder).join(CONFIG))?;
+            weights::save(model, &config, &file(folder).join(MODEL))
+        };
         if let Some(average) = &run.average {
-            fs_err::create_dir(file(AVERAGE))?;
-            draft::copy(&self.config, &file(AVERAGE).join(CONFIG))?;
-            weights::save(average.model(), &config, &file(AVERAGE).join(MODEL))?;
+            also(average.model(), AVERAGE)?;
+        }
+        let best = run.best.as_ref().and_then(BestWeights::record).cloned();
+        if best.is_some() {
+            also(&run.result(), BEST)?;
         }
         run.optimizer.save(&file(OPTIMIZER))?;
         let header = Header {
             identity: self.identity.clone(),
             step: run.step,
             seconds: run.seconds,
+            evaluation_seconds: run.evaluation_seconds,
             scaler: run.scaler.clone(),
+            best,
             files: digests(new.path())?,
         };
         jsonl::write_sealed(&file(HEADER), &header)?;
@@ -277,6 +330,10 @@ impl SavedState {
             Some(_) => Some(weights::load(&file(AVERAGE), device)?.0),
             None => None,
         };
+        let best = match header.best {
+            Some(record) => Some((record, weights::load(&file(BEST), device)?.0)),
+            None => None,
+        };
         let plain = device.clone().without_autodiff();
         let optimizer = run.optimizer.restored(&file(OPTIMIZER), &plain)?;
         draft::copy(&file(LOG), &self.log)?;
@@ -284,10 +341,14 @@ impl SavedState {
         if let (Some(average), Some(model)) = (&mut run.average, average) {
             average.restore(model);
         }
+        if let (Some(best), Some((record, model))) = (&mut run.best, best) {
+            best.restore::<M>(record, &model);
+        }
         run.optimizer = optimizer;
         run.scaler = header.scaler;
         run.step = header.step;
         run.seconds = header.seconds;
+        run.evaluation_seconds = header.evaluation_seconds;
         Ok(true)
     }
 

@@ -1,9 +1,12 @@
 //! What runs, what stays fresh, what is refused.
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::process::Stdio;
 
 use fs_err as fs;
+use safetensors::SafeTensors;
 use serde_json::Value;
 
 use crate::pipeline::{Pipeline, data};
@@ -216,6 +219,114 @@ fn one_model_learns_from_the_others_and_answers_for_them() {
         ["train", "predict", "predict", "ensemble", "answers"],
         "the student learns again, its teachers do not"
     );
+}
+
+#[test]
+fn a_finished_model_answers_without_training() {
+    let pipeline = Pipeline::new("finished-");
+    assert_eq!(pipeline.reruns(&[]), ALL);
+    let trained = fs::canonicalize(pipeline.run().join("train")).unwrap();
+    let weights = |artifact: &Path| fs::read(artifact.join("model.safetensors")).unwrap();
+    let results = ["submission.csv", "dev.predictions.json", "nbest.json"];
+    let answers = results.map(|file| pipeline.result(file));
+
+    let source = format!("checkpoint.source={}", trained.display());
+    let untrained = [
+        "--set",
+        &source,
+        "--set",
+        "train.epochs=0",
+        "--set",
+        "data.train=[]",
+    ];
+    assert_eq!(
+        pipeline.reruns(&untrained),
+        ["data", "checkpoint", "windows", "train"],
+        "the model is the same byte for byte, so its predictions are fresh"
+    );
+    let taken = fs::canonicalize(pipeline.run().join("train")).unwrap();
+    assert_ne!(taken, trained);
+    assert_eq!(weights(&taken), weights(&trained));
+    let again = [&untrained[..], &["--from", "predict"]].concat();
+    assert_eq!(
+        pipeline.reruns(&again),
+        ["predict", "predict", "ensemble", "answers"]
+    );
+    assert_eq!(results.map(|file| pipeline.result(file)), answers);
+
+    // A checkpoint of transformers', with a head that was not trained here.
+    let fixture = weights(&pipeline.directory.path().join("checkpoint"));
+    assert_eq!(
+        pipeline.reruns(&["--set", "train.epochs=0"]),
+        ["train", "predict", "predict", "ensemble", "answers"]
+    );
+    let saved = weights(&fs::canonicalize(pipeline.run().join("train")).unwrap());
+    let (fixture, saved) = (tensors(&fixture), tensors(&saved));
+    assert!(saved.contains_key("qa_outputs.weight") && saved.len() > 20);
+    for (name, bytes) in &saved {
+        assert_eq!(fixture.get(name), Some(bytes), "{name}");
+    }
+    let card = pipeline.result("train/README.md");
+    assert!(card.contains("as they are."), "{card}");
+}
+
+/// The bytes of every tensor of a file of weights.
+fn tensors(weights: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let tensors = SafeTensors::deserialize(weights).unwrap();
+    let tensors = tensors.iter();
+    tensors
+        .map(|(name, tensor)| (name.to_owned(), tensor.data().to_vec()))
+        .collect()
+}
+
+#[test]
+fn the_best_model_is_kept_and_said() {
+    let pipeline = Pipeline::new("best-");
+    let best = [
+        "train.load_best_model_at_end=true",
+        "train.early_stopping_patience=1",
+        "train.epochs=30",
+        "train.eval_steps=1",
+    ];
+    let best: Vec<&str> = best.iter().flat_map(|&set| ["--set", set]).collect();
+    pipeline.reruns(&best);
+    let log = pipeline.result("train/training.jsonl");
+    let records: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let end = records.last().unwrap();
+    let (step, kept) = (
+        end["step"].as_u64().unwrap(),
+        end["kept_step"].as_u64().unwrap(),
+    );
+    assert!(
+        kept + 1 == step || step == 60,
+        "one evaluation of patience: {log}"
+    );
+    let card = pipeline.result("train/README.md");
+    let expected = format!("On 2 dev questions after {kept} of {step} steps: task exact match");
+    assert!(card.contains(&expected), "{card}");
+    let messages = pipeline.result("logs/train.log");
+    assert!(
+        messages.contains(&format!("kept the model of step {kept} of {step}")),
+        "{messages}"
+    );
+    assert!(messages.contains(" s of evaluations"), "{messages}");
+    // Every fold keeps the best by the part that it does not see.
+    let folds = [&best[..], &["--set", "ensemble.folds=2"]].concat();
+    assert_eq!(
+        pipeline
+            .reruns(&folds)
+            .iter()
+            .filter(|s| *s == "train")
+            .count(),
+        2
+    );
+    for fold in ["1", "2"] {
+        let messages = pipeline.result(&format!("logs/train-{fold}.log"));
+        assert!(messages.contains("kept the model of step "), "{messages}");
+    }
 }
 
 #[test]

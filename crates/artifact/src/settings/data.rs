@@ -11,10 +11,9 @@ use super::{Checks, Problem, Settings};
 /// by content and may be compressed with gzip.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["train"]))]
 pub struct DataTable {
-    /// Files with labelled questions to train on.
-    #[schemars(length(min = 1))]
+    /// Files with labelled questions to train on. At least one must be given unless `train.epochs` is
+    /// 0.
     pub train: Vec<String>,
     /// Files with labelled questions to measure on. At least one of `dev` and `test` must be given.
     pub dev: Vec<String>,

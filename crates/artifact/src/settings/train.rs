@@ -9,10 +9,12 @@ use super::{Checks, Precision, Problem, Schedule, Settings};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainTable {
-    /// Passes over the training questions.
-    #[schemars(range(min = 1, max = 10000))]
+    /// Passes over the training questions; 0: none, and the model is the checkpoint, which must have
+    /// a question-answering head. `data.train` may then be left out.
+    #[schemars(range(max = 10000))]
     pub epochs: usize,
-    /// Minutes that all steps together may take; without it there is no limit. Where the machine is
+    /// Minutes that all steps together may take, evaluations not counted; without it there is no
+    /// limit. Where the machine is
     /// too slow for all steps, fewer are done and the learning rate goes through its whole schedule
     /// all the same, so that the result depends on the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +85,16 @@ pub struct TrainTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub eval_steps: Option<usize>,
+    /// Keep the model of the best evaluation, and not the last one: the one with the highest task
+    /// exact match on dev, then the lowest loss, then the fewest steps. Every dev question with an
+    /// answer is then evaluated each time, else at most 128.
+    pub load_best_model_at_end: bool,
+    /// Evaluations without a better one after which training ends, with `load_best_model_at_end`;
+    /// without it all steps are done. Until then the learning rate follows the schedule of all
+    /// epochs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub early_stopping_patience: Option<usize>,
 }
 
 impl Default for TrainTable {
@@ -110,6 +122,8 @@ impl Default for TrainTable {
             ema: 0.0,
             gradient_checkpointing: false,
             eval_steps: None,
+            load_best_model_at_end: false,
+            early_stopping_patience: None,
         }
     }
 }
@@ -126,6 +140,16 @@ pub enum LearnedReferences {
 }
 
 impl TrainTable {
+    /// Whether anything is learned.
+    pub fn learns(&self) -> bool {
+        self.epochs > 0
+    }
+
+    /// Whether a model is chosen by how good it is on dev.
+    pub fn chooses_on_dev(&self) -> bool {
+        self.learns() && self.load_best_model_at_end
+    }
+
     /// Questions of full length per forward pass.
     pub fn micro_batch_size(&self) -> usize {
         self.micro_batch_size.unwrap_or(self.batch_size)
@@ -171,6 +195,14 @@ impl Settings for TrainTable {
     fn problems(&self) -> Vec<Problem> {
         let mut checks = Checks::of("train", self);
         checks.micro_batch(self.batch_size, self.micro_batch_size());
+        if let Some(patience) = self.early_stopping_patience {
+            checks.require(
+                self.load_best_model_at_end,
+                "early_stopping_patience",
+                patience,
+                "needs load_best_model_at_end = true, which says what a better evaluation is",
+            );
+        }
         checks.finish()
     }
 }
@@ -203,7 +235,6 @@ mod tests {
             let found: Vec<String> = problems.iter().map(Problem::to_string).collect();
             assert_eq!(found, [expected]);
         };
-        check(|t| t.epochs = 0, "train.epochs = 0: must be at least 1");
         check(
             |t| t.epochs = 10001,
             "train.epochs = 10001: must be at most 10000",
@@ -243,6 +274,15 @@ mod tests {
         check(
             |t| t.eval_steps = Some(0),
             "train.eval_steps = 0: must be at least 1",
+        );
+        check(
+            |t| t.early_stopping_patience = Some(3),
+            "train.early_stopping_patience = 3: needs load_best_model_at_end = true, which says \
+             what a better evaluation is",
+        );
+        check(
+            |t| (t.load_best_model_at_end, t.early_stopping_patience) = (true, Some(0)),
+            "train.early_stopping_patience = 0: must be at least 1",
         );
         check(
             |t| t.negative_windows = usize::MAX,

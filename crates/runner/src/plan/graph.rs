@@ -84,7 +84,7 @@ struct Model<'a> {
 impl<'a> Graph<'a> {
     /// The nodes of the data. Fails where a file or directory that the pipeline names is not there.
     pub fn new(pipeline: &'a Pipeline) -> Result<Self> {
-        for model in pipeline.members.iter().chain(&pipeline.student) {
+        for model in pipeline.models() {
             checkpoint_source(model)?;
         }
         // With folds, everything that is measured is measured on train and dev together.
@@ -572,23 +572,22 @@ fn training_steps(model: &Model, first: usize, splits: &[Split]) -> Vec<Step> {
         ));
     }
     let train = first + steps.len();
-    let dev_questions = vec![Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
+    let learns = settings.train.learns();
     let job = TrainJob {
         table: settings.train.clone(),
         distill: settings.distill,
     };
+    let mut reads = vec![read("checkpoint", start, None)];
+    if learns {
+        let dev_questions = vec![Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
+        // A new test file leaves the model fresh.
+        reads.push(windows_of(&[Split::Train, Split::Dev]));
+        reads.push(read("data", data, Some(dev_questions)));
+    }
     steps.push(Step {
-        seed: Some(settings.seed),
-        ..Step::new(
-            Stage::Train,
-            json!(job),
-            // A new test file leaves the model fresh.
-            vec![
-                read("checkpoint", start, None),
-                windows_of(&[Split::Train, Split::Dev]),
-                read("data", data, Some(dev_questions)),
-            ],
-        )
+        // Without training, members and folds of one checkpoint are one model.
+        seed: learns.then_some(settings.seed),
+        ..Step::new(Stage::Train, json!(job), reads)
     });
     for &split in splits {
         let job = PredictJob {

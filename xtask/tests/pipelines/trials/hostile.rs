@@ -184,7 +184,7 @@ fn change_line(random: &mut fastrand::Rng, text: &str) -> (Vec<u8>, String) {
         "true",
         "1979-05-27",
     ];
-    const KEYS: [&str; 22] = [
+    const KEYS: [&str; 23] = [
         "seed",
         "device",
         "save_minutes",
@@ -198,6 +198,7 @@ fn change_line(random: &mut fastrand::Rng, text: &str) -> (Vec<u8>, String) {
         "train.max_minutes",
         "train.warmup_ratio",
         "train.ema",
+        "train.early_stopping_patience",
         "train.negative_windows",
         "predict.batch_size",
         "answers.max_answer_length",
