@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use answers::{
     AnswersTable, Decoding, Fit, LengthLimit, Metric, MlqaLanguage, Rule, RuleSwitch, RulesTable,
 };
-pub use checkpoint::CheckpointTable;
+pub use checkpoint::{CheckpointJob, CheckpointTable};
 pub use checks::{Checks, Problem, Settings};
 pub use data::{DataJob, DataTable, Fold, OnBadRecord};
 pub use device::{Device, UnknownDevice};
