@@ -32,6 +32,7 @@ pub mod programs;
 mod readers;
 pub mod reference;
 pub mod run;
+mod session;
 mod statistics;
 pub mod summary;
 pub mod workspace;
