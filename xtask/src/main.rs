@@ -23,6 +23,7 @@ use spanwise_program::{output, signals};
 use spanwise_runner::ask::{self, Ask, Terminal};
 use spanwise_runner::evaluate::{self, Evaluation};
 use spanwise_runner::experiment::{self, Repetition};
+use spanwise_runner::inspect::{self, Inspection};
 use spanwise_runner::pipeline_file::{self, Pipeline};
 use spanwise_runner::programs::Programs;
 use spanwise_runner::run::{self, Scope};
@@ -125,6 +126,33 @@ enum Task {
         changes: Vec<String>,
         #[command(flatten)]
         repetition: RepetitionArguments,
+    },
+    /// Show what data looks like before any training: counts, lengths, what tokens lose, what splits
+    /// share
+    Inspect {
+        /// A pipeline file, or files of questions that belong to no split. Default: pipelines/demo.toml
+        #[arg(value_name = "PIPELINE|FILE")]
+        files: Vec<PathBuf>,
+        /// A file to train on; several take the option several times
+        #[arg(long, value_name = "FILE")]
+        train: Vec<PathBuf>,
+        /// A file to measure on; several take the option several times
+        #[arg(long, value_name = "FILE")]
+        dev: Vec<PathBuf>,
+        /// A file to answer; several take the option several times
+        #[arg(long, value_name = "FILE")]
+        test: Vec<PathBuf>,
+        /// Show files in the tokens of this checkpoint: a hub id, directory or package. Its weights
+        /// are not fetched
+        #[arg(long, value_name = "SOURCE")]
+        checkpoint: Option<String>,
+        /// Change a setting, such as `--set windows.max_length=512`
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+        /// Write inspect.html and inspect.json into this folder, in place of runs/<pipeline> or
+        /// runs/inspect-<file>
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
     },
     /// Score predictions, of any program, by a published metric
     Evaluate {
@@ -342,6 +370,28 @@ fn run(task: Task) -> Result<()> {
                 json,
             };
             evaluate::run(&evaluation, out)
+        }
+        Task::Inspect {
+            files,
+            train,
+            dev,
+            test,
+            checkpoint,
+            overrides,
+            output,
+        } => {
+            signals::keep()?;
+            let inspection = Inspection {
+                files,
+                train,
+                dev,
+                test,
+                checkpoint,
+                overrides,
+                output,
+            };
+            let log = &mut output::messages();
+            inspect::run(folder, &inspection, &mut programs.silent(), log, out)
         }
         Task::Bench(bench) => bench::run(&bench, out),
         Task::Gc { dry_run, states } => gc::run(folder, gc::Scope { dry_run, states }, out),

@@ -43,9 +43,9 @@ fn refused(arguments: &[&str]) -> String {
     format!("cargo xtask {arguments}\n{messages}exit code {code}\n")
 }
 
-const TASKS: [&str; 15] = [
+const TASKS: [&str; 16] = [
     "pipeline", "stage", "ask", "report", "status", "setup", "test", "doctor", "ladder", "compare",
-    "evaluate", "bench", "gc", "docs", "ci",
+    "inspect", "evaluate", "bench", "gc", "docs", "ci",
 ];
 
 #[test]

@@ -523,6 +523,13 @@ impl WindowFile {
         self.array("token_starts")[index] as usize..self.array("token_ends")[index] as usize
     }
 
+    /// The token ids of every paragraph of the split, in the order of the paragraphs.
+    pub fn paragraphs(&self) -> impl Iterator<Item = &[u32]> {
+        let tokens = self.array("paragraph_tokens");
+        let offsets = self.array("paragraph_offsets").windows(2);
+        offsets.map(|offsets| &tokens[offsets[0] as usize..offsets[1] as usize])
+    }
+
     /// Length in characters of the question's paragraph.
     pub fn paragraph_characters(&self, question: usize) -> usize {
         self.array("paragraph_characters")[self.paragraph(question)] as usize
@@ -610,6 +617,8 @@ mod tests {
         assert_eq!((file.questions(), file.windows()), (2, 3));
         assert_eq!(file.question_tokens(1), [5, 6]);
         assert_eq!(file.paragraph_tokens(0), [9, 7, 8]);
+        let paragraphs: Vec<_> = file.paragraphs().collect();
+        assert_eq!(paragraphs, [&[7, 8][..], &[9, 7, 8]]);
         assert_eq!(file.paragraph_characters(1), 5);
         assert_eq!(file.characters(1, 1), 2..4);
         assert_eq!((file.answer(0), file.answer(1)), (Some(1..3), None));

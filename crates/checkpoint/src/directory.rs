@@ -28,24 +28,11 @@ pub const KEPT: [&str; 10] = [
 /// # Errors
 /// Fails with a [`UserError`] if a file is missing, damaged or in no known format.
 pub fn import(name: &str, source: &Path, output: &Path) -> Result<Origin> {
-    let config = source.join("config.json");
     let weights = weights::files(source)?;
     ensure!(!weights.is_empty(), without_weights(name, source));
-    let mut files = vec![config];
-    let kept = KEPT.iter().map(|file| source.join(file));
-    files.extend(kept.filter(|path| path.is_file()));
-    for path in files.iter().chain(&weights) {
-        fs_err::File::open(path).map_err(|error| {
-            UserError::new(format!("cannot read {name}: {error}"))
-                .hint("check that you may read its files")
-        })?;
-    }
-    for path in &files {
-        let name = path.file_name().expect("a file has a name");
-        draft::copy(path, &output.join(name))?;
-    }
+    refuse_unreadable(name, &weights)?;
+    let mut files = import_small_files(name, source, output)?;
     weights::unify(&weights, &output.join(weights::FILE))?;
-    tokenizer::complete(name, output)?;
     files.extend(weights);
     Ok(Origin {
         source: name.to_owned(),
@@ -54,6 +41,35 @@ pub fn import(name: &str, source: &Path, output: &Path) -> Result<Origin> {
         licence: None,
         conversion: None,
     })
+}
+
+/// Copies the files of the checkpoint in the directory `source` that are not weights to `output`,
+/// and adds `tokenizer.json` if it has none. Returns those that were read. Messages call it `name`.
+///
+/// # Errors
+/// Fails with a [`UserError`] if a file is missing or the tokenizer cannot be read.
+pub fn import_small_files(name: &str, source: &Path, output: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = vec![source.join("config.json")];
+    let kept = KEPT.iter().map(|file| source.join(file));
+    files.extend(kept.filter(|path| path.is_file()));
+    refuse_unreadable(name, &files)?;
+    for path in &files {
+        let name = path.file_name().expect("a file has a name");
+        draft::copy(path, &output.join(name))?;
+    }
+    tokenizer::complete(name, output)?;
+    Ok(files)
+}
+
+/// Refuses files of a checkpoint that may not be read.
+fn refuse_unreadable(name: &str, files: &[PathBuf]) -> Result<(), UserError> {
+    for path in files {
+        fs_err::File::open(path).map_err(|error| {
+            UserError::new(format!("cannot read {name}: {error}"))
+                .hint("check that you may read its files")
+        })?;
+    }
+    Ok(())
 }
 
 /// What is wrong with a checkpoint without weights, whose other files are in `directory`.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use spanwise_artifact::settings::CheckpointTable;
+use spanwise_artifact::settings::{CheckpointJob, CheckpointTable};
 use spanwise_artifact::{Draft, Job, Stage, jsonl};
 use spanwise_checkpoint::hub::Hub;
 use spanwise_checkpoint::package::{self, Vocabulary};
@@ -18,7 +18,9 @@ fn main() -> ExitCode {
 /// Says what is wrong with a checkpoint as far as its small files tell: the runner asks for that of
 /// all members before it asks for the weights of one.
 fn check(job: &Job) -> Result<()> {
-    let settings: CheckpointTable = job.settings()?;
+    let CheckpointJob {
+        table: settings, ..
+    } = job.settings()?;
     let source = &settings.source;
     let check = |directory: &Path| check_small_files(job, &settings, directory);
     if job.inputs.contains_key("directory") {
@@ -52,20 +54,21 @@ fn check_window(job: &Job, directory: &Path) -> Result<()> {
 }
 
 fn run(job: &Job, draft: &mut Draft) -> Result<()> {
-    let settings: CheckpointTable = job.settings()?;
+    let CheckpointJob {
+        table: settings,
+        tokenizer_only,
+    } = job.settings()?;
     let source = &settings.source;
     let check = |directory: &Path| check_small_files(job, &settings, directory);
+    if tokenizer_only {
+        return write_tokenizer(job, &settings, draft.path());
+    }
     let origin = if job.inputs.contains_key("directory") {
         let directory = job.input("directory")?;
         check(directory)?;
         directory::import(source, directory, draft.path())?
     } else if source.starts_with(package::PREFIX) {
-        let vocabulary = if settings.subwords {
-            Vocabulary::Pieces
-        } else {
-            Vocabulary::Characters
-        };
-        package::import(source, vocabulary, draft.path())?
+        package::import(source, vocabulary(&settings), draft.path())?
     } else {
         let snapshot = Hub::from_environment()?.fetch(source, &settings.revision, check)?;
         let origin = directory::import(source, &snapshot.directory, draft.path())?;
@@ -84,4 +87,34 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     check_window(job, draft.path())?;
     agreement::check(source, draft.path())?;
     jsonl::write_document(&draft.log_file("origin.json"), &origin)
+}
+
+/// Writes the configuration and the tokenizer of a finished checkpoint, without its weights.
+fn write_tokenizer(job: &Job, settings: &CheckpointTable, output: &Path) -> Result<()> {
+    let source = &settings.source;
+    let import = |directory: &Path| {
+        check_small_files(job, settings, directory)?;
+        directory::import_small_files(source, directory, output)?;
+        Ok(())
+    };
+    if job.inputs.contains_key("directory") {
+        import(job.input("directory")?)?;
+    } else if source.starts_with(package::PREFIX) {
+        package::import_tokenizer(source, vocabulary(settings), output)?;
+    } else {
+        Hub::from_environment()?.check(source, &settings.revision, import)?;
+    }
+    if settings.split_characters {
+        tokenizer::split_characters(output)?;
+    }
+    tokenizer_config::write(source, output)?;
+    check_window(job, output)
+}
+
+fn vocabulary(settings: &CheckpointTable) -> Vocabulary {
+    if settings.subwords {
+        Vocabulary::Pieces
+    } else {
+        Vocabulary::Characters
+    }
 }

@@ -20,7 +20,7 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use serde_json::{Value, json};
 use spanwise_artifact::settings::{
-    AnswersTable, CheckpointTable, DataJob, EnsembleJob, PredictJob, PretrainTable, TrainJob,
+    AnswersTable, CheckpointJob, DataJob, EnsembleJob, PredictJob, PretrainTable, TrainJob,
     WindowsTable,
 };
 use spanwise_artifact::{Job, Stage};
@@ -617,7 +617,7 @@ fn on_jobs(run: &dyn Fn(&Fuzz)) {
         // What is accepted keeps to its bounds: products of them do not overflow.
         match job.stage {
             Stage::Data => drop(job.settings::<DataJob>()),
-            Stage::Checkpoint => drop(job.settings::<CheckpointTable>()),
+            Stage::Checkpoint => drop(job.settings::<CheckpointJob>()),
             Stage::Windows => {
                 if let Ok(settings) = job.settings::<WindowsTable>() {
                     assert!(settings.stride > 0 && settings.stride < settings.max_length);

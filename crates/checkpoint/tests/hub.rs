@@ -467,6 +467,41 @@ fn errors_hint_at_the_remedy() -> Result<()> {
     Ok(())
 }
 
+/// Weights are not fetched to look at texts in tokens.
+#[test]
+fn without_weights_the_small_files_are_fetched() -> Result<()> {
+    let server = Server::start(Fault::None)?;
+    let home = tempfile::tempdir()?;
+    let job = home.path().join("job.json");
+    let settings = json!({"source": ID, "revision": "main", "tokenizer_only": true});
+    let output = home.path().join("artifacts/checkpoint/one");
+    let text = json!({"stage": "checkpoint", "settings": settings, "inputs": {}, "output": output});
+    fs_err::write(&job, text.to_string())?;
+    let ran = Command::new(env!("CARGO_BIN_EXE_spanwise-checkpoint"))
+        .arg("--job")
+        .arg(&job)
+        .env("HF_ENDPOINT", &server.endpoint)
+        .env("HF_HOME", home.path())
+        .env_remove("HF_HUB_OFFLINE")
+        .env_remove("TRANSFORMERS_OFFLINE")
+        .env_remove("HF_HUB_CACHE")
+        .env_remove("HUGGINGFACE_HUB_CACHE")
+        .output()?;
+    let messages = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(0), "{messages}");
+    let requests = server.requests();
+    let of_weights = |request: &&String| request.contains("model");
+    let weights: Vec<_> = requests
+        .iter()
+        .filter(|request| !request.starts_with("/api/"))
+        .filter(of_weights)
+        .collect();
+    assert!(weights.is_empty(), "{weights:?}");
+    assert!(output.join("tokenizer.json").exists());
+    assert!(!output.join("model.safetensors").exists());
+    Ok(())
+}
+
 /// Runs the stage program with the environment variables that it reads.
 #[test]
 fn reads_environment_variables() -> Result<()> {

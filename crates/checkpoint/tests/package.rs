@@ -47,6 +47,17 @@ fn converts_to_the_same_bytes_as_ever() -> Result<()> {
             let found = fingerprint::of_file(&directory.path().join(file))?;
             assert_eq!(found, *digest, "{vocabulary:?}: {file}");
         }
+        // Without the weights, the other files are the same.
+        let small = tempfile::tempdir()?;
+        package::import_tokenizer(SOURCE, vocabulary, small.path())?;
+        for entry in fs_err::read_dir(small.path())? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let digest = expected.iter().find(|(file, _)| *file == name);
+            let digest = digest.map(|(_, digest)| (*digest).to_owned());
+            assert_eq!(Some(fingerprint::of_file(&path)?), digest, "{name}");
+        }
+        assert!(!small.path().join("model.safetensors").exists());
         Ok(())
     };
     check(

@@ -1,6 +1,7 @@
 //! The stage program on checkpoints as people have them: what is refused, with exit code 2, a
 //! message that has both sides of what does not fit, and a remedy.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -129,6 +130,59 @@ fn check_config(changes: Value, expected: &str) -> Result<()> {
 #[test]
 fn a_whole_checkpoint_is_imported() -> Result<()> {
     Checkpoint::new()?.check_imported()
+}
+
+/// Texts are looked at with the tokens that a model is trained with.
+#[test]
+fn without_weights_the_small_files_are_the_same() -> Result<()> {
+    for split_characters in [false, true] {
+        let mut checkpoint = Checkpoint::new()?;
+        checkpoint.settings["split_characters"] = json!(split_characters);
+        checkpoint.check_imported()?;
+        let output = checkpoint.output();
+        let read = || -> Result<BTreeMap<String, Vec<u8>>> {
+            let mut files = BTreeMap::new();
+            for entry in fs_err::read_dir(&output)? {
+                let path = entry?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                files.insert(name.into_owned(), fs_err::read(&path)?);
+            }
+            Ok(files)
+        };
+        let mut whole = read()?;
+        for file in ["model.safetensors", "origin.json", "manifest.json"] {
+            assert!(whole.remove(file).is_some(), "{file}");
+        }
+        checkpoint.remove("model.safetensors")?;
+        checkpoint.settings["tokenizer_only"] = json!(true);
+        checkpoint.check_imported()?;
+        let mut small = read()?;
+        small.remove("manifest.json");
+        assert!(small.contains_key("tokenizer.json"));
+        assert_eq!(small, whole);
+    }
+    Ok(())
+}
+
+#[test]
+fn without_weights_the_small_files_are_checked() -> Result<()> {
+    let check = |change: fn(&Checkpoint) -> Result<()>, expected: &str| {
+        check(
+            |checkpoint| {
+                checkpoint.settings["tokenizer_only"] = json!(true);
+                change(checkpoint)
+            },
+            expected,
+        )
+    };
+    check(
+        |checkpoint| checkpoint.remove("vocab.txt"),
+        "has no tokenizer.json",
+    )?;
+    check(
+        |checkpoint| checkpoint.remove("config.json"),
+        "has no config.json",
+    )
 }
 
 /// transformers 5 builds `BertTokenizer` anew from the vocabulary, without what splits characters.

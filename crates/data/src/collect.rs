@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fs_err::File;
-use serde::Serialize;
 use spanwise_artifact::profile::SplitProfile;
 use spanwise_artifact::questions::{ParagraphReader, QuestionCounts, QuestionReader};
 use spanwise_artifact::settings::OnBadRecord;
@@ -15,21 +14,9 @@ use crate::check::{Checked, Checker, Fault, Passages};
 use crate::faults::Faults;
 use crate::input::shown;
 use crate::record::{Malformed, Record};
+use crate::rejected::Rejected;
 use crate::repeated::Repeated;
 use crate::sources::Source;
-
-/// A record that was left out, or its label.
-#[derive(Debug, Serialize)]
-struct Rejected<'a> {
-    /// The split it was meant for.
-    split: Split,
-    /// The file it is in.
-    file: &'a str,
-    /// Its id.
-    id: &'a str,
-    /// What is wrong with it.
-    reason: String,
-}
 
 /// A split in files of the data artifact's layout.
 #[derive(Debug, Clone)]
@@ -91,6 +78,7 @@ impl Collected {
             repeated,
             counts,
             profile: SplitProfile::default(),
+            left_out: Faults::default(),
             first_rejected: None,
             first_wrong_label: None,
         };
@@ -154,7 +142,9 @@ struct Collecting<'a> {
     repeated: &'a mut Repeated,
     counts: QuestionCounts,
     profile: SplitProfile,
-    /// What is wrong with the first record that was left out, where that is wanted.
+    /// What is wrong with the records that were left out, where that is wanted.
+    left_out: Faults,
+    /// What is wrong with the first of them.
     first_rejected: Option<String>,
     /// What is wrong with the first label that was left out, where that is wanted.
     first_wrong_label: Option<String>,
@@ -174,14 +164,14 @@ impl Collecting<'_> {
         match checked {
             Ok(checked) => {
                 if let Some(fault) = &checked.wrong_label {
-                    let left_out = self.leave_out(source, &id, fault, "its label is left out: ")?;
+                    let left_out = self.leave_out(source, &id, fault, true)?;
                     self.counts.labels_left_out += 1;
                     self.first_wrong_label = self.first_wrong_label.take().or(left_out);
                 }
                 self.accept(&checked)
             }
             Err(fault) => {
-                let left_out = self.leave_out(source, &id, &fault, "")?;
+                let left_out = self.leave_out(source, &id, &fault, false)?;
                 self.counts.rejected += 1;
                 self.first_rejected = self.first_rejected.take().or(left_out);
                 Ok(())
@@ -208,18 +198,18 @@ impl Collecting<'_> {
         source: &Source,
         id: &str,
         fault: &Fault,
-        what: &str,
+        is_label: bool,
     ) -> Result<Option<String>> {
+        let fault = fault.to_string();
         if self.on_bad_record == OnBadRecord::Error {
-            self.faults.push(self.split, source, id, fault);
+            self.faults.push(self.split, source.name(), id, &fault);
             return Ok(None);
         }
-        self.rejected.push(&Rejected {
-            split: self.split,
-            file: source.name(),
-            id,
-            reason: format!("{what}{fault}"),
-        })?;
+        let rejected = Rejected::new(self.split, source.name(), id, &fault, is_label);
+        self.rejected.push(&rejected)?;
+        if !is_label {
+            self.left_out.push(self.split, source.name(), id, &fault);
+        }
         let (id, file) = (shown(id), source.shown());
         Ok(Some(format!("question {id} of {file}: {fault}")))
     }
@@ -231,10 +221,10 @@ impl Collecting<'_> {
         let repeated = self.repeated.end(split);
         let name = split.name();
         if counts.questions == 0 && self.faults.is_empty() {
-            let first = self.first_rejected.map(|first| format!(": {first}"));
-            let first = first.unwrap_or_default();
-            let empty = format!("the {name} files have no usable question{first}");
-            return Err(UserError::new(empty).into());
+            let empty = format!("the {name} files have no usable question");
+            let wrong = self.left_out.finish().err();
+            let wrong = wrong.map_or_else(String::new, |wrong| format!(": {}", wrong.message));
+            return Err(UserError::new(format!("{empty}{wrong}")).into());
         }
         let kept = counts.questions;
         if let Some(first) = self.first_rejected {

@@ -11,6 +11,7 @@
 //! - [`sources`]: the files of a pipeline
 //! - [`check`]: which records can be trusted
 //! - [`faults`]: what is wrong with records, of all files together
+//! - [`rejected`]: what is left out
 //! - [`repeated`]: which questions several splits have
 //! - [`collect`]: a split's files → its paragraphs and questions
 //! - [`folds`]: parts for cross-validation
@@ -31,6 +32,7 @@ pub mod lines;
 mod literal;
 mod outline;
 pub mod record;
+pub mod rejected;
 pub mod repeated;
 pub mod sources;
 pub mod table;

@@ -12,6 +12,7 @@ use spanwise_artifact::{Draft, Job, Split, Stage, jsonl};
 use spanwise_data::collect::{self, Collected};
 use spanwise_data::faults::Faults;
 use spanwise_data::folds;
+use spanwise_data::rejected;
 use spanwise_data::repeated::Repeated;
 use spanwise_data::sources::{Source, refuse_repeated};
 use spanwise_program as program;
@@ -27,7 +28,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     } = job.settings()?;
     let sources = sources(job, &settings)?;
     refuse_repeated(&sources)?;
-    let mut rejected = jsonl::Writer::create(&draft.log_file("rejected.jsonl"))?;
+    let mut left_out = jsonl::Writer::create(&draft.log_file(rejected::FILE))?;
     let mut faults = Faults::default();
     let mut repeated = Repeated::default();
     // What is not yet in its split lies here, on the artifact's file system.
@@ -44,7 +45,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
             &sources,
             settings.on_bad_record,
             &mut repeated,
-            &mut rejected,
+            &mut left_out,
             &mut faults,
             space.path(),
         )?;
@@ -58,7 +59,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         splits.insert(split, collected);
     }
     faults.finish()?;
-    rejected.finish()?;
+    left_out.finish()?;
     if let Some(fold) = fold {
         cut(&mut splits, fold, draft)?;
     }

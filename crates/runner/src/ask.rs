@@ -9,10 +9,9 @@ use spanwise_artifact::answers::{self, AnswerRecord};
 use spanwise_artifact::questions::{Paragraph, Question, Questions};
 use spanwise_artifact::{Reference, Split, Stage, UserError};
 
-use crate::lock::{self, Lock};
-use crate::owner;
 use crate::pipeline_file::Pipeline;
 use crate::run::{self, Execute};
+use crate::session::Session;
 
 /// Candidates shown of every question, the answer included.
 const SHOWN: usize = 3;
@@ -56,18 +55,18 @@ pub fn run(
         prompt(prompts, "paragraph, and an empty line behind it:\n")?;
         lines(input).collect::<Result<Vec<_>>>()?.join("\n")
     };
-    let session = Session::new(output, pipeline, paragraph.trim())?;
+    let asking = Asking::new(output, pipeline, paragraph.trim())?;
     // Before the first question is waited for.
     let answering = Stage::ALL.into_iter();
     let answering = answering.filter(|&stage| !run::makes_a_model(stage));
-    stages.prepare(&answering.collect::<Vec<_>>(), session.pipeline.device)?;
+    stages.prepare(&answering.collect::<Vec<_>>(), asking.pipeline.device)?;
     if !ask.questions.is_empty() {
-        return session.answer(&ask.questions, stages, results);
+        return asking.answer(&ask.questions, stages, results);
     }
     prompt(prompts, "questions, one a line:\n")?;
     let mut asked = 0;
     for question in lines(input) {
-        session.answer(&[question?], stages, results)?;
+        asking.answer(&[question?], stages, results)?;
         asked += 1;
     }
     ensure!(
@@ -102,62 +101,32 @@ fn lines(input: &mut dyn BufRead) -> impl Iterator<Item = Result<String>> {
 }
 
 /// A pipeline and a paragraph, with a run of its own that is removed at the end.
-struct Session<'a> {
+struct Asking<'a> {
     /// The folder of `artifacts` and `runs`.
     output: &'a Path,
     pipeline: Pipeline,
     paragraph: &'a str,
     /// Below `runs/<pipeline>`.
-    folder: tempfile::TempDir,
-    /// Tells the folder from one that a killed session has left.
-    _lock: Lock,
+    session: Session,
 }
 
-/// What the names of sessions' folders begin with, below a run's. No run's folder does.
-const PREFIX: &str = ".ask-";
-
-/// Removes the folders of sessions below a run's that were killed, as Ctrl-C does.
-pub(crate) fn remove_left(run: &Path) -> Result<()> {
-    for entry in fs_err::read_dir(run)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let lock = lock::path_of(&path);
-        let is_left = name.starts_with(PREFIX)
-            && !owner::is_claimed(&path)
-            && lock.exists()
-            && lock::is_nobodys(&lock)?;
-        if is_left {
-            fs_err::remove_dir_all(&path)?;
-            fs_err::remove_file(&lock)?;
-        }
-    }
-    Ok(())
-}
-
-impl<'a> Session<'a> {
+impl<'a> Asking<'a> {
     fn new(output: &'a Path, mut pipeline: Pipeline, paragraph: &'a str) -> Result<Self> {
         ensure!(
             !paragraph.is_empty(),
             UserError::new("there is no paragraph to ask about")
         );
         let runs = output.join("runs");
-        let run = runs.join(&pipeline.name);
-        fs_err::create_dir_all(&run)?;
-        remove_left(&run)?;
-        // Each session has a folder of its own: there may be several at once.
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(run)?;
-        let lock = Lock::take(folder.path(), |_| Ok(()))?;
-        let name = folder.path().strip_prefix(runs)?;
-        let utf8 = |path: &Path| Some(path.to_str()?.to_owned());
-        pipeline.name = utf8(name).context("the path is not UTF-8")?;
-        let test = folder.path().join(Split::Test.questions_file());
-        pipeline.data.test = vec![utf8(&test).context("the path is not UTF-8")?];
+        let session = Session::begin(&runs.join(&pipeline.name))?;
+        pipeline.name = session.name(&runs)?;
+        let test = session.folder().join(Split::Test.questions_file());
+        let test = test.to_str().context("the path is not UTF-8")?;
+        pipeline.data.test = vec![test.to_owned()];
         Ok(Self {
             output,
             pipeline,
             paragraph,
-            folder,
-            _lock: lock,
+            session,
         })
     }
 
@@ -185,7 +154,7 @@ impl<'a> Session<'a> {
             }],
             questions: questions.iter().enumerate().map(question).collect(),
         };
-        test.write(self.folder.path(), Split::Test)?;
+        test.write(self.session.folder(), Split::Test)?;
         let answers = run::answer(self.output, &self.pipeline, stages)?;
         for record in answers::read(&answers)? {
             let record = record?;

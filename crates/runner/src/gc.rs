@@ -15,7 +15,7 @@ use spanwise_program::output::message;
 use spanwise_program::signals;
 
 use crate::programs::JOB_PREFIX;
-use crate::{ask, links, lock, owner, workspace};
+use crate::{links, lock, owner, session, workspace};
 
 /// What is removed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,7 +36,11 @@ pub fn run(output: &Path, scope: Scope, out: &mut dyn Write) -> Result<()> {
     }
     let _lock = if dry_run { None } else { Some(alone(output)?) };
     if !dry_run {
-        remove_left(&output.join("runs"))?;
+        let runs = output.join("runs");
+        if runs.is_dir() {
+            session::remove_left(&runs)?;
+            remove_left(&runs)?;
+        }
     }
     let unused = unused(&artifacts, &output.join("runs"), states)?;
     let mut bytes = 0;
@@ -215,13 +219,10 @@ fn refuse_held(artifacts: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes what runs and sessions of `ask` that were killed have left in the folders of runs.
+/// Removes what runs and sessions that were killed have left in the folders of runs.
 fn remove_left(folder: &Path) -> Result<()> {
-    if !folder.is_dir() {
-        return Ok(());
-    }
     if owner::is_claimed(folder) {
-        ask::remove_left(folder)?;
+        session::remove_left(folder)?;
     }
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

@@ -11,6 +11,7 @@
 //! - [`summary`], [`ask`], [`experiment`]: results of one run, of a question, of several runs
 //!   beside one another
 //! - [`evaluate`]: scores of anybody's predictions
+//! - [`inspect`]: what data looks like, before any training
 //! - [`gc`], [`links`], [`workspace`]: what lies on disk
 
 #![warn(missing_docs)]
@@ -22,6 +23,7 @@ mod ensemble_table;
 pub mod evaluate;
 pub mod experiment;
 pub mod gc;
+pub mod inspect;
 pub mod links;
 mod lock;
 mod losses;
@@ -32,6 +34,7 @@ pub mod programs;
 mod readers;
 pub mod reference;
 pub mod run;
+mod session;
 mod statistics;
 pub mod summary;
 pub mod workspace;

@@ -180,6 +180,36 @@ pub fn read(path: &Path, overrides: &[String]) -> Result<Pipeline> {
     )
 }
 
+/// The pipeline that files of questions make: everything else is the default, or set. Without a
+/// checkpoint it has no model. Any split may lack files.
+pub(crate) fn of_files(
+    data: DataTable,
+    checkpoint: Option<&str>,
+    overrides: &[String],
+) -> Result<Pipeline> {
+    // A pipeline file has all three.
+    let text = format!(
+        "[checkpoint]\nsource = {}\n[data]\ntrain = [\"\"]\ndev = [\"\"]\n",
+        Value::from(checkpoint.unwrap_or("none"))
+    );
+    let source = Source {
+        file: "cargo xtask inspect",
+        text: &text,
+        overrides,
+    };
+    let mut pipeline = parse("inspect", &source)?;
+    pipeline.data = DataTable {
+        train: data.train,
+        dev: data.dev,
+        test: data.test,
+        ..pipeline.data
+    };
+    if checkpoint.is_none() {
+        pipeline.members.clear();
+    }
+    Ok(pipeline)
+}
+
 /// Whether a folder below another can have this name, on every file system.
 pub fn is_folder_name(name: &str) -> bool {
     let is_allowed = |c: char| !c.is_control() && !matches!(c, '/' | '\\');

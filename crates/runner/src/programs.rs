@@ -24,7 +24,8 @@ pub struct Programs {
     /// Where cargo puts them, once it has been asked.
     directory: Option<PathBuf>,
     built: BTreeSet<String>,
-    quiet: bool,
+    /// The level of the stages' messages, where it is not their own.
+    level: Option<&'static str>,
 }
 
 impl Programs {
@@ -35,7 +36,7 @@ impl Programs {
             bring_libtorch,
             directory: None,
             built: BTreeSet::new(),
-            quiet: false,
+            level: None,
         }
     }
 
@@ -43,7 +44,16 @@ impl Programs {
     #[must_use]
     pub fn quiet(self) -> Self {
         Self {
-            quiet: true,
+            level: Some("warn"),
+            ..self
+        }
+    }
+
+    /// The same, whose stages say only why they stop.
+    #[must_use]
+    pub fn silent(self) -> Self {
+        Self {
+            level: Some("error"),
             ..self
         }
     }
@@ -165,8 +175,8 @@ impl Execute for Programs {
             .with_file_name(format!("{JOB_PREFIX}{}", job.name()?));
         jsonl::write_document(&file, job)?;
         let mut command = self.command(stage, &file)?;
-        if self.quiet {
-            command.env("RUST_LOG", "warn");
+        if let Some(level) = self.level {
+            command.env("RUST_LOG", level);
         }
         let resumes = if trains(stage) {
             ": the same command resumes"

@@ -123,6 +123,23 @@ pub fn answer(output: &Path, pipeline: &Pipeline, stages: &mut dyn Execute) -> R
     run.answers()
 }
 
+/// Makes the questions of a pipeline and the windows of its first model, for which only the small
+/// files of the checkpoint are fetched. A pipeline without members has no windows.
+pub(crate) fn texts<'a>(
+    output: &Path,
+    pipeline: &'a Pipeline,
+    stages: &mut dyn Execute,
+    log: &mut dyn Write,
+) -> Result<Run<'a>> {
+    walk(
+        output,
+        pipeline,
+        &Scope::default(),
+        Mode::Texts(stages),
+        log,
+    )
+}
+
 /// Walks through a pipeline. Where a stage is about to read an artifact that is damaged, the
 /// artifact is removed and the walk begins anew: it is stale then.
 fn walk<'a>(
@@ -240,6 +257,8 @@ enum Mode<'e> {
     Run(&'e mut dyn Execute),
     /// Runs it unless it makes a model.
     Answer(&'e mut dyn Execute),
+    /// Runs it, but nothing behind the windows.
+    Texts(&'e mut dyn Execute),
 }
 
 impl Mode<'_> {
@@ -249,6 +268,7 @@ impl Mode<'_> {
             Mode::Look => Mode::Look,
             Mode::Run(stages) => Mode::Run(*stages),
             Mode::Answer(stages) => Mode::Answer(*stages),
+            Mode::Texts(stages) => Mode::Texts(*stages),
         }
     }
 }
@@ -280,12 +300,14 @@ impl<'a, 'w> Walk<'a, 'w> {
             artifacts: Vec::new(),
             _lock: match mode {
                 Mode::Look => None,
-                Mode::Run(_) | Mode::Answer(_) => Some(gc::keep_off(output)?),
+                Mode::Run(_) | Mode::Answer(_) | Mode::Texts(_) => Some(gc::keep_off(output)?),
             },
         };
         match mode {
             Mode::Run(_) => owner::claim(run.store.run(), pipeline)?,
-            Mode::Look | Mode::Answer(_) => owner::check(run.store.run(), pipeline)?,
+            Mode::Look | Mode::Answer(_) | Mode::Texts(_) => {
+                owner::check(run.store.run(), pipeline)?;
+            }
         }
         Ok(Self {
             run,
@@ -298,6 +320,9 @@ impl<'a, 'w> Walk<'a, 'w> {
 
     fn go(mut self) -> Result<Run<'a>> {
         self.bring_up_to_date()?;
+        if matches!(self.mode, Mode::Texts(_)) {
+            return self.go_to_windows();
+        }
         self.refuse(&[0], COUNTS_FILE, checks::data)?;
         self.run.graph.add_checkpoints()?;
         self.check_sources()?;
@@ -322,6 +347,18 @@ impl<'a, 'w> Walk<'a, 'w> {
             );
         }
         self.check_results()?;
+        Ok(self.run)
+    }
+
+    /// The rest of the way where no model is made.
+    fn go_to_windows(mut self) -> Result<Run<'a>> {
+        self.run.graph.add_tokenizers()?;
+        self.bring_up_to_date()?;
+        self.run.graph.add_windows();
+        self.bring_up_to_date()?;
+        for index in 0..self.run.artifacts.len() {
+            self.check_bytes(index, None)?;
+        }
         Ok(self.run)
     }
 
@@ -557,7 +594,7 @@ impl<'a, 'w> Walk<'a, 'w> {
         })?;
         let needed = self.needed_from(stage);
         let began = Instant::now();
-        if let Mode::Run(stages) | Mode::Answer(stages) = &mut self.mode {
+        if let Mode::Run(stages) | Mode::Answer(stages) | Mode::Texts(stages) = &mut self.mode {
             stages.prepare(&needed, self.run.pipeline.device)?;
             let result = stages.run(job);
             remove_drafts(output);
@@ -603,6 +640,7 @@ impl<'a, 'w> Walk<'a, 'w> {
                 && self.scope.only.is_none_or(|only| only == other)
                 && !self.scope.keep.contains(&other)
                 && !(matches!(self.mode, Mode::Answer(_)) && makes_a_model(other))
+                && !(matches!(self.mode, Mode::Texts(_)) && other > Stage::Windows)
         });
         needed
     }

@@ -910,11 +910,11 @@ fn gc_removes_nothing_but_what_no_run_needs() -> Result<()> {
     fs_err::create_dir(folder.path("old"))?;
     fs_err::rename(folder.path("runs/tiny"), folder.path("old/tiny"))?;
     std::os::unix::fs::symlink("../old/tiny", folder.path("runs/tiny"))?;
-    // A run has the name of a session of `ask`, and was killed.
-    let session = folder.path("runs/.ask-me");
+    // A run has the name of a session, and was killed.
+    let session = folder.path("runs/.session-me");
     fs_err::create_dir(&session)?;
-    fs_err::write(session.join(".pipeline-file"), "ask-me.toml")?;
-    let lock = folder.path("runs/.lock-.ask-me");
+    fs_err::write(session.join(".pipeline-file"), "session-me.toml")?;
+    let lock = folder.path("runs/.lock-.session-me");
     let long_ago = std::time::SystemTime::now() - std::time::Duration::from_mins(10);
     fs_err::File::create(&lock)?.set_modified(long_ago)?;
     // A killed run has left a link to nothing.

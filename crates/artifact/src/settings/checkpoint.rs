@@ -1,4 +1,4 @@
-//! What `[checkpoint]` may hold.
+//! What `[checkpoint]` may hold, and what the checkpoint stage is told.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,25 @@ fn main_branch() -> String {
     "main".to_owned()
 }
 
+/// What the checkpoint stage is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointJob {
+    /// `[checkpoint]`.
+    #[serde(flatten)]
+    pub table: CheckpointTable,
+    /// Whether the configuration and the tokenizer are written without the weights, which are then
+    /// not fetched: texts can be looked at in tokens with them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tokenizer_only: bool,
+}
+
+impl Settings for CheckpointJob {
+    fn problems(&self) -> Vec<Problem> {
+        self.table.problems()
+    }
+}
+
 impl Settings for CheckpointTable {
     fn problems(&self) -> Vec<Problem> {
         let mut checks = Checks::of("checkpoint", self);
@@ -64,7 +83,31 @@ fn is_revision(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_job_is_the_table_and_whether_weights_are_left_out() {
+        let check = |tokenizer_only, job| {
+            let table = json!({"source": "a/b", "keep_layers": 2});
+            let table = serde_json::from_value(table).unwrap();
+            let typed = CheckpointJob {
+                table,
+                tokenizer_only,
+            };
+            assert_eq!(serde_json::to_value(&typed).unwrap(), job);
+            assert_eq!(serde_json::from_value::<CheckpointJob>(job).unwrap(), typed);
+        };
+        let table = json!({
+            "source": "a/b", "revision": "main", "keep_layers": 2, "split_characters": false,
+            "subwords": false,
+        });
+        check(false, table.clone());
+        let mut job = table;
+        job["tokenizer_only"] = json!(true);
+        check(true, job);
+    }
 
     #[test]
     fn a_revision_stays_in_its_folder() {

@@ -80,6 +80,13 @@ impl Settings for DataTable {
 impl Settings for DataJob {
     fn problems(&self) -> Vec<Problem> {
         let mut problems = self.table.problems();
+        let DataTable {
+            train, dev, test, ..
+        } = &self.table;
+        // What is only looked at needs no other split beside it.
+        if [train, dev, test].iter().any(|files| !files.is_empty()) {
+            problems.retain(|problem| problem.found != "[]");
+        }
         problems.extend(self.fold.iter().flat_map(Fold::problems));
         problems
     }
@@ -127,6 +134,26 @@ mod tests {
         });
         assert_eq!(value, expected);
         assert_eq!(serde_json::from_value::<DataJob>(value).unwrap(), job);
+    }
+
+    #[test]
+    fn a_pipeline_needs_train_and_another_split_and_a_job_any() {
+        let check = |changes: serde_json::Value, of_table: &[&str], of_job: &[&str]| {
+            let job: DataJob = serde_json::from_value(changes).unwrap();
+            let keys = |problems: Vec<Problem>| -> Vec<String> {
+                problems.into_iter().map(|problem| problem.key).collect()
+            };
+            assert_eq!(keys(job.table.problems()), of_table);
+            assert_eq!(keys(job.problems()), of_job);
+        };
+        check(json!({"train": ["t"], "test": ["t"]}), &[], &[]);
+        check(json!({"train": ["t"]}), &["data.dev"], &[]);
+        check(json!({"dev": ["d"]}), &["data.train"], &[]);
+        let neither = &["data.train", "data.dev"];
+        check(json!({}), neither, neither);
+        let wrong = json!({"dev": ["d"], "train_questions": 0});
+        let key = "data.train_questions";
+        check(wrong, &["data.train", key], &[key]);
     }
 
     #[test]

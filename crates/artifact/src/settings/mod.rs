@@ -27,7 +27,7 @@ pub use answers::{
     AnswersTable, Decoding, Fit, FitNull, LengthLimit, Metric, MlqaLanguage, NullThreshold, Rule,
     RuleSwitch, RulesTable,
 };
-pub use checkpoint::CheckpointTable;
+pub use checkpoint::{CheckpointJob, CheckpointTable};
 pub use checks::{Checks, Problem, Settings};
 pub use data::{DataJob, DataTable, Fold, OnBadRecord};
 pub use device::{Device, UnknownDevice};

