@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use fs_err as fs;
 use safetensors::SafeTensors;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::pipeline::{Pipeline, data};
 
@@ -241,8 +241,9 @@ fn a_finished_model_answers_without_training() {
     ];
     assert_eq!(
         pipeline.reruns(&untrained),
-        ["data", "checkpoint", "windows", "train"],
-        "the model is the same byte for byte, so its predictions are fresh"
+        ["data", "checkpoint", "windows", "train", "answers"],
+        "the model is the same byte for byte, so its predictions are fresh; how long an answer may be \
+         follows the training answers"
     );
     let taken = fs::canonicalize(pipeline.run().join("train")).unwrap();
     assert_ne!(taken, trained);
@@ -350,7 +351,7 @@ fn pipelines_are_compared_question_by_question() {
         assert_eq!(row["repetitions"].as_array().map(Vec::len), Some(2));
     }
     // One character is never the answer's two.
-    assert_eq!(table[1]["task_exact_match"], 0.0);
+    assert_eq!(table[1]["exact_match"], 0.0);
     assert!(table[0]["gain"].is_null() && table[1]["p"].is_number());
     // Both trained once a seed: the other pipeline differs in its answers only.
     assert_eq!(messages.matches("train        done").count(), 2);
@@ -391,7 +392,9 @@ fn a_trained_pipeline_can_be_asked() {
     assert_eq!(questions, ["什麼?", "哪裡?"], "{answers}");
     // The same question about the same paragraph as in the test file.
     let answer = submission.lines().nth(1).unwrap().strip_prefix("0,");
-    assert_eq!(answers.lines().nth(1).unwrap().strip_prefix("  "), answer);
+    let line = answers.lines().nth(1).unwrap().strip_prefix("  ");
+    let shown = line.and_then(|line| line.split(", probability ").next());
+    assert_eq!(shown, answer, "{answers}");
     assert!(!messages.contains("fresh"), "{messages}");
 
     let nothing: [&str; 0] = [];
@@ -441,4 +444,99 @@ fn mistakes_end_with_code_2_and_say_what_to_do() {
         &[],
         "dev.json ends in the middle of its JSON, at line 1: it is truncated",
     );
+}
+
+/// SQuAD 2.0's layout: one question about each text, every second one without an answer.
+fn unanswerable(texts: &[&str]) -> Value {
+    let paragraph = |(index, text): (usize, &&str)| {
+        let answer: String = text.chars().skip(2).take(2).collect();
+        let answers = if index % 2 == 0 {
+            json!([{"text": answer, "answer_start": 2}])
+        } else {
+            json!([])
+        };
+        let id = format!("{text}{index}");
+        let question = json!({"id": id, "question": "什麼?", "answers": answers, "is_impossible": index % 2 == 1});
+        json!({"context": text, "qas": [question]})
+    };
+    let paragraphs: Vec<Value> = texts.iter().enumerate().map(paragraph).collect();
+    json!({"version": "v2.0", "data": [{"title": "", "paragraphs": paragraphs}]})
+}
+
+#[test]
+fn unanswerable_questions_go_through_every_stage() {
+    let pipeline = Pipeline::new("unanswerable-");
+    let train = [
+        "一丁丂七丄丅丆",
+        "万丈三上下丌不",
+        "与丏丐丑丒专且",
+        "丙业丛东丝丞丟",
+    ];
+    pipeline.write("train.json", &unanswerable(&train));
+    pipeline.write(
+        "dev.json",
+        &unanswerable(&["丕世丗丘丙业丛", "东丝丞丟丠両丢"]),
+    );
+    let answered = |arguments: &[&str], expected: &str| {
+        let arguments = [
+            &["--set", "answers.null_score_diff_threshold=fit"],
+            arguments,
+        ]
+        .concat();
+        pipeline.reruns(&arguments);
+        let metrics: Value = serde_json::from_str(&pipeline.result("metrics.json")).unwrap();
+        let dev = &metrics["dev"];
+        assert_eq!(dev["metric"], "cmrc", "{expected}");
+        let parts = &dev["by_answerability"];
+        let questions = [0, 1].map(|part| parts[part]["questions"].as_u64().unwrap());
+        assert_eq!(questions.map(|count| count > 0), [true, true], "{expected}");
+        assert_eq!(dev["questions"], questions[0] + questions[1], "{expected}");
+        assert!(dev["null_score_diff_threshold"]["fitted"].is_object());
+        let odds: BTreeMap<String, f64> =
+            serde_json::from_str(&pipeline.result("dev.null_odds.json")).unwrap();
+        let predictions: BTreeMap<String, String> =
+            serde_json::from_str(&pipeline.result("dev.predictions.json")).unwrap();
+        assert!(odds.keys().eq(predictions.keys()));
+        let threshold = dev["null_score_diff_threshold"]["threshold"]
+            .as_f64()
+            .unwrap();
+        for (id, odds) in &odds {
+            assert_eq!(
+                *odds > threshold,
+                predictions[id].is_empty(),
+                "{expected}: {id}"
+            );
+        }
+    };
+    answered(&[], "one model");
+    let members = "ensemble.members=[{ seed = 1 }, { seed = 2 }]";
+    answered(&["--set", members], "two models");
+    answered(
+        &["--set", members, "--set", "ensemble.method=weighted"],
+        "weighted",
+    );
+    answered(&["--set", members, "--set", "ensemble.method=vote"], "vote");
+    answered(
+        &["--set", members, "--set", "distill.weight=0.5"],
+        "a student",
+    );
+    answered(&["--set", "ensemble.folds=2"], "folds");
+    // Whatever no answer scores, below and above all thresholds.
+    for (threshold, empty) in [("1000000", 0), ("-1000000", 2)] {
+        let setting = format!("answers.null_score_diff_threshold={threshold}");
+        pipeline.reruns(&["--set", &setting]);
+        let metrics: Value = serde_json::from_str(&pipeline.result("metrics.json")).unwrap();
+        assert_eq!(metrics["dev"]["empty"], empty, "{threshold}");
+    }
+}
+
+#[test]
+fn one_model_may_answer_with_its_best_window_and_several_may_not() {
+    let pipeline = Pipeline::new("window-");
+    let window = ["--set", "answers.decoding=window"];
+    assert_eq!(pipeline.reruns(&window), ALL);
+    let members = "ensemble.members=[{ seed = 1 }, { seed = 2 }]";
+    let (code, error) = pipeline.refused(&[&window[..], &["--set", members]].concat());
+    assert_eq!(code, Some(2));
+    assert!(error.contains("answers.decoding"), "{error}");
 }
