@@ -149,8 +149,8 @@ enum Task {
         /// Change a setting, such as `--set windows.max_length=512`
         #[arg(long = "set", value_name = "KEY=VALUE")]
         overrides: Vec<String>,
-        /// Write inspect.html and inspect.json into this folder, in place of runs/<pipeline> or
-        /// runs/inspect-<file>
+        /// Write inspect.html and inspect.json into this folder, in place of runs/PIPELINE or
+        /// runs/inspect-FILE
         #[arg(long, value_name = "DIR")]
         output: Option<PathBuf>,
     },
