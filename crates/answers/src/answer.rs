@@ -153,60 +153,55 @@ fn record(
 ///
 /// As in BERT's `run_squad.py`, the probabilities are a softmax over the candidates alone.
 fn nbest(question: &ScoredQuestion, candidates: &[Candidate], knows_no_answer: bool) -> Vec<NBest> {
-    let mut nbest = spans(question, candidates);
-    let null = question.whole.null;
-    if knows_no_answer && null.is_finite() {
-        let score = |one: &NBest| one.start_logit + one.end_logit;
-        let rank = nbest.partition_point(|one| score(one) >= null);
-        // Start and end of no answer are known together only.
-        let half = null / 2.0;
-        nbest.insert(
-            rank,
-            NBest {
-                text: String::new(),
-                probability: 0.0,
-                start_logit: half,
-                end_logit: half,
-            },
-        );
-        let scores: Vec<f32> = nbest.iter().map(score).collect();
-        for (one, probability) in nbest.iter_mut().zip(softmax(&scores, 1.0)) {
-            one.probability = probability;
+    let mut nbest: Vec<(f32, NBest)> = Vec::new();
+    for candidate in candidates {
+        let one = with_logits(question, candidate);
+        let score = if knows_no_answer && question.ranked.is_some() {
+            // Votes are not to be compared with the score of no answer.
+            Some(one.start_logit + one.end_logit)
+        } else {
+            candidate.score
+        };
+        match score {
+            Some(score) => nbest.push((score, one)),
+            // A fallback that no score supports.
+            None if !knows_no_answer => nbest.push((0.0, one)),
+            None => {}
         }
     }
-    if nbest.is_empty() {
-        return vec![NBest {
+    let null = question.whole.null;
+    if nbest.is_empty() || knows_no_answer && null.is_finite() {
+        // Start and end of no answer are known together only.
+        let half = if null.is_finite() { null / 2.0 } else { 0.0 };
+        let none = NBest {
             text: String::new(),
             probability: 1.0,
-            start_logit: 0.0,
-            end_logit: 0.0,
-        }];
+            start_logit: half,
+            end_logit: half,
+        };
+        nbest.push((2.0 * half, none));
+        nbest.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     }
+    let scores: Vec<f32> = nbest.iter().map(|(score, _)| *score).collect();
+    let nbest = nbest.into_iter().zip(softmax(&scores, 1.0));
     nbest
+        .map(|((_, one), probability)| NBest { probability, ..one })
+        .collect()
 }
 
-/// Returns spans with their probabilities among them.
-fn spans(question: &ScoredQuestion, candidates: &[Candidate]) -> Vec<NBest> {
-    let scores: Vec<f32> = candidates
-        .iter()
-        .map(|candidate| candidate.score.unwrap_or(0.0))
-        .collect();
-    let probabilities = softmax(&scores, 1.0);
-    let nbest = candidates.iter().zip(probabilities);
-    let nbest = nbest.map(|(candidate, probability)| {
-        let logit = |scores: &[f32], character: Option<usize>| {
-            let score = scores.get(character?).copied();
-            score.filter(|score| score.is_finite())
-        };
-        let last = candidate.end.checked_sub(1);
-        NBest {
-            text: candidate.text.clone(),
-            probability,
-            start_logit: logit(question.scores.start, Some(candidate.start)).unwrap_or(0.0),
-            end_logit: logit(question.scores.end, last).unwrap_or(0.0),
-        }
-    });
-    nbest.collect()
+/// Returns a candidate with the scores of its ends, and no probability yet.
+fn with_logits(question: &ScoredQuestion, candidate: &Candidate) -> NBest {
+    let logit = |scores: &[f32], character: Option<usize>| {
+        let score = scores.get(character?).copied();
+        score.filter(|score| score.is_finite())
+    };
+    let last = candidate.end.checked_sub(1);
+    NBest {
+        text: candidate.text.clone(),
+        probability: 0.0,
+        start_logit: logit(question.scores.start, Some(candidate.start)).unwrap_or(0.0),
+        end_logit: logit(question.scores.end, last).unwrap_or(0.0),
+    }
 }
 
 /// Answers to some questions, and what is counted of each.
@@ -248,7 +243,8 @@ impl Part {
         fitted: &Fitted,
     ) -> Result<()> {
         let (range, record) = record(split, index, question, fitted);
-        if question.has_references() {
+        // What is left unanswered is not changed.
+        if question.has_references() && !range.is_empty() {
             if let Some(length) = &fitted.length {
                 rules::add(&mut self.length, length.effect(question, fitted.decoder));
             }
@@ -442,6 +438,12 @@ fn log_threshold(split: &str, null: NullMetrics) {
         return;
     };
     let gain = |gain: Gain| format!("{:+.3} ± {:.3}", gain.mean, 1.96 * gain.standard_error);
+    if !fitted.applied {
+        tracing::info!(
+            "{split}: the best threshold on dev, {:.3}, is not applied: such thresholds lose against 0 on held-out parts",
+            fitted.best
+        );
+    }
     tracing::info!(
         "{split}: fitted thresholds score {:.3} on held-out parts, {} against 0, {} against always answering, {} against never answering (95 % intervals)",
         fitted.held_out,

@@ -109,15 +109,18 @@ impl Temperatures {
         let parts: Vec<u8> = parts.into_iter().map(|part| part as u8).collect();
         let best = |part: Option<usize>| {
             let mut sums = [0f64; TEMPERATURES];
+            let mut count = 0;
             for (question, losses) in &losses {
                 if part != Some(usize::from(parts[*question as usize])) {
+                    count += 1;
                     for (sum, loss) in sums.iter_mut().zip(losses) {
                         *sum += f64::from(*loss);
                     }
                 }
             }
             let least = (0..TEMPERATURES).min_by(|&a, &b| sums[a].total_cmp(&sums[b]));
-            temperature(least.unwrap_or_default())
+            // Without a question, as where all are in one part, scores are left as they are.
+            least.filter(|_| count > 0).map_or(1.0, temperature)
         };
         if losses.is_empty() {
             return Ok(Self::default());
@@ -222,8 +225,13 @@ fn exact(answers: &[(f32, bool)]) -> usize {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use spanwise_artifact::scores::Scores;
+    use spanwise_artifact::settings::AnswersTable;
+    use spanwise_artifact::{Answer, Question, Reference};
 
     use super::*;
+    use crate::fit::Defaults;
+    use crate::testing::TestSplit;
 
     const NONE: f32 = f32::NEG_INFINITY;
 
@@ -283,6 +291,45 @@ mod tests {
             }
             prop_assert!((sum - 1.0).abs() < 1e-4, "{}", sum);
         }
+    }
+
+    #[test]
+    fn what_is_held_out_is_measured_with_another_temperature_or_none() {
+        let question = |paragraph: usize, is_right: bool| {
+            let mut scores = Scores::none(2);
+            (scores.start[0], scores.end[0]) = (3.0, 3.0);
+            (scores.start[1], scores.end[1]) = (0.0, 0.0);
+            let text = if is_right { "甲" } else { "乙" }.to_owned();
+            let question = Question {
+                id: String::new(),
+                paragraph,
+                text: String::new(),
+                reference: Reference::Spans(vec![Answer { text, start: 0 }]),
+            };
+            (question, scores)
+        };
+        let temperatures = |questions: &[(Question, Scores)]| {
+            let dev = TestSplit::new("甲乙", questions);
+            let defaults = Defaults {
+                longest: 30,
+                unanswerable: false,
+            };
+            let settings = AnswersTable::default();
+            let fitted = Fitted::on(Some(&dev.open()), &settings, defaults).unwrap();
+            fitted.temperatures
+        };
+        // Right once in two: the scores are far too confident.
+        let apart: Vec<_> = (0..10)
+            .map(|index| question(index, index % 2 == 0))
+            .collect();
+        let found = temperatures(&apart);
+        assert!(found.applied() > 2.0, "{found:?}");
+        assert!(found.held_out(0) > 2.0, "{found:?}");
+        let together: Vec<_> = (0..10).map(|index| question(0, index % 2 == 0)).collect();
+        let found = temperatures(&together);
+        assert!(found.applied() > 2.0, "{found:?}");
+        assert_eq!(found.held_out(0), 1.0, "nothing is left to fit it on");
+        assert_eq!(temperatures(&[]).applied(), 1.0);
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Fitted {
                 if let Some(dev) = dev {
                     fitted.null = null::fit(dev, &fitted, to)?;
                 }
-                let applied = fitted.null.filter(|null| null.over_zero.mean >= 0.0);
+                let applied = fitted.null.filter(|null| null.applied);
                 Some(applied.map_or(0.0, |null| null.best))
             }
         };

@@ -60,13 +60,20 @@ impl Choice {
     }
 }
 
-/// Tries every limit up to the decoder's on the questions of dev that have references, and returns
+/// The longest limit that is tried, in characters: every one takes a look at all spans of its length.
+const LONGEST_TRIED: usize = 400;
+
+/// Tries every limit up to the decoder's, and to 400 characters, on the questions of dev that have references, and returns
 /// the one under which most answers are exact; of several the longest. `None` without such
 /// questions.
 ///
 /// # Errors
 /// Fails if dev cannot be read.
 pub fn fit(dev: &ScoredSplit, decoder: Decoder) -> Result<Option<Choice>> {
+    let decoder = Decoder {
+        max_answer_length: decoder.max_answer_length.min(LONGEST_TRIED),
+        ..decoder
+    };
     let (mut exact, mut paragraphs) = (Vec::new(), Vec::new());
     dev.in_order(
         CHARACTERS,

@@ -16,7 +16,7 @@ use spanwise_artifact::answers::{
 };
 use spanwise_artifact::profile::Profile;
 use spanwise_artifact::questions::QuestionCounts;
-use spanwise_artifact::settings::{AnswersTable, Decoding, LengthLimit};
+use spanwise_artifact::settings::{AnswersTable, Decoding, LengthLimit, NullThreshold};
 use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl, scores};
 use spanwise_program as program;
 
@@ -50,6 +50,10 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
             "max_answer_length is {}: no dev question has a reference answer to fit it on",
             fitted.decoder.max_answer_length
         );
+    }
+    let threshold = settings.null_score_diff_threshold;
+    if matches!(threshold, Some(NullThreshold::Fitted(_))) && fitted.null.is_none() {
+        tracing::info!("null_score_diff_threshold is 0: no dev question is labelled to fit it on");
     }
     let train = profile.splits.get(&Split::Train);
     let train = train.cloned().unwrap_or_default();

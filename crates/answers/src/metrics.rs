@@ -4,7 +4,7 @@ use spanwise_artifact::answers::{PartMetrics, QuestionMetrics, SplitMetrics};
 use spanwise_artifact::profile::{Profile, Script};
 use spanwise_artifact::settings::{AnswersTable, Metric, MlqaLanguage};
 use spanwise_artifact::{Question, Reference};
-use spanwise_metrics::{Score, any_reference_exact_match, cmrc, score};
+use spanwise_metrics::{Score, any_reference_exact_match, cmrc, score, score_of_unanswerable};
 use spanwise_spans::task_exact_match;
 
 /// The metric in use.
@@ -52,16 +52,10 @@ impl Headline {
         SplitMetrics::of(self.metric, language)
     }
 
-    /// Scores an answer; 0 to an unlabelled question. To an unanswerable one an empty answer scores
-    /// 1, any other 0, as SQuAD 2.0's script has it.
+    /// Scores an answer; 0 to an unlabelled question.
     pub fn score(self, answer: &str, question: &Question) -> Score {
         if question.reference == Reference::Unanswerable {
-            let right = f64::from(answer.is_empty());
-            let has_f1 = self.metric != Metric::Task;
-            return Score {
-                exact_match: right,
-                f1: has_f1.then_some(right),
-            };
+            return score_of_unanswerable(self.metric, answer);
         }
         let references = question.answers().iter().map(|answer| &*answer.text);
         let references: Vec<&str> = references.collect();
@@ -81,14 +75,17 @@ impl Headline {
         let references: Vec<&str> = references.collect();
         match question.reference {
             Reference::Unknown => None,
-            Reference::Unanswerable => Some(QuestionMetrics {
-                exact_match,
-                f1,
-                task_exact_match: exact_match,
-                any_reference_exact_match: exact_match,
-                cmrc_exact_match: exact_match,
-                cmrc_f1: exact_match,
-            }),
+            Reference::Unanswerable => {
+                let is_empty = f64::from(answer.is_empty());
+                Some(QuestionMetrics {
+                    exact_match,
+                    f1,
+                    task_exact_match: is_empty,
+                    any_reference_exact_match: is_empty,
+                    cmrc_exact_match: is_empty,
+                    cmrc_f1: is_empty,
+                })
+            }
             Reference::Spans(_) => Some(QuestionMetrics {
                 exact_match,
                 f1,

@@ -97,10 +97,12 @@ fn measure(candidates: &[Candidate], parts: &[usize]) -> FittedThreshold {
         let differences = held_out.iter().zip(candidates);
         gain(differences.map(|(score, candidate)| score - other(candidate)))
     };
+    let over_zero = over(&|candidate| candidate.score(0.0));
     FittedThreshold {
+        applied: over_zero.mean >= 0.0,
         best: best(order.iter().map(|&index| candidates[index])),
         held_out: held_out.iter().sum::<f64>() / held_out.len() as f64,
-        over_zero: over(&|candidate| candidate.score(0.0)),
+        over_zero,
         over_always_answer: over(&|candidate| candidate.answered.into()),
         over_always_null: over(&|candidate| candidate.unanswered.into()),
     }

@@ -31,7 +31,7 @@ fn answer(questions: usize, settings: &Value) -> Result<(Run, u64)> {
 /// Everything that can be fitted.
 fn all_fitted() -> Value {
     let rules = json!({"punctuation": "fit", "brackets": "fit", "titles": "fit", "units": "fit"});
-    json!({"max_answer_length": "fit", "rules": rules})
+    json!({"max_answer_length": "fit", "null_score_diff_threshold": "fit", "rules": rules})
 }
 
 #[test]

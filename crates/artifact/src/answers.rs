@@ -79,7 +79,7 @@ pub struct AnswerRecord {
     pub question: String,
     /// The answer, a substring of the paragraph; empty where the question is left unanswered.
     pub answer: String,
-    /// The probability that the model gives the answer before repairs, among all spans of the
+    /// The probability of the answer before repairs, among all spans of the
     /// paragraph and, where questions may be left unanswered, no answer; from 0 to 1. `None` for an
     /// answer that no score supports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -190,8 +190,8 @@ impl ObjectWriter {
     }
 }
 
-/// The scores of one answer. To an unanswerable question an empty answer scores 1, any other 0, by
-/// every definition.
+/// The scores of one answer. To an unanswerable question an empty answer scores 1, any other 0; by
+/// SQuAD 2.0's definition, one that normalises to nothing is empty.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct QuestionMetrics {
     /// Exact match by the metric in use.
@@ -289,8 +289,10 @@ pub struct NullMetrics {
 /// to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct FittedThreshold {
-    /// The best on all of dev. It is applied unless thresholds lose against 0 on the held-out parts.
+    /// The best on all of dev.
     pub best: f64,
+    /// Whether it is applied: unless thresholds lose against 0 on the held-out parts.
+    pub applied: bool,
     /// The score on the held-out parts.
     pub held_out: f64,
     /// What that gains over a threshold of 0.

@@ -127,11 +127,15 @@ impl Profile {
         })
     }
 
-    /// The writing system that most letters of all questions have, of equal ones the first; `None`
-    /// without a letter.
+    /// The writing system that most letters of the questions of train and dev have, of test where
+    /// there are no others; of equal ones the first. `None` without a letter.
     pub fn script(&self) -> Option<Script> {
         let mut letters: BTreeMap<Script, usize> = BTreeMap::new();
-        for split in self.splits.values() {
+        let is_alone = self.splits.len() == 1;
+        let splits = self.splits.iter();
+        // Other questions than those that are measured change no metric.
+        let splits = splits.filter(|(split, _)| **split != Split::Test || is_alone);
+        for split in splits.map(|(_, profile)| profile) {
             for (script, count) in &split.letters {
                 *letters.entry(*script).or_default() += count;
             }

@@ -36,10 +36,10 @@ pub struct WindowCounts {
     /// Questions whose first answer no span of whole tokens equals: with this tokenizer they can
     /// never be answered exactly.
     pub answers_not_expressible: usize,
-    /// Questions whose first answer has more tokens than a window has room for: no window has the
-    /// whole answer.
+    /// Questions whose answers have tokens, but all more than a window has room for: no window has
+    /// a whole answer.
     pub answers_longer_than_window: usize,
-    /// Questions whose first answer no token touches.
+    /// Questions whose answers no token touches.
     pub answers_without_tokens: usize,
     /// Number of paragraphs.
     pub paragraphs: usize,

@@ -79,6 +79,11 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         counts.insert(split, collected.counts);
         profile.splits.insert(split, collected.profile);
     }
+    if let Some(Fold { index: None, .. }) = fold {
+        // Every question of dev is trained on in all folds but one.
+        let dev = profile.splits.get(&Split::Dev).cloned();
+        profile.splits.extend(dev.map(|dev| (Split::Train, dev)));
+    }
     space.close()?;
     profile.write(draft.path())?;
     QuestionCounts::write(draft.path(), &counts)

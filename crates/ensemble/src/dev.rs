@@ -127,11 +127,6 @@ impl<'a> Dev<'a> {
         self.labelled
     }
 
-    /// Whether some question is unanswerable.
-    pub fn has_unanswerable(&self) -> bool {
-        self.unanswerable.contains(&true)
-    }
-
     /// Number of the selected questions that have reference answers.
     pub fn answered_in(&self, questions: Questions) -> usize {
         let is_in = |question: &usize| {

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use spanwise_artifact::ensemble::ranked_spans_file;
 use spanwise_artifact::error::damaged;
 use spanwise_artifact::profile::Profile;
-use spanwise_artifact::questions::FOLDS_FILE;
+use spanwise_artifact::questions::{COUNTS_FILE, FOLDS_FILE, QuestionCounts};
 use spanwise_artifact::scores::{ScoreWriter, Scores, Span, Whole};
 use spanwise_artifact::settings::{EnsembleJob, EnsembleMethod};
 use spanwise_artifact::{Draft, Job, QuestionFile, Split, Stage, UserError, jsonl};
@@ -32,6 +32,10 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         (None, None) => Profile::default().longest_answer(),
     };
     let method = settings.method;
+    let knows_no_answer = match job.inputs.get("data") {
+        Some(data) => has_unanswerable(&data.path)?,
+        None => false,
+    };
     check_members(job)?;
     let (questions, folds) = read_dev(job)?;
     let members = Members::open(&predictions(job, Split::Dev), Split::Dev, folds.as_deref())?;
@@ -66,7 +70,8 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     match (dev, &questions) {
         (Some(dev), Some(questions)) => {
             log_unmeasured(questions.len() - dev.labelled(), questions.len());
-            let report = report::measure(dev, method, longest, &held_out, weights)?;
+            let report =
+                report::measure(dev, method, longest, knows_no_answer, &held_out, weights)?;
             let scores = &report.task_exact_match;
             tracing::info!(
                 "dev task exact match: members {:.3} on average, mean {:.3}, calibrated {:.3}, weighted {:.3}, vote {:.3}",
@@ -90,6 +95,16 @@ fn log_unmeasured(unlabelled: usize, questions: usize) {
             "dev: no reference answer for {unlabelled} of {questions} questions: nothing is measured on them"
         );
     }
+}
+
+/// Whether questions of train or dev are unanswerable, so that some may be left unanswered.
+fn has_unanswerable(data: &Path) -> Result<bool> {
+    if !data.join(COUNTS_FILE).exists() {
+        return Ok(false);
+    }
+    let counts = QuestionCounts::read(data)?;
+    let of = |split| counts.get(&split).map_or(0, |counts| counts.unanswerable);
+    Ok(of(Split::Train) + of(Split::Dev) > 0)
 }
 
 /// Dev's questions and, for cross-validation, the fold of each.

@@ -11,9 +11,8 @@ use crate::combine::{equal, votes, weighted, weighted_whole};
 use crate::dev::{Dev, Labelled};
 use crate::fit::Fitted;
 
-/// Measures members and all methods on dev, which has a labelled question. Where some are
-/// unanswerable, the answer is none where that scores higher than the best span; a vote's scores
-/// are the mean's.
+/// Measures members and all methods on dev, which has a labelled question. With `knows_no_answer`,
+/// the answer is none where that scores higher than the best span; a vote's scores are the mean's.
 ///
 /// `longest`: the longest answer in characters. `held_out` are the weights fitted without each part: they are measured on the part. `weights`
 /// are those of the method in use.
@@ -24,12 +23,12 @@ pub fn measure(
     dev: &Dev,
     method: EnsembleMethod,
     longest: usize,
+    knows_no_answer: bool,
     held_out: &[Fitted],
     weights: Option<Vec<f64>>,
 ) -> Result<EnsembleReport> {
     let members = dev.members().count();
     let mean = equal(members);
-    let knows_no_answer = dev.has_unanswerable();
     // The best span; `None` where no answer scores higher.
     let answer = |best: Option<Span>, scores: ScoresView, whole: Whole| {
         let score = |span: &Span| span_score(scores, span.range());
@@ -170,7 +169,7 @@ mod tests {
             let parts: Vec<Questions> = (0..PARTS).map(Questions::Without).collect();
             let held_out = fit(dev, &parts).unwrap();
             let mean = EnsembleMethod::Mean;
-            let report = measure(dev, mean, 30, &held_out, Some(equal(2))).unwrap();
+            let report = measure(dev, mean, 30, false, &held_out, Some(equal(2))).unwrap();
             let scores = report.task_exact_match;
             assert_eq!(report.questions, 4, "one without references does not count");
             assert_eq!(scores.members, [0.75, 0.25]);
@@ -207,7 +206,7 @@ mod tests {
             let parts: Vec<Questions> = (0..PARTS).map(Questions::Without).collect();
             let held_out = fit(dev, &parts).unwrap();
             let mean = EnsembleMethod::Mean;
-            let report = measure(dev, mean, 30, &held_out, Some(equal(2))).unwrap();
+            let report = measure(dev, mean, 30, true, &held_out, Some(equal(2))).unwrap();
             let scores = report.task_exact_match;
             assert_eq!(report.questions, 4);
             assert_eq!(scores.members, [0.75, 0.75]);

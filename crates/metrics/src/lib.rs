@@ -1,9 +1,10 @@
-//! Exact match and F1 by published definitions, equal to the published scripts. Reported, never
-//! fitted to: another definition makes no model stale.
+//! Exact match and F1 by published definitions, equal to the published scripts. Answers are measured
+//! and fitted by them; models are not, so that another definition makes none stale.
 //!
-//! The task's own exact match, which everything fitted is fitted to, is in `spanwise-spans`.
+//! The task's own exact match is in `spanwise-spans`: training measures with it, too.
 //!
 //! - [`score`]: an answer by any [`Metric`]
+//! - [`score_of_unanswerable`]: an answer to a question that has none
 //! - [`any_reference_exact_match`]: the exact string
 //! - [`squad`]: SQuAD 1.1
 //! - [`squad2`]: SQuAD 2.0, with questions that have no answer, and its thresholds
@@ -65,6 +66,19 @@ pub fn score(metric: Metric, language: MlqaLanguage, answer: &str, references: &
     }
 }
 
+/// Scores an answer to a question that is known to have none: 1 where it is empty. SQuAD 2.0's script
+/// takes an answer that normalises to nothing for an empty one; the others know no such question.
+pub fn score_of_unanswerable(metric: Metric, answer: &str) -> Score {
+    let right = match metric {
+        Metric::Squad2 => squad2::exact_match(answer, &[]),
+        _ => f64::from(answer.is_empty()),
+    };
+    Score {
+        exact_match: right,
+        f1: (metric != Metric::Task).then_some(right),
+    }
+}
+
 /// Returns 1 where an answer equals a reference, character by character, and 0 elsewhere.
 pub fn any_reference_exact_match(answer: &str, references: &[&str]) -> f64 {
     f64::from(references.contains(&answer))
@@ -99,6 +113,19 @@ mod tests {
         check(Metric::Mlqa, "the «cat»", "cat", 1.0, Some(1.0));
         check(Metric::Korquad, "〈고양이〉", "고양이", 1.0, Some(1.0));
         check(Metric::Korquad, "고양", "고양이", 0.0, Some(0.8));
+    }
+
+    #[test]
+    fn an_empty_answer_is_right_where_there_is_none() {
+        for metric in Metric::ALL {
+            let exact = |answer| score_of_unanswerable(metric, answer).exact_match;
+            let normalised = f64::from(metric == Metric::Squad2);
+            assert_eq!(
+                [exact(""), exact("The."), exact("cat")],
+                [1.0, normalised, 0.0],
+                "{metric:?}"
+            );
+        }
     }
 
     #[test]

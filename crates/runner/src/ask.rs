@@ -185,7 +185,13 @@ fn write(record: &AnswerRecord, results: &mut dyn Write) -> Result<()> {
         if let (Some(best), Some(score)) = (best, candidate.score) {
             let text = on_a_line(&candidate.text);
             let behind = best - score + ahead.unwrap_or(0.0);
-            writeln!(results, "  or {text}, {behind:.2} behind")?;
+            // A threshold may prefer no answer to a span that scores higher.
+            let (distance, way) = if behind < 0.0 {
+                (-behind, "ahead")
+            } else {
+                (behind, "behind")
+            };
+            writeln!(results, "  or {text}, {distance:.2} {way}")?;
         }
     }
     Ok(())

@@ -19,12 +19,14 @@ const REPLACED: [&str; 5] = [
 ];
 
 /// Writes weights, configuration, tokenizer and model card. `kept`: which weights of a training they
-/// are; `None` where they are the checkpoint's.
+/// are; `None` where they are the checkpoint's. `learned_no_answer`: whether questions that it was
+/// trained on were unanswerable.
 pub fn write(
     job: &Job,
     model: &SpanModel,
     config: &EncoderConfig,
     kept: Option<Kept>,
+    learned_no_answer: bool,
     draft: &mut Draft,
 ) -> Result<()> {
     let checkpoint = job.input("checkpoint")?;
@@ -41,7 +43,7 @@ pub fn write(
     jsonl::write_document(&draft.file("config.json"), &document)?;
 
     stage::copy_checkpoint(checkpoint, draft, &REPLACED)?;
-    let card = model_card::text(job, kept)?;
+    let card = model_card::text(job, kept, learned_no_answer)?;
     fs_err::write(draft.log_file("README.md"), card)?;
     Ok(())
 }

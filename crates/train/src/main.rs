@@ -67,7 +67,16 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
     tracing::info!("memory: {}", memory.describe(has_kernels(&device)));
 
     let trained = stage::train(job, draft, &task, &hyperparameters, model, &device)?;
-    export::write(job, &trained.model(), &config, Some(trained.kept()), draft)
+    let kept = Some(trained.kept());
+    let learned_no_answer = train.has_unanswerable();
+    export::write(
+        job,
+        &trained.model(),
+        &config,
+        kept,
+        learned_no_answer,
+        draft,
+    )
 }
 
 /// Without training, the model is the checkpoint: the same weights, with the head that it has.
@@ -78,5 +87,5 @@ fn take_over(job: &Job, draft: &mut Draft) -> Result<()> {
     let (model, missing) = weights::load::<SpanModel>(checkpoint, &Device::flex())?;
     EncoderConfig::refuse_headless(&missing)?;
     tracing::info!("train.epochs = 0: the model is the checkpoint as it is");
-    export::write(job, &model, &config, None, draft)
+    export::write(job, &model, &config, None, false, draft)
 }

@@ -13,8 +13,9 @@ use spanwise_training::stage::Kept;
 const SNIPPET: &str = include_str!("model_card.py");
 
 /// Returns the model card: what the model was fine-tuned from, how, and how good it is. `kept`: as
-/// in [`export::write`](crate::export::write).
-pub(crate) fn text(job: &Job, kept: Option<Kept>) -> Result<String> {
+/// in [`export::write`](crate::export::write). `learned_no_answer`: whether questions that it was
+/// trained on were unanswerable.
+pub(crate) fn text(job: &Job, kept: Option<Kept>, learned_no_answer: bool) -> Result<String> {
     let origin = job.input("checkpoint")?.join("origin.json");
     let origin: Value = jsonl::read_document(&origin).unwrap_or_default();
     let base = origin["source"].as_str().unwrap_or("unknown");
@@ -42,6 +43,12 @@ pub(crate) fn text(job: &Job, kept: Option<Kept>) -> Result<String> {
         write!(card, " at commit `{commit}`")?;
     }
     write!(card, " {how}.\n\n```python\n{SNIPPET}```\n")?;
+    if learned_no_answer {
+        card.push_str(
+            "\nIt was also trained on questions that their paragraph does not answer: there is no \
+             answer where `scores[:, 0, 0].min() > scores[window, start, end]`.\n",
+        );
+    }
     if let Some(licence) = origin["licence"].as_str() {
         write!(card, "\nLicence of {licence_of}: {licence}\n")?;
     }
@@ -159,7 +166,7 @@ mod tests {
             evaluation: Some(&evaluation),
             is_best,
         };
-        let card = text(&job, Some(kept(false)))?;
+        let card = text(&job, Some(kept(false)), false)?;
         let expected = format!(
             r#"---
 base_model: google/bert
@@ -200,7 +207,12 @@ Seed 7.
 "#
         );
         assert_eq!(card, expected);
-        let card = text(&job, Some(kept(true)))?;
+        let card = text(&job, Some(kept(false)), true)?;
+        assert!(
+            card.contains("there is no answer where `scores[:, 0, 0]"),
+            "{card}"
+        );
+        let card = text(&job, Some(kept(true)), false)?;
         assert!(
             card.contains(
                 "On 128 dev questions after 80 of 80 steps: task exact match 0.7500, loss 1.5000. \
@@ -223,7 +235,7 @@ Seed 7.
             evaluation: None,
             is_best: false,
         };
-        let card = text(&job(&inputs), Some(kept))?;
+        let card = text(&job(&inputs), Some(kept), false)?;
         assert!(
             card.starts_with("---\nlibrary_name: transformers\n"),
             "{card}"
@@ -234,7 +246,7 @@ Seed 7.
         );
         assert!(!card.contains("## Results"), "{card}");
         // Without training, there is nothing to tell of one, and no data to read.
-        let card = text(&job(&inputs[..1]), None)?;
+        let card = text(&job(&inputs[..1]), None, false)?;
         assert!(
             card.contains("The weights of `models/mine` as they are."),
             "{card}"

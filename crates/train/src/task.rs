@@ -57,7 +57,8 @@ pub struct TrainingExample {
 /// Where the paragraphs of some questions do not answer them, windows that do not answer their
 /// question are learned from, too, as [`NO_ANSWER`]: one of each unanswerable question, and in
 /// addition to the window with the answer one without it, of each paragraph that is longer than a
-/// window. With `negative_windows` the latter are those.
+/// window. With `negative_windows`, which teach only that the answer is elsewhere, there are none of
+/// the latter.
 pub struct SpanTask<'a> {
     data: TrainingData<'a>,
     settings: &'a TrainTable,
@@ -405,8 +406,8 @@ fn answers_that_fit(
         LearnedReferences::First => 1,
         LearnedReferences::All => answers.len(),
     };
-    let answers = answers.take(count);
-    answers.filter(|answer| answer.len() <= room).collect()
+    let fitting = answers.filter(|answer| answer.len() <= room);
+    fitting.take(count).collect()
 }
 
 /// Returns the paragraph tokens from the first to the last of all reference answers; `None` where

@@ -134,9 +134,11 @@ impl SplitWriter<'_> {
         };
         self.counts.questions += 1;
         self.counts.questions_cut += usize::from(kept < tokens.ids.len());
-        if let Some(answer) = question.answers().first() {
-            self.count_answer(answer_tokens(&ranges, &answer.range()).as_ref(), room);
-        }
+        let answers = question.answers().iter();
+        let covering: Vec<_> = answers
+            .map(|answer| answer_tokens(&ranges, &answer.range()))
+            .collect();
+        self.count_answers(&covering, room);
         let ids = &tokens.ids[..kept];
         let target = target(&question.reference, &ranges);
         self.windows
@@ -149,19 +151,19 @@ impl SplitWriter<'_> {
         Ok(())
     }
 
-    fn count_answer(&mut self, covering: Option<&AnswerTokens>, room: usize) {
+    /// Counts what is lost of a question's reference answers, each as the tokens that cover it.
+    fn count_answers(&mut self, answers: &[Option<AnswerTokens>], room: usize) {
+        let Some(first) = answers.first() else {
+            return;
+        };
         let counts = &mut self.counts;
+        let is_exact = first.as_ref().is_some_and(|answer| answer.exact);
+        let lengths = answers.iter().flatten().map(|answer| answer.tokens.len());
+        let shortest = lengths.min();
         counts.answers += 1;
-        match covering {
-            None => {
-                counts.answers_not_expressible += 1;
-                counts.answers_without_tokens += 1;
-            }
-            Some(covering) => {
-                counts.answers_not_expressible += usize::from(!covering.exact);
-                counts.answers_longer_than_window += usize::from(covering.tokens.len() > room);
-            }
-        }
+        counts.answers_not_expressible += usize::from(!is_exact);
+        counts.answers_without_tokens += usize::from(shortest.is_none());
+        counts.answers_longer_than_window += usize::from(shortest.is_some_and(|one| one > room));
     }
 }
 

@@ -17,8 +17,8 @@ pub struct AnswersTable {
     /// definition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<Metric>,
-    /// The language of the answers, for the metric `"mlqa"`. Without it that of most letters: `"ar"`,
-    /// `"hi"`, `"zh"`, or else `"en"`.
+    /// The language of the answers, for the metric `"mlqa"`. Without it that of most letters of the
+    /// questions: `"ar"`, `"hi"`, `"zh"`, or else `"en"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<MlqaLanguage>,
     /// How a span is chosen from start and end scores.
@@ -57,8 +57,8 @@ pub enum LengthLimit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fit {
-    /// The length, up to the one that holds without this setting, that answers most dev questions
-    /// exactly; that one without dev, or where the choice loses on parts of dev that it was not made
+    /// The length, up to the one that holds without this setting and to 400, that answers most dev
+    /// questions exactly; the longest without dev, or where the choice loses on parts of dev that it was not made
     /// on.
     Fit,
 }

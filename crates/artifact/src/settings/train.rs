@@ -53,7 +53,8 @@ pub struct TrainTable {
     /// The reference answers that are learned from, where a training question has several.
     pub references: LearnedReferences,
     /// Windows without the answer that are added for every question; start and end are then chosen
-    /// among all of a question's windows.
+    /// among all of a question's windows. Where questions are unanswerable, such windows are else
+    /// learned as having no answer, which these are not.
     #[schemars(range(max = 1000))]
     pub negative_windows: usize,
     /// Share of question and paragraph tokens that are masked; those of the answer never are.
@@ -132,10 +133,10 @@ impl Default for TrainTable {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LearnedReferences {
-    /// The first one.
+    /// The first one that fits a window.
     #[default]
     First,
-    /// One of them, drawn anew every epoch.
+    /// One of those that fit a window, sampled anew every epoch.
     All,
 }
 

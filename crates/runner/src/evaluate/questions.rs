@@ -25,6 +25,8 @@ pub(super) struct Question {
     pub(super) id: String,
     /// The texts of its reference answers; none where it has no answer, or none is known.
     pub(super) references: Vec<String>,
+    /// Whether the file says that it has no answer.
+    pub(super) is_unanswerable: bool,
 }
 
 impl Data {
@@ -72,6 +74,7 @@ impl Data {
             sink(Question {
                 id: record.id,
                 references,
+                is_unanswerable: record.is_impossible || record.has_empty_answers,
             })
         })
     }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use spanwise_artifact::settings::{Metric, MlqaLanguage};
-use spanwise_metrics::score;
 use spanwise_metrics::squad2::Answered;
+use spanwise_metrics::{score, score_of_unanswerable};
 
 use super::predictions::{Predictions, Probabilities};
 use super::questions::Question;
@@ -78,7 +78,8 @@ impl Scoring {
     /// Fails if there are probabilities and the question, which is answered, has none.
     pub(super) fn add(&mut self, question: &Question) -> Result<()> {
         let references: Vec<&str> = question.references.iter().map(String::as_str).collect();
-        let is_scored = !references.is_empty() || self.metric == Metric::Squad2;
+        let is_unanswerable = question.is_unanswerable && references.is_empty();
+        let is_scored = !references.is_empty() || is_unanswerable || self.metric == Metric::Squad2;
         let index = if is_scored { self.index(question) } else { 0 };
         self.unlabelled += usize::from(!is_scored);
         // Probabilities are of the first predictions.
@@ -100,7 +101,11 @@ impl Scoring {
                         Some(probabilities) => probabilities.of(&question.id)?,
                         None => (0, 0.0),
                     };
-                    let score = score(self.metric, self.language, answer, &references);
+                    let score = if is_unanswerable {
+                        score_of_unanswerable(self.metric, answer)
+                    } else {
+                        score(self.metric, self.language, answer, &references)
+                    };
                     let answered = Answered {
                         exact_match: score.exact_match,
                         f1: score.f1.unwrap_or(0.0),

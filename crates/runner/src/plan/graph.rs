@@ -232,7 +232,7 @@ impl<'a> Graph<'a> {
         let settings = if self.members > 1 || pipeline.folds.is_some() || pipeline.student.is_some()
         {
             let mut files = vec![Split::Dev.questions_file(), Split::Dev.paragraphs_file()];
-            files.push(PROFILE_FILE.to_owned());
+            files.extend([PROFILE_FILE, COUNTS_FILE].map(str::to_owned));
             files.extend(pipeline.folds.map(|_| FOLDS_FILE.to_owned()));
             predictions.push(read("data", DATA, Some(files)));
             pipeline.ensemble.clone()
