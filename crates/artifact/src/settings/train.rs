@@ -87,8 +87,8 @@ pub struct TrainTable {
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub eval_steps: Option<usize>,
     /// Keep the model of the best evaluation, and not the last one: the one with the highest task
-    /// exact match on dev, then the lowest loss, then the fewest steps. Every dev question with an
-    /// answer is then evaluated each time, else at most 128.
+    /// exact match on dev, then the lowest loss, then the fewest steps. Every labelled dev
+    /// question is then evaluated each time, else at most 128.
     pub load_best_model_at_end: bool,
     /// Evaluations without a better one after which training ends, with `load_best_model_at_end`;
     /// without it all steps are done. Until then the learning rate follows the schedule of all

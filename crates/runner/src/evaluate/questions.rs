@@ -138,15 +138,14 @@ impl Seen {
     }
 
     fn fitting_metric(&self, says_none: bool) -> (Metric, String) {
-        if says_none && 0 < self.without && self.without < self.questions {
-            let counts = format!("{} of its {} questions", self.without, self.questions);
-            return (Metric::Squad2, format!("has no answer to {counts}"));
-        }
         // Japanese writes Han characters among kana.
         if 2 * self.han > self.letters && 10 * self.kana < self.han {
             (Metric::Cmrc, "is in Chinese".to_owned())
         } else if 2 * self.hangul > self.letters {
             (Metric::Korquad, "is in Korean".to_owned())
+        } else if says_none && 0 < self.without && self.without < self.questions {
+            let counts = format!("{} of its {} questions", self.without, self.questions);
+            (Metric::Squad2, format!("has no answer to {counts}"))
         } else {
             (Metric::Squad, "is in neither Chinese nor Korean".to_owned())
         }
@@ -165,12 +164,13 @@ mod tests {
                 seen.add(&Question {
                     id: "1".to_owned(),
                     references: references.iter().map(|&text| text.to_owned()).collect(),
+                    is_unanswerable: false,
                 });
             }
             assert_eq!(seen.fitting_metric(says_none).0, expected, "{references:?}");
         }
         check(&[&["the cat"], &[]], true, Metric::Squad2);
-        check(&[&["李白"], &[]], true, Metric::Squad2);
+        check(&[&["李白"], &[]], true, Metric::Cmrc);
         check(&[&["李白"], &[]], false, Metric::Cmrc);
         check(&[&[], &[]], true, Metric::Squad);
         check(&[&["李白", "1926年"], &["NBA总决赛"]], true, Metric::Cmrc);
