@@ -299,12 +299,15 @@ mod tests {
             let mut scores = Scores::none(2);
             (scores.start[0], scores.end[0]) = (3.0, 3.0);
             (scores.start[1], scores.end[1]) = (0.0, 0.0);
-            let text = if is_right { "甲" } else { "乙" }.to_owned();
+            let (text, start) = if is_right { ("甲", 0) } else { ("乙", 1) };
             let question = Question {
                 id: String::new(),
                 paragraph,
                 text: String::new(),
-                reference: Reference::Spans(vec![Answer { text, start: 0 }]),
+                reference: Reference::Spans(vec![Answer {
+                    text: text.to_owned(),
+                    start,
+                }]),
             };
             (question, scores)
         };
