@@ -163,8 +163,8 @@ enum Task {
         /// Compare with these predictions, question by question
         #[arg(long, value_name = "PREDICTIONS")]
         against: Option<PathBuf>,
-        /// The metric's definition. Default: squad2 where some questions have no answer, else cmrc
-        /// for Chinese, korquad for Korean and squad for any other language
+        /// The metric's definition. Default: task for the course's layout, cmrc for Chinese, korquad
+        /// for Korean, and for others squad2 where some questions have no answer, else squad
         #[arg(long, value_parser = named(Metric::ALL.map(Metric::name), Metric::from_name))]
         metric: Option<Metric>,
         /// The answers' language, for mlqa

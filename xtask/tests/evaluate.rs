@@ -223,7 +223,8 @@ fn the_metric_is_chosen_by_the_data() {
         &[question("a", &["Paris"]), question("b", &["1926"])],
         "squad",
     );
-    check(&[question("a", &["李白"]), question("b", &[])], "squad2");
+    check(&[question("a", &["Paris"]), question("b", &[])], "squad2");
+    check(&[question("a", &["李白"]), question("b", &[])], "cmrc");
     // No answer in the course layout is one that is not known.
     let course = json!({"questions": [
         {"id": 0, "paragraph_id": 0, "question_text": "?", "answer_text": "李白",
@@ -234,7 +235,7 @@ fn the_metric_is_chosen_by_the_data() {
     let csv = "ID,Answer\n0,李白\n1,李\n";
     let folder = Folder::new(&[("data.json", &course.to_string()), ("p.csv", csv)]);
     let found = folder.json(&["p.csv", "data.json"]);
-    assert_eq!(found["metric"], "cmrc");
+    assert_eq!(found["metric"], "task");
     assert_eq!(
         (&found["questions"], &found["unlabelled"]),
         (&json!(1), &json!(1))

@@ -6,9 +6,7 @@ use anyhow::Result;
 use spanwise_artifact::UserError;
 use spanwise_artifact::questions::paragraphs_beside;
 use spanwise_artifact::settings::Metric;
-use spanwise_data::document::Shape;
 use spanwise_data::input::excerpt;
-use spanwise_data::layout::Layout;
 use spanwise_data::sources::{Format, Source};
 
 /// A data file of any layout that the data stage reads.
@@ -89,15 +87,12 @@ impl Data {
             seen.add(&question);
             Ok(())
         })?;
-        // The course layout has no answer where none is known; others, where there is none.
-        let says_none = !matches!(
-            self.format,
-            Format::Native
-                | Format::File {
-                    layout: Layout::Document(Shape::Course),
-                    ..
-                }
-        );
+        if self.format.is_course() {
+            let why = format!("since {} has the course's layout", self.shown());
+            return Ok((Metric::Task, why));
+        }
+        // In the stage's own layout, no answers may mean that none is known.
+        let says_none = !matches!(self.format, Format::Native);
         let (metric, why) = seen.fitting_metric(says_none);
         Ok((metric, format!("since {} {why}", self.shown())))
     }

@@ -82,7 +82,8 @@ fn run<T: Task<Model = SpanModel>>(
 #[test]
 fn the_weights_of_the_best_evaluation_are_kept() -> Result<()> {
     let files = Files::new()?;
-    for (name, device) in devices() {
+    // What is kept does not depend on who computes it, and one backend takes a minute.
+    for (name, device) in devices().take(1) {
         let device = device.autodiff();
         for ema in [0.0, 0.9] {
             let settings = TrainTable { ema, ..restless() };
