@@ -248,7 +248,12 @@ impl Collecting<'_> {
         if split == Split::Dev && unlabelled > 0 {
             tracing::warn!("{name}: {unlabelled} of {kept} questions have no label to measure on");
         }
-        if unanswerable > 0 {
+        if split == Split::Dev && unanswerable > 0 && counts.answered == 0 {
+            tracing::warn!(
+                "{name}: none of {kept} questions has an answer: where answers are not known, leave \
+                 out the field"
+            );
+        } else if unanswerable > 0 {
             tracing::info!("{name}: {unanswerable} of {kept} questions have no answer");
         }
         for sentence in repeated {

@@ -97,6 +97,7 @@ pub(crate) fn squad(fields: &Map<String, Value>, paragraph: usize) -> Result<Rec
         has_empty_answers: false,
     };
     mark_impossible(&mut record, fields);
+    record.has_empty_answers = has_empty_answers(&record, fields);
     Ok(record)
 }
 
@@ -167,11 +168,16 @@ pub(crate) fn flat(fields: &Map<String, Value>, paragraph: usize) -> Result<Reco
         has_empty_answers: false,
     };
     mark_impossible(&mut record, fields);
-    let mut has_answers = ["answers", "answers.text"].into_iter();
-    let has_answers = has_answers.any(|key| fields.optional(key).is_some());
-    let says_nothing = fields.optional("is_impossible").is_none();
-    record.has_empty_answers = says_nothing && has_answers && record.answers.is_empty();
+    record.has_empty_answers = has_empty_answers(&record, fields);
     Ok(record)
+}
+
+/// Whether a record has a list of answers that is empty, and nothing that says what that means.
+fn has_empty_answers(record: &Record, fields: Fields<'_>) -> bool {
+    let mut lists = ["answers", "answers.text"].into_iter();
+    let has_list = lists.any(|key| fields.optional(key).is_some());
+    let says_nothing = fields.optional("is_impossible").is_none();
+    says_nothing && has_list && record.answers.is_empty()
 }
 
 fn flat_answers(fields: Fields<'_>) -> Vec<Result<Claim, String>> {

@@ -526,7 +526,7 @@ fn unanswerable_questions_are_known_and_unlabelled_ones_not_trained_on() -> Resu
         let plausible = json!([{"text": "高野", "answer_start": 16}]);
         json!({"id": id, "question": "?", "answers": [], "is_impossible": true, "plausible_answers": plausible})
     };
-    let unlabelled = json!({"id": "d3", "question": "?", "answers": []});
+    let unlabelled = json!({"id": "d3", "question": "?", "answers": null});
     let questions = json!([question("d1", "高野", 16), impossible("d2"), unlabelled]);
     folder.write("squad2", squad("other", STATION, &questions))?;
     let outcome = folder.run(&json!({"train": ["train"], "dev": ["squad2"]}))?;
@@ -588,6 +588,10 @@ fn an_empty_list_of_answers_is_no_answer_but_in_test() -> Result<()> {
     assert_eq!(counts(Split::Train)?, (1, 1, 0));
     assert_eq!(counts(Split::Dev)?, (1, 1, 2));
     assert_eq!(counts(Split::Test)?, (0, 0, 2));
+    write("dev", &empty)?;
+    let outcome = folder.run(&json!({"train": ["train"], "dev": ["dev"]}))?;
+    let expected = "dev: none of 1 questions has an answer: where answers are not known";
+    assert!(outcome.messages.contains(expected), "{}", outcome.messages);
     Ok(())
 }
 

@@ -76,8 +76,10 @@ pub fn run(evaluation: &Evaluation, out: &mut dyn Write) -> Result<()> {
         first.get_or_insert_with(|| question.id.clone());
         scoring.add(&question)
     })?;
+    // Where every list of answers is empty, the file is rather unlabelled than unanswerable.
+    let is_labelled = metric == Metric::Squad2 || scoring.have_answer.contains(&true);
     ensure!(
-        scoring.questions() > 0,
+        scoring.questions() > 0 && is_labelled,
         UserError::new(format!(
             "no question of {} has a reference answer",
             data.shown()
