@@ -169,10 +169,10 @@ fn nbest(question: &ScoredQuestion, candidates: &[Candidate], knows_no_answer: b
             None => {}
         }
     }
-    let null = question.whole.null;
-    if nbest.is_empty() || knows_no_answer && null.is_finite() {
+    let null = question.null_score();
+    if nbest.is_empty() || knows_no_answer && null.is_some() {
         // Start and end of no answer are known together only.
-        let half = if null.is_finite() { null / 2.0 } else { 0.0 };
+        let half = null.map_or(0.0, |null| null / 2.0);
         let none = NBest {
             text: String::new(),
             probability: 1.0,

@@ -7,10 +7,7 @@ use spanwise_artifact::scores::ScoresView;
 use spanwise_spans::{holdout, in_sample};
 
 use crate::fit::Fitted;
-use crate::split::{CHARACTERS, ScoredSplit};
-
-/// Parts of dev that are held out in turn.
-const PARTS: usize = 5;
+use crate::split::{CHARACTERS, PARTS, ScoredSplit};
 
 /// Temperatures that are tried: four between every power of two and the next.
 const TEMPERATURES: usize = 25;
@@ -172,15 +169,10 @@ impl Calibration {
         self.answers.push((probability, is_exact));
     }
 
-    /// Sorts by probability, the least first.
-    pub fn sorted(&mut self) -> &[(f32, bool)] {
-        self.answers.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        &self.answers
-    }
-
     /// Returns how far the probabilities can be trusted; `None` without an answer.
     pub fn measure(&mut self, temperature: f64) -> Option<Confidence> {
-        let answers = self.sorted();
+        self.answers.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let answers = &self.answers;
         if answers.is_empty() {
             return None;
         }

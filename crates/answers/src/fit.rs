@@ -159,7 +159,7 @@ impl Fitted {
             scores.map_or(score, |scores| span_score(scores, range.clone()))
         });
         let score = score.filter(|score| score.is_finite());
-        let null = Some(question.whole.null).filter(|null| null.is_finite());
+        let null = question.null_score();
         Best {
             range: self.repaired(question, range),
             candidates,
@@ -179,12 +179,15 @@ impl Fitted {
                 // No score supports the span.
                 None => best.score.is_none(),
             });
-        let null = Some(question.whole.null).filter(|null| null.is_finite());
         Decided {
             range: if is_unanswered { 0..0 } else { best.range },
             candidates: best.candidates,
             null_score_diff,
-            score: if is_unanswered { null } else { best.score },
+            score: if is_unanswered {
+                question.null_score()
+            } else {
+                best.score
+            },
         }
     }
 
@@ -210,7 +213,7 @@ impl Fitted {
 
     /// The score of no answer, where questions may be left unanswered.
     fn null_of(&self, question: &ScoredQuestion) -> Option<f32> {
-        self.threshold.map(|_| question.whole.null)
+        self.threshold.and(question.null_score())
     }
 
     /// Whether questions may be left unanswered.

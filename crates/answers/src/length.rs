@@ -9,10 +9,7 @@ use spanwise_artifact::answers::Effect;
 use spanwise_spans::holdout;
 
 use crate::decode::Decoder;
-use crate::split::{CHARACTERS, ScoredQuestion, ScoredSplit};
-
-/// Parts of dev that are held out in turn.
-const PARTS: usize = 5;
+use crate::split::{CHARACTERS, PARTS, ScoredQuestion, ScoredSplit};
 
 /// A limit that is fitted on dev.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -29,9 +29,7 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
     let (data, scores) = (job.input("data")?, job.input("ensemble")?);
     check_inputs(data, scores)?;
     let profile = Profile::read(data)?;
-    let counts = QuestionCounts::read(data)?;
-    let of = |split| counts.get(&split).map_or(0, |counts| counts.unanswerable);
-    let unanswerable = of(Split::Train) + of(Split::Dev) > 0;
+    let unanswerable = QuestionCounts::know_no_answer(&QuestionCounts::read(data)?);
     let headline = Headline::of(&settings, &profile, unanswerable);
     let splits = open(data, scores, headline)?;
     if settings.decoding == Decoding::BestWindow {

@@ -7,10 +7,7 @@ use spanwise_artifact::settings::FitNull;
 use spanwise_spans::holdout;
 
 use crate::fit::Fitted;
-use crate::split::{CHARACTERS, ScoredSplit};
-
-/// Parts of dev that are held out in turn.
-const PARTS: usize = 5;
+use crate::split::{CHARACTERS, PARTS, ScoredSplit};
 
 /// A labelled question, as the threshold sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -19,6 +19,9 @@ use crate::metrics::Headline;
 /// Characters of the paragraphs that are read at a time, where little is kept of each question.
 pub const CHARACTERS: usize = 1 << 17;
 
+/// Parts of dev that are held out in turn: what is fitted on the others is measured on one.
+pub const PARTS: usize = 5;
+
 /// A question with the scores of its paragraph.
 #[derive(Debug, Clone, Copy)]
 pub struct ScoredQuestion<'a> {
@@ -56,6 +59,11 @@ impl ScoredQuestion<'_> {
         }
         let limits = 1..=longest;
         limits.map(|limit| self.best_spans(limit, count)).collect()
+    }
+
+    /// Returns the score of no answer, where a window has one.
+    pub fn null_score(&self) -> Option<f32> {
+        Some(self.whole.null).filter(|null| null.is_finite())
     }
 
     /// Returns an answer's text.

@@ -337,6 +337,13 @@ impl QuestionCounts {
         } += 1;
     }
 
+    /// Whether questions of train or dev are unanswerable: then others may be left unanswered, too.
+    pub fn know_no_answer(counts: &BTreeMap<Split, Self>) -> bool {
+        let measured = [Split::Train, Split::Dev].iter();
+        let mut measured = measured.filter_map(|split| counts.get(split));
+        measured.any(|counts| counts.unanswerable > 0)
+    }
+
     /// Reads the counts of every split of a data artifact.
     ///
     /// # Errors

@@ -102,9 +102,7 @@ fn has_unanswerable(data: &Path) -> Result<bool> {
     if !data.join(COUNTS_FILE).exists() {
         return Ok(false);
     }
-    let counts = QuestionCounts::read(data)?;
-    let of = |split| counts.get(&split).map_or(0, |counts| counts.unanswerable);
-    Ok(of(Split::Train) + of(Split::Dev) > 0)
+    Ok(QuestionCounts::know_no_answer(&QuestionCounts::read(data)?))
 }
 
 /// Dev's questions and, for cross-validation, the fold of each.

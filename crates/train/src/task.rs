@@ -135,7 +135,7 @@ impl<'a> SpanTask<'a> {
     fn examples(&self, question: usize, random: &mut StdRng) -> Vec<TrainingExample> {
         let TrainingData { train, layout, .. } = self.data;
         let tokens = train.paragraph_tokens(question).len();
-        let room = layout.room(train.question_tokens(question).len());
+        let room = room(train, layout, question);
         let window = |tokens| Window { question, tokens };
         let without_answer = |tokens| TrainingExample {
             windows: vec![window(tokens)],
@@ -170,11 +170,10 @@ impl<'a> SpanTask<'a> {
     fn has_window_without_answer(&self, question: usize) -> bool {
         let TrainingData { train, layout, .. } = self.data;
         let tokens = train.paragraph_tokens(question).len();
-        let room = layout.room(train.question_tokens(question).len());
         let answers = every_answer(train, question);
         self.learns_no_answer
             && self.settings.negative_windows == 0
-            && tokens > room
+            && tokens > room(train, layout, question)
             && answers.is_some_and(|answers| placement::leaves_room(tokens, &answers))
     }
 
@@ -393,6 +392,11 @@ fn learnable(train: &WindowFile, layout: &Layout, references: LearnedReferences)
     (0..train.questions()).filter(is_learnable).collect()
 }
 
+/// Returns the paragraph tokens that fit into a window of a question.
+fn room(train: &WindowFile, layout: &Layout, question: usize) -> usize {
+    layout.room(train.question_tokens(question).len())
+}
+
 /// Returns the paragraph tokens of the answers to learn from that fit a window.
 fn answers_that_fit(
     train: &WindowFile,
@@ -400,7 +404,7 @@ fn answers_that_fit(
     references: LearnedReferences,
     question: usize,
 ) -> Vec<Range<usize>> {
-    let room = layout.room(train.question_tokens(question).len());
+    let room = room(train, layout, question);
     let answers = train.answers(question);
     let count = match references {
         LearnedReferences::First => 1,
