@@ -357,7 +357,7 @@ const TEMPLATE: &str = include_str!("report.html");
 
 /// Returns a text with its control characters as symbols, so that none of them moves, hides or
 /// turns what stands around it.
-fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     let mut visible = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -4,6 +4,7 @@
 use anyhow::{Context, Result};
 use minijinja::Environment;
 use minijinja::value::Serde;
+use spanwise_answers::report::visible;
 
 use super::Report;
 use super::example::beginning;
@@ -24,33 +25,6 @@ pub(super) fn render(report: &Report) -> Result<String> {
     template
         .render(Serde(report))
         .context("render inspect.html")
-}
-
-/// Returns a text with its control characters as symbols, so that none of them moves, hides or turns
-/// what stands around it.
-fn visible(text: &str) -> String {
-    let mut visible = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            // The symbols of the C0 controls are in their order.
-            '\0'..='\u{1f}' => visible.extend(char::from_u32(0x2400 + u32::from(character))),
-            '\u{7f}' => visible.push('\u{2421}'),
-            // C1 controls; direction, invisible and line-breaking format characters.
-            '\u{80}'..='\u{9f}'
-            | '\u{ad}'
-            | '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'
-            | '\u{200e}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}' => visible.extend(character.escape_unicode()),
-            _ => visible.push(character),
-        }
-    }
-    visible
 }
 
 #[cfg(test)]
