@@ -158,6 +158,15 @@ pub(crate) fn unreadable(name: &str, error: &io::Error) -> UserError {
             UserError::new(format!("{name} ends in the middle of its gzip data"))
                 .hint("copy or download the file again")
         }
+        // What the decompressor says of bytes that are none of its own.
+        None if matches!(
+            error.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+        ) =>
+        {
+            UserError::new(format!("{name} has damaged gzip data: {error}"))
+                .hint("copy or download the file again; nothing may follow the compressed data")
+        }
         None => UserError::new(format!("cannot read {name}: {error}")),
     }
 }
@@ -841,6 +850,15 @@ mod tests {
             0,
             "1",
             "title is 3: must be a string",
+        );
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_loses_no_questions() {
+        // The second row has as many cells as the header, and would be a question.
+        assert_eq!(
+            error(b"id,context,question\n1,c,q\n2,c,\"who\n3,c,q\n"),
+            "f.json: a quote in the row on line 3 is not closed"
         );
     }
 

@@ -8,6 +8,7 @@
 //! - [`layout`]: a file of any layout → paragraphs and records
 //! - [`document`], [`lines`], [`columns`], [`table`]: files of each kind
 //! - [`record`]: one record of each layout
+//! - [`rows`]: the rows of a table
 //! - [`sources`]: the files of a pipeline
 //! - [`check`]: which records can be trusted
 //! - [`faults`]: what is wrong with records, of all files together
@@ -34,5 +35,6 @@ mod outline;
 pub mod record;
 pub mod rejected;
 pub mod repeated;
+pub mod rows;
 pub mod sources;
 pub mod table;

@@ -131,7 +131,8 @@ fn in_line(line: &str, error: &serde_json::Error) -> String {
     } else if error.is_eof() {
         "the line ends in the middle of its JSON".to_owned()
     } else {
-        syntax(error)
+        // The line's number is said already; that of JSON is always 1.
+        syntax(error).replace(" at line 1 column ", " at column ")
     }
 }
 

@@ -15,6 +15,7 @@ use crate::layout::{unknown, unreadable};
 use crate::lines::{Bounded, LONGEST_RECORD, TooLong};
 use crate::literal;
 use crate::record::{self, COLUMNS};
+use crate::rows::{Misquoted, Rows};
 
 /// What separates the cells of a table, and what its columns are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,10 +47,12 @@ impl Table {
             }
         }
         for delimiter in DELIMITERS {
-            let mut rows = rows(delimiter, &*header);
+            let mut rows = ReaderBuilder::new();
+            rows.delimiter(delimiter).has_headers(false);
             let mut row = StringRecord::new();
             // A header that is cut inside a character is none.
-            if !rows.read_record(&mut row).unwrap_or(false) {
+            let found = rows.from_reader(&*header).read_record(&mut row);
+            if !found.unwrap_or(false) {
                 continue;
             }
             let cells = || row.iter().map(str::trim);
@@ -95,24 +98,22 @@ impl Table {
         sink: &mut EntrySink<'_>,
     ) -> Result<()> {
         let (reader, bound) = Bounded::new(reader);
-        let mut rows = rows(self.delimiter, reader);
+        let mut rows = Rows::new(self.delimiter, reader);
         let mut row = StringRecord::new();
         let mut is_header = true;
         loop {
-            let start = rows.position().line();
             bound.next_record();
-            match rows.read_record(&mut row) {
+            match rows.read(&mut row) {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
-                Err(error) => return Err(not_rows(name, start, error).into()),
+                Err(error) => return Err(not_rows(name, rows.line(), error).into()),
             }
             if std::mem::take(&mut is_header) {
                 continue;
             }
-            let line = row.position().map_or(start, csv::Position::line);
             sink(Entry {
                 fields: self.fields(&row),
-                position: Position::Line(line),
+                position: Position::Line(rows.line()),
             })?;
         }
     }
@@ -140,13 +141,10 @@ pub(crate) fn without_ids(name: &str) -> UserError {
         .hint("give each question an id of its own: answers are written under it")
 }
 
-fn rows<R: Read>(delimiter: u8, reader: R) -> csv::Reader<R> {
-    let mut builder = ReaderBuilder::new();
-    builder.delimiter(delimiter).has_headers(false);
-    builder.flexible(true).from_reader(reader)
-}
-
 fn not_rows(name: &str, line: u64, error: csv::Error) -> UserError {
+    if let Some(error) = Misquoted::of(&error) {
+        return misquoted(name, error);
+    }
     let is_too_long = |error: &io::Error| {
         let source = error.get_ref();
         source.is_some_and(<dyn Error + Send + Sync>::is::<TooLong>)
@@ -162,6 +160,12 @@ fn not_rows(name: &str, line: u64, error: csv::Error) -> UserError {
         csv::ErrorKind::Io(error) => unreadable(name, &error),
         other => UserError::new(format!("{name}: the row on line {line}: {other:?}")),
     }
+}
+
+/// The error of a file whose quotes do not pair up.
+pub fn misquoted(name: &str, error: Misquoted) -> UserError {
+    UserError::new(format!("{name}: {error}"))
+        .hint("a cell that begins with \" ends with one; inside it, \"\" stands for a quote")
 }
 
 /// The value in a cell; `None` for an empty one where that says nothing.

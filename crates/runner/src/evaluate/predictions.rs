@@ -6,11 +6,14 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use csv::StringRecord;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use spanwise_artifact::UserError;
 use spanwise_data::input::{InputFile, TextReader, excerpt};
 use spanwise_data::record::of_json;
+use spanwise_data::rows::{Misquoted, Rows};
+use spanwise_data::table::misquoted;
 
 /// Answers by question.
 #[derive(Debug)]
@@ -205,27 +208,27 @@ impl<'de> Visitor<'de> for Entries<'_, '_> {
 
 /// Reads the rows of a submission.
 fn csv(name: &str, reader: impl Read, sink: &mut Sink<'_, String>) -> Result<(), UserError> {
-    let wrong = |error: csv::Error| match error.kind() {
-        csv::ErrorKind::Io(error) => unreadable(name, error),
-        _ => UserError::new(format!("{name}: {error}")),
+    let wrong = |error: csv::Error| match (Misquoted::of(&error), error.kind()) {
+        (Some(error), _) => misquoted(name, error),
+        (None, csv::ErrorKind::Io(error)) => unreadable(name, error),
+        (None, _) => UserError::new(format!("{name}: {error}")),
     };
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(reader);
-    let headers = reader.headers().map_err(wrong)?;
+    let mut rows = Rows::new(b',', reader);
+    let mut row = StringRecord::new();
+    rows.read(&mut row).map_err(wrong)?;
     let expected = ["ID", "Answer"];
     let same = |(found, expected): (&str, &str)| found.trim().eq_ignore_ascii_case(expected);
-    if headers.len() != 2 || !headers.iter().zip(expected).all(same) {
-        let found: Vec<&str> = headers.iter().collect();
+    if row.len() != 2 || !row.iter().zip(expected).all(same) {
+        let found: Vec<&str> = row.iter().collect();
         let found = excerpt(&found.join(",")).to_string();
         return Err(UserError::new(format!(
             "{name} is neither a JSON object nor a submission: its first line is {found}"
         ))
         .hint("expected {\"id\": \"answer\"}, or a CSV file with the columns ID,Answer"));
     }
-    for record in reader.records() {
-        let record = record.map_err(wrong)?;
-        let (Some(id), Some(answer), 2) = (record.get(0), record.get(1), record.len()) else {
-            let line = record.position().map_or(0, csv::Position::line);
-            let found = record.len();
+    while rows.read(&mut row).map_err(wrong)? {
+        let (Some(id), Some(answer), 2) = (row.get(0), row.get(1), row.len()) else {
+            let (line, found) = (rows.line(), row.len());
             return Err(UserError::new(format!(
                 "{name}:{line}: {found} columns: must be 2"
             )));
@@ -303,11 +306,15 @@ mod tests {
         check(b"ID,Answer\n1,\xff\n", "cannot be read as UTF-8");
         check(
             b"",
-            "neither a JSON object nor a submission: its first line is \"\"",
+            "neither a JSON object nor a submission: its first line is",
         );
         check(b"[]", "its first line is \"[]\"");
         check(b"1,x\n", "its first line is \"1,x\"");
         check(b"ID,Answer\n1,x\n2\n", ":3: 1 columns: must be 2");
+        check(
+            b"ID,Answer\n1,x\n2,\"y\n3,z\n",
+            ": a quote in the row on line 3 is not closed",
+        );
         check(b"ID,Answer\n1,x\n1,y\n", "has question \"1\" twice");
         let deep = format!("{{\"a\": {}", "[".repeat(100_000));
         check(deep.as_bytes(), "recursion limit exceeded");
