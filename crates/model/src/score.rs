@@ -51,8 +51,9 @@ pub struct Scored {
     pub scores: Scores,
     /// The score of no answer, and the best window.
     pub whole: Whole,
-    /// Number of its windows.
-    pub windows: usize,
+    /// Number of windows that have gone through the model since the last question: those of all
+    /// questions that were scored together come with the last of them.
+    pub new_windows: usize,
 }
 
 /// The mean loss of windows that contain their question's whole answer.
@@ -89,7 +90,9 @@ impl Scorer<'_> {
             let group = self.group(file, &mut windows);
             let logits = self.logits(file, &group, &mut loss)?;
             let scored: Vec<_> = group.iter().zip(&logits).collect();
+            let mut left = group.len();
             for windows in scored.chunk_by(|a, b| a.0.question == b.0.question) {
+                left -= windows.len();
                 let question = windows[0].0.question;
                 let mut scores = Scores::none(file.paragraph_characters(question));
                 let mut best = Whole::NONE.window;
@@ -107,7 +110,7 @@ impl Scorer<'_> {
                     question,
                     scores,
                     whole: Whole { null, window: best },
-                    windows: windows.len(),
+                    new_windows: if left == 0 { group.len() } else { 0 },
                 })?;
             }
         }

@@ -55,7 +55,7 @@ fn score(scorer: &Scorer, file: &WindowFile, split: Split, draft: &Draft) -> Res
     let mut writer = ScoreWriter::create(draft.path(), split, lengths.collect())?;
     let mut progress = Progress::new(name, windows);
     scorer.score(file, file.evaluation_windows(), |scored| {
-        progress.advance(scored.windows);
+        progress.advance(scored.new_windows);
         writer.push(scored.scores.view(), scored.whole)
     })?;
     writer.finish()

@@ -157,6 +157,13 @@ impl Task for MaskedTask<'_> {
         self.files.iter().map(WindowFile::questions).sum()
     }
 
+    fn described(&self) -> String {
+        format!(
+            "{} questions, each with a window of its paragraph",
+            self.items()
+        )
+    }
+
     /// Every question once, each with a window anywhere in its paragraph.
     fn sample(&self, random: &mut StdRng) -> Vec<TextWindow> {
         let mut texts = Vec::with_capacity(self.items());

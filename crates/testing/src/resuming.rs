@@ -35,7 +35,7 @@ pub fn assert_resumes<T: Task>(
     jsonl::write_document(&file("config.json"), &config(0.1))?;
     let state = |identity: u64, log: &str| {
         let identity = json!(identity);
-        SavedState::new(file("state"), identity, file("config.json"), file(log))
+        SavedState::new(file("state"), &identity, file("config.json"), file(log))
     };
     let records = |log: &str| jsonl::read(&file(log))?.collect::<Result<Vec<Value>>>();
     let start = || anyhow::Ok(RunState::new(model()?, hyperparameters));

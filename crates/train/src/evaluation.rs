@@ -10,6 +10,7 @@ use spanwise_artifact::windows::{Layout, WindowFile};
 use spanwise_model::SpanModel;
 use spanwise_model::pair_template::answer_range;
 use spanwise_model::score::Scorer;
+use spanwise_program::signals;
 use spanwise_spans::{best_spans, in_sample, task_exact_match};
 use spanwise_training::log::DevMetrics;
 
@@ -51,8 +52,8 @@ pub(crate) fn is_measurable(dev: Dev) -> bool {
 }
 
 /// Returns loss and task exact match on `count` labelled dev questions, evenly spread, without
-/// dropout; `None` where there is none, or no window has its answer. Unanswerable questions count
-/// where the model learns from such.
+/// dropout; a signal that is kept ends it. `None` where there is none, or no window has its answer.
+/// Unanswerable questions count where the model learns from such.
 pub(crate) fn evaluate(model: &SpanModel, dev: Dev, count: usize) -> Result<Option<DevMetrics>> {
     let questions = dev.references.questions.iter().enumerate();
     let labelled = questions.filter(|(_, question)| match question.reference {
@@ -93,7 +94,7 @@ pub(crate) fn evaluate(model: &SpanModel, dev: Dev, count: usize) -> Result<Opti
             None => question.reference == Reference::Unanswerable,
         };
         exact += usize::from(is_exact);
-        Ok(())
+        signals::check("")
     })?;
     let loss = loss.value();
     Ok((!loss.is_nan()).then(|| DevMetrics {

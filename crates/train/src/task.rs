@@ -106,6 +106,13 @@ impl<'a> SpanTask<'a> {
         })
     }
 
+    /// Number of questions with a window of their own that has the answer, and one that has not.
+    fn learned_twice(&self) -> usize {
+        let questions = self.questions.iter();
+        let twice = questions.filter(|&&question| self.has_window_without_answer(question));
+        twice.count()
+    }
+
     /// Returns what the loop needs to know of the settings.
     pub fn hyperparameters(&self, seed: u64) -> Hyperparameters {
         let settings = self.settings;
@@ -278,9 +285,17 @@ impl Task for SpanTask<'_> {
     type Targets = Targets;
 
     fn items(&self) -> usize {
-        let questions = self.questions.iter();
-        let twice = questions.filter(|&&question| self.has_window_without_answer(question));
-        self.questions.len() + twice.count()
+        self.questions.len() + self.learned_twice()
+    }
+
+    fn described(&self) -> String {
+        let questions = self.questions.len();
+        match self.learned_twice() {
+            0 => format!("{questions} questions to learn from"),
+            twice => format!(
+                "{questions} questions to learn from, {twice} of them also by a window without the answer"
+            ),
+        }
     }
 
     fn sample(&self, random: &mut StdRng) -> Vec<TrainingExample> {

@@ -56,17 +56,16 @@ impl BestWeights {
         }
     }
 
-    /// Takes an evaluation of `model` into account: copies its weights where none before were
-    /// better.
+    /// Takes an evaluation of `model` into account: keeps its weights where none before were better.
     pub(crate) fn consider<M: Module>(&mut self, evaluation: Evaluation, model: &M) {
         match &mut self.record {
             Some(best) if !best.is_worse_than(&evaluation) => best.evaluations_since += 1,
-            _ => self.restore(BestRecord::new(evaluation), model),
+            _ => self.keep(BestRecord::new(evaluation), model),
         }
     }
 
-    /// Replaces what is kept by what was saved earlier.
-    pub(crate) fn restore<M: Module>(&mut self, record: BestRecord, model: &M) {
+    /// Replaces what is kept.
+    pub(crate) fn keep<M: Module>(&mut self, record: BestRecord, model: &M) {
         let values = parameters::named(model).into_iter().map(|(_, tensor)| {
             let values = tensor.into_data().try_into_vec::<f32>();
             values.expect("parameters are f32")
@@ -93,8 +92,8 @@ impl BestWeights {
             .is_some_and(|(patience, since)| since >= patience)
     }
 
-    /// Returns `model`, whatever its weights are, with the best ones; as it is before the first
-    /// evaluation.
+    /// Returns `model`, whatever its weights and its device are, with the best weights; as it is
+    /// before the first evaluation.
     pub(crate) fn model<M: Module>(&self, model: M) -> M {
         if self.record.is_none() {
             return model;

@@ -58,17 +58,17 @@ pub fn train<T: Task>(
     let mut batches = Batches::new(task, hyperparameters);
     let steps_per_epoch = batches.per_epoch();
     let steps = hyperparameters.epochs * steps_per_epoch;
-    tracing::info!("{} questions to learn from, {steps} steps", task.items());
+    tracing::info!("{}, {steps} steps", task.described());
     // What would fail after an epoch should fail now.
     task.check(&run.model)?;
 
     let mut position = hyperparameters.position(run.step, run.seconds, steps);
-    let left = steps - position as usize;
-    let mut progress = match hyperparameters.max_minutes {
+    let progress = match hyperparameters.max_minutes {
         // Where the clock sets the pace, a step is more than one place in the schedule.
-        Some(_) => Progress::share(T::NAME, left),
-        None => Progress::new(T::NAME, left),
+        Some(_) => Progress::share(T::NAME, steps),
+        None => Progress::new(T::NAME, steps),
     };
+    let mut progress = progress.behind(position as usize);
     loop {
         let learning_rate = hyperparameters.learning_rate(position, steps);
         let is_over = position >= steps as f64;
@@ -76,7 +76,12 @@ pub fn train<T: Task>(
         save(run)?;
         let is_due = is_over || hyperparameters.evaluates_after(run.step, steps_per_epoch);
         if is_due && run.step > 0 {
-            evaluate(task, run, run.step.div_ceil(steps_per_epoch), log)?;
+            let epoch = run.step.div_ceil(steps_per_epoch);
+            if let Err(error) = evaluate(task, run, epoch, log) {
+                // Where a signal has ended it, the run is saved as it was before.
+                save(run)?;
+                return Err(error);
+            }
         }
         if is_over || run.is_out_of_patience() {
             break;

@@ -130,8 +130,9 @@ impl<M: EncoderModel> RunState<M> {
 /// steps.
 pub struct SavedState {
     directory: PathBuf,
-    /// What the run is made from. The state of a run made from anything else is not used.
-    identity: Value,
+    /// The digest of what the run is made from. The state of a run made from anything else is not
+    /// used. A digest, since a float that is written as a decimal may be read as its neighbour.
+    identity: String,
     /// The model's `config.json`.
     config: PathBuf,
     /// The run's records so far.
@@ -147,7 +148,7 @@ const INTERVAL: Duration = Duration::from_mins(5);
 /// What is saved besides arrays and log.
 #[derive(Serialize, Deserialize)]
 struct Header {
-    identity: Value,
+    identity: String,
     step: usize,
     seconds: f64,
     evaluation_seconds: f64,
@@ -189,10 +190,10 @@ const LOG: &str = "training.jsonl";
 impl SavedState {
     /// The state in `directory` of the run that `identity` describes. `config`: the model's
     /// `config.json`; `log`: the run's records.
-    pub fn new(directory: PathBuf, identity: Value, config: PathBuf, log: PathBuf) -> Self {
+    pub fn new(directory: PathBuf, identity: &Value, config: PathBuf, log: PathBuf) -> Self {
         Self {
             directory,
-            identity,
+            identity: fingerprint::of_bytes(identity.to_string().as_bytes()),
             config,
             log,
             interval: INTERVAL,
@@ -210,7 +211,7 @@ impl SavedState {
             "code": job.code,
         });
         let directory = job.output.with_file_name(directory);
-        let mut state = Self::new(directory, identity, config, log);
+        let mut state = Self::new(directory, &identity, config, log);
         if let Some(minutes) = job.save_minutes {
             let interval = Duration::try_from_secs_f64(60.0 * minutes);
             state.interval = interval.map_err(|_| {
@@ -260,9 +261,11 @@ impl SavedState {
         if let Some(average) = &run.average {
             also(average.model(), AVERAGE)?;
         }
-        let best = run.best.as_ref().and_then(BestWeights::record).cloned();
-        if best.is_some() {
-            also(&run.result(), BEST)?;
+        let best = run.best.as_ref();
+        let best = best.and_then(|best| Some((best, best.record()?.clone())));
+        if let Some((best, _)) = best {
+            // The run's device may have no room for one more model.
+            also(&best.model(M::new(&config, &Device::flex())), BEST)?;
         }
         run.optimizer.save(&file(OPTIMIZER))?;
         let header = Header {
@@ -271,7 +274,7 @@ impl SavedState {
             seconds: run.seconds,
             evaluation_seconds: run.evaluation_seconds,
             scaler: run.scaler.clone(),
-            best,
+            best: best.map(|(_, record)| record),
             files: digests(new.path())?,
         };
         jsonl::write_sealed(&file(HEADER), &header)?;
@@ -331,7 +334,7 @@ impl SavedState {
             None => None,
         };
         let best = match header.best {
-            Some(record) => Some((record, weights::load(&file(BEST), device)?.0)),
+            Some(record) => Some((record, weights::load(&file(BEST), &Device::flex())?.0)),
             None => None,
         };
         let plain = device.clone().without_autodiff();
@@ -342,7 +345,7 @@ impl SavedState {
             average.restore(model);
         }
         if let (Some(best), Some((record, model))) = (&mut run.best, best) {
-            best.restore::<M>(record, &model);
+            best.keep::<M>(record, &model);
         }
         run.optimizer = optimizer;
         run.scaler = header.scaler;

@@ -33,6 +33,9 @@ pub trait Task {
     /// Returns the number of items in an epoch.
     fn items(&self) -> usize;
 
+    /// Returns what an epoch has, for people.
+    fn described(&self) -> String;
+
     /// Returns the items of an epoch, sampled with `random`, in any order.
     fn sample(&self, random: &mut StdRng) -> Vec<Self::Item>;
 

@@ -25,7 +25,7 @@ fn scores_do_not_depend_on_batching() -> Result<()> {
             let mut windows = 0;
             let each = |scored: Scored| {
                 assert_eq!(scored.question, all.len(), "questions come in order");
-                windows += scored.windows;
+                windows += scored.new_windows;
                 all.push(scored);
                 Ok(())
             };

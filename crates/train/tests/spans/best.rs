@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use burn::optim::GradientsAccumulator;
 use burn::tensor::{Device, Tensor};
 use rand::rngs::StdRng;
@@ -131,7 +131,7 @@ fn the_weights_of_the_best_evaluation_are_kept() -> Result<()> {
 /// The task with evaluations that are known beforehand.
 struct Scripted<'a> {
     task: &'a SpanTask<'a>,
-    /// Exact match and loss of one evaluation after the other.
+    /// Exact match and loss of one evaluation after the other; the next one is interrupted.
     metrics: &'a [(f64, f64)],
     evaluated: Cell<usize>,
 }
@@ -144,6 +144,10 @@ impl Task for Scripted<'_> {
 
     fn items(&self) -> usize {
         self.task.items()
+    }
+
+    fn described(&self) -> String {
+        self.task.described()
     }
 
     fn sample(&self, random: &mut StdRng) -> Vec<TrainingExample> {
@@ -176,7 +180,9 @@ impl Task for Scripted<'_> {
     }
 
     fn evaluate(&self, _: &SpanModel) -> Result<Option<DevMetrics>> {
-        let (exact_match, loss) = self.metrics[self.evaluated.get()];
+        let Some(&(exact_match, loss)) = self.metrics.get(self.evaluated.get()) else {
+            bail!("a signal has ended it");
+        };
         self.evaluated.set(self.evaluated.get() + 1);
         Ok(Some(DevMetrics {
             loss,
@@ -233,6 +239,71 @@ fn a_run_ends_when_its_patience_does() -> Result<()> {
 }
 
 #[test]
+fn a_run_is_saved_where_its_evaluation_is_interrupted() -> Result<()> {
+    let files = Files::new()?;
+    let mut devices = devices();
+    let (_, device) = devices.next().expect("flex is always there");
+    let device = device.autodiff();
+    let settings = TrainTable {
+        load_best_model_at_end: true,
+        early_stopping_patience: Some(2),
+        ..settings()
+    };
+    let task = task(&files, &settings, &device, Precision::Fp32)?;
+    let metrics = [(0.5, 1.0); 10];
+    let scripted = |evaluations| Scripted {
+        task: &task,
+        metrics: &metrics[..evaluations],
+        evaluated: Cell::new(0),
+    };
+    let whole = run(&scripted(10), &task, &device)?;
+
+    let directory = tempfile::tempdir()?;
+    let file = |name: &str| directory.path().join(name);
+    jsonl::write_document(&file("config.json"), &config(0.1))?;
+    let state = SavedState::new(
+        file("state"),
+        &json!(1),
+        file("config.json"),
+        file("training.jsonl"),
+    );
+    let hyperparameters = task.hyperparameters(SEED);
+    let begin = || -> Result<_> {
+        let model = span_model(0.1, &device)?;
+        Ok(RunState::new(model, &hyperparameters))
+    };
+    let (mut interrupted, mut saved) = (begin()?, Vec::new());
+    let mut log = TrainingLog::open(&file("training.jsonl"))?;
+    let result = train(
+        &scripted(1),
+        &hyperparameters,
+        &mut interrupted,
+        &mut log,
+        |run| {
+            saved.push(run.step);
+            // As where a signal is kept when the second evaluation is under way.
+            if saved.ends_with(&[16, 16]) {
+                state.save(run)?;
+            }
+            Ok(())
+        },
+    );
+    assert!(
+        result.is_err() && saved.ends_with(&[15, 16, 16]),
+        "{saved:?}"
+    );
+
+    let mut resumed = begin()?;
+    assert!(state.restore(&mut resumed, &device)?);
+    let mut log = TrainingLog::open(&file("training.jsonl"))?;
+    let ok = |_: &RunState<SpanModel>| Ok(());
+    train(&scripted(10), &hyperparameters, &mut resumed, &mut log, ok)?;
+    assert_eq!(resumed.step, 24);
+    assert_eq!(values(&resumed.result()), whole.result);
+    Ok(())
+}
+
+#[test]
 fn patience_and_best_weights_survive_an_interruption() -> Result<()> {
     let files = Files::new()?;
     let mut devices = devices();
@@ -260,7 +331,7 @@ fn patience_and_best_weights_survive_an_interruption() -> Result<()> {
     jsonl::write_document(&file("config.json"), &config(0.1))?;
     let state = SavedState::new(
         file("state"),
-        json!(1),
+        &json!(1),
         file("config.json"),
         file("training.jsonl"),
     );
