@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: what continuous integration runs, in the order in which it fails soonest.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, ensure};
@@ -75,14 +75,19 @@ fn dependencies() -> Result<()> {
     workspace::check(&mut deny)
 }
 
-/// Both releases of transformers that the model card speaks to, on what pipelines write. They take
-/// gigabytes to fetch, and are asked for.
+/// Both releases of transformers that the model card speaks to, on what pipelines write: the tokens,
+/// and the models where that is asked for, since torch takes gigabytes to fetch.
 fn transformers() -> Result<()> {
+    check_with_transformers("check_tokens.py", python::without_torch)?;
     if std::env::var_os("SPANWISE_TRANSFORMERS").is_none_or(|value| value != "1") {
-        message("skipped: SPANWISE_TRANSFORMERS=1 fetches torch and transformers, 3.5 GB");
+        message("skipped: SPANWISE_TRANSFORMERS=1 compares models too, and fetches torch, 3.5 GB");
         return Ok(());
     }
-    let environments = python::environment().and_then(|python| {
+    check_with_transformers("check_transformers.py", python::environment)
+}
+
+fn check_with_transformers(script: &str, environment: fn() -> Result<PathBuf>) -> Result<()> {
+    let environments = environment().and_then(|python| {
         let newest = python::newest(&python)?;
         Ok((python, newest))
     });
@@ -91,14 +96,14 @@ fn transformers() -> Result<()> {
         Err(error) if must_run_all() => return Err(error),
         Err(error) => {
             message(format_args!(
-                "skipped: torch and transformers cannot be had: {error:#}"
+                "skipped: what {script} needs cannot be had: {error:#}"
             ));
             return Ok(());
         }
     };
     let check = || {
         let mut check = Command::new(&python);
-        check.args(["-B", "scripts/check_transformers.py"]);
+        check.arg("-B").arg(Path::new("scripts").join(script));
         check.current_dir(workspace::root());
         check
     };

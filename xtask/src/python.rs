@@ -13,12 +13,21 @@ use spanwise_runner::workspace;
 /// # Errors
 /// Fails if Python or a package cannot be had.
 pub(crate) fn environment() -> Result<PathBuf> {
-    let directory = workspace::root().join(".libtorch/peer");
+    let what = "torch and transformers (several GB)";
+    make("peer", what, &["torch==2.9.0", "transformers<5", "numpy"])
+}
+
+/// As [`environment`], but without torch: enough for tokenizers.
+pub(crate) fn without_torch() -> Result<PathBuf> {
+    make("tokenizers", "transformers", &["transformers<5", "numpy"])
+}
+
+fn make(name: &str, what: &str, packages: &[&str]) -> Result<PathBuf> {
+    let directory = workspace::root().join(".libtorch").join(name);
     let python = directory.join("bin/python");
     once(&directory, || {
-        message("creating a Python environment with torch and transformers (several GB)");
+        message(format_args!("creating a Python environment with {what}"));
         workspace::check(Command::new("python3").args(["-m", "venv"]).arg(&directory))?;
-        let packages = ["torch==2.9.0", "transformers<5", "numpy"];
         workspace::check(install(&python).args(packages))
     })?;
     Ok(python)
