@@ -369,6 +369,8 @@ fn run(task: Task) -> Result<()> {
                 no_answer_threshold,
                 json,
             };
+            // What is read may have been put in order in a temporary folder.
+            signals::keep()?;
             evaluate::run(&evaluation, out)
         }
         Task::Inspect {

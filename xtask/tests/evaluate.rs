@@ -205,26 +205,25 @@ fn unanswerable_questions_are_scored() {
 
 #[test]
 fn the_metric_is_chosen_by_the_data() {
-    let check = |questions: &[Value], expected: &str| {
+    let check = |asked: &str, questions: &[Value], expected: &str| {
         let predictions = r#"{"a": "", "b": ""}"#;
-        let folder = Folder::new(&[("data.json", &squad(questions)), ("p.json", predictions)]);
+        let mut questions = questions.to_vec();
+        for question in &mut questions {
+            question["question"] = asked.into();
+        }
+        let folder = Folder::new(&[("data.json", &squad(&questions)), ("p.json", predictions)]);
         let found = folder.json(&["p.json", "data.json"]);
         assert_eq!(found["metric"], expected);
     };
-    check(
-        &[question("a", &["李白"]), question("b", &["1926年"])],
-        "cmrc",
-    );
-    check(
-        &[question("a", &["서울"]), question("b", &["1926년"])],
-        "korquad",
-    );
-    check(
-        &[question("a", &["Paris"]), question("b", &["1926"])],
-        "squad",
-    );
-    check(&[question("a", &["Paris"]), question("b", &[])], "squad2");
-    check(&[question("a", &["李白"]), question("b", &[])], "cmrc");
+    let answered = [question("a", &["Paris"]), question("b", &["1926"])];
+    let some_not = [question("a", &["李白"]), question("b", &[])];
+    check("誰是詩人？", &answered, "cmrc");
+    check("誰是詩人？", &some_not, "cmrc");
+    check("어디?", &answered, "korquad");
+    check("من هو؟", &answered, "mlqa");
+    check("Où ?", &answered, "squad");
+    check("Où ?", &some_not, "squad2");
+    check("2 + 2?", &some_not, "squad2");
     // No answer in the course layout is one that is not known.
     let course = json!({"questions": [
         {"id": 0, "paragraph_id": 0, "question_text": "?", "answer_text": "李白",
@@ -241,6 +240,45 @@ fn the_metric_is_chosen_by_the_data() {
         (&json!(1), &json!(1))
     );
     assert_eq!(found["predictions"]["superfluous"], 0);
+}
+
+#[test]
+fn questions_without_an_answer_and_unlabelled_ones_are_told_apart() {
+    let question = |id: &str, more: Value| {
+        let mut question = json!({"id": id, "context": "李白 cat", "question": "Who?"});
+        let fields = question.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        question
+    };
+    let answered = || {
+        question(
+            "a",
+            json!({"answers": [{"text": "cat", "answer_start": 3}]}),
+        )
+    };
+    let unlabelled = || question("b", json!({}));
+    let none = || question("c", json!({"is_impossible": true}));
+    let check = |data: &[Value], arguments: &[&str], expected: [usize; 2], exact: f64| {
+        let predictions = r#"{"a": "cat", "b": "", "c": ""}"#;
+        let data = Value::from(data).to_string();
+        let folder = Folder::new(&[("data.json", &data), ("p.json", predictions)]);
+        let found = folder.json(&[&["p.json", "data.json"], arguments].concat());
+        let counts = ["questions", "unlabelled"].map(|count| found[count].as_u64().unwrap());
+        assert_eq!(counts.map(|count| count as usize), expected, "{data}");
+        close(&found["predictions"]["exact"], exact, &data);
+    };
+    check(&[answered(), unlabelled()], &[], [1, 1], 100.0);
+    check(
+        &[answered(), unlabelled()],
+        &["--metric", "squad2"],
+        [1, 1],
+        100.0,
+    );
+    check(&[answered(), none()], &[], [2, 0], 100.0);
+    for metric in ["squad2", "squad", "cmrc", "task", "korquad"] {
+        check(&[none()], &["--metric", metric], [1, 0], 100.0);
+    }
+    check(&[none(), unlabelled()], &[], [1, 1], 100.0);
 }
 
 #[test]

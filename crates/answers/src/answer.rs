@@ -386,10 +386,11 @@ impl AnsweredSplit {
         let f1_of_split = own
             .or(f1(Some(metrics.cmrc_f1), "CMRC"))
             .unwrap_or_default();
+        let error = metrics.exact_match_standard_error;
+        let error = error.map_or_else(String::new, |error| format!(" (standard error {error:.3})"));
         tracing::info!(
-            "{split}: {title} exact match {:.3} (standard error {:.3}){f1_of_split}, on {} questions",
+            "{split}: {title} exact match {:.3}{error}{f1_of_split}, on {} questions",
             metrics.exact_match,
-            metrics.exact_match_standard_error,
             metrics.questions,
         );
         if let Some([has_answer, no_answer]) = metrics.by_answerability {
@@ -437,18 +438,25 @@ fn log_threshold(split: &str, null: NullMetrics) {
     let Some(fitted) = null.fitted.filter(|_| split == Split::Dev.name()) else {
         return;
     };
-    let gain = |gain: Gain| format!("{:+.3} ± {:.3}", gain.mean, 1.96 * gain.standard_error);
     if !fitted.applied {
+        let why = match fitted.measured {
+            Some(_) => "such thresholds lose against 0 on held-out parts",
+            None => "all labelled questions are about one paragraph, and nothing could be held out",
+        };
         tracing::info!(
-            "{split}: the best threshold on dev, {:.3}, is not applied: such thresholds lose against 0 on held-out parts",
+            "{split}: the best threshold on dev, {:.3}, is not applied: {why}",
             fitted.best
         );
     }
+    let Some(measured) = fitted.measured else {
+        return;
+    };
+    let gain = |gain: Gain| format!("{:+.3} ± {:.3}", gain.mean, 1.96 * gain.standard_error);
     tracing::info!(
         "{split}: fitted thresholds score {:.3} on held-out parts, {} against 0, {} against always answering, {} against never answering (95 % intervals)",
-        fitted.held_out,
-        gain(fitted.over_zero),
-        gain(fitted.over_always_answer),
-        gain(fitted.over_always_null),
+        measured.held_out,
+        gain(measured.over_zero),
+        gain(measured.over_always_answer),
+        gain(measured.over_always_null),
     );
 }

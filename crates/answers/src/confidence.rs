@@ -12,7 +12,7 @@ use crate::split::{CHARACTERS, PARTS, ScoredSplit};
 /// Temperatures that are tried: four between every power of two and the next.
 const TEMPERATURES: usize = 25;
 
-/// Dev questions that the temperature is fitted on at most, spread evenly: it is one number.
+/// Labelled questions that the temperature is fitted on at most, spread evenly: it is one number.
 const QUESTIONS: usize = 20_000;
 
 /// Bins of the expected calibration error.
@@ -80,8 +80,8 @@ impl Temperatures {
     pub fn fit(dev: &ScoredSplit, fitted: &Fitted) -> Result<Self> {
         let mut paragraphs = Vec::with_capacity(dev.len());
         let mut losses: Vec<(u32, Losses)> = Vec::new();
-        let sample = QUESTIONS.min(dev.len());
         let all = dev.len();
+        let sample = sample(dev, QUESTIONS)?;
         dev.in_order(
             CHARACTERS,
             |first, questions| {
@@ -210,6 +210,24 @@ impl Calibration {
     }
 }
 
+/// Returns how many of all questions, evenly spread, have about so many labelled ones among them.
+fn sample(dev: &ScoredSplit, labelled: usize) -> Result<usize> {
+    let all = dev.len();
+    if all <= labelled {
+        return Ok(all);
+    }
+    let mut found = 0;
+    dev.in_order(
+        CHARACTERS,
+        |_, questions| Ok(questions.iter().filter(|one| one.is_labelled()).count()),
+        |count| {
+            found += count;
+            Ok(())
+        },
+    )?;
+    Ok((labelled * all / found.max(1)).min(all))
+}
+
 fn exact(answers: &[(f32, bool)]) -> usize {
     answers.iter().filter(|(_, is_exact)| *is_exact).count()
 }
@@ -325,6 +343,26 @@ mod tests {
         assert!(found.applied() > 2.0, "{found:?}");
         assert_eq!(found.held_out(0), 1.0, "nothing is left to fit it on");
         assert_eq!(temperatures(&[]).applied(), 1.0);
+    }
+
+    #[test]
+    fn labelled_questions_are_sampled_and_not_the_others() {
+        let question = |paragraph: usize| Question {
+            id: String::new(),
+            paragraph,
+            text: String::new(),
+            reference: match paragraph % 5 {
+                0 => Reference::Unanswerable,
+                _ => Reference::Unknown,
+            },
+        };
+        let questions: Vec<_> = (0..20)
+            .map(|one| (question(one), Scores::none(2)))
+            .collect();
+        let dev = TestSplit::new("甲乙", &questions);
+        for (labelled, expected) in [(20, 20), (4, 20), (2, 10), (1, 5)] {
+            assert_eq!(sample(&dev.open(), labelled).unwrap(), expected);
+        }
     }
 
     #[test]

@@ -16,17 +16,18 @@ use crate::split::{CHARACTERS, PARTS, ScoredQuestion, ScoredSplit};
 pub struct Choice {
     /// The limit under which most answers are exact, in characters.
     pub characters: usize,
-    /// The longest limit that was tried.
+    /// The longest limit that was tried, which is in use where nothing is fitted.
     pub longest: usize,
-    /// Exact match gained on held-out parts of dev by limits that are fitted on the others.
-    pub held_out_gain: f64,
+    /// Exact match gained over the longest on held-out parts of dev by limits that are fitted on the
+    /// others; `None` where there are no others.
+    pub held_out_gain: Option<f64>,
 }
 
 impl Choice {
     /// Whether the limit is applied: unless limits that are fitted on parts of dev lose on the
-    /// others.
+    /// others, or nothing could be held out.
     pub fn is_applied(&self) -> bool {
-        self.held_out_gain >= 0.0
+        self.held_out_gain.is_some_and(|gain| gain >= 0.0)
     }
 
     /// Returns the limit to apply, in characters: the fitted one, or the longest.
@@ -57,20 +58,16 @@ impl Choice {
     }
 }
 
-/// The longest limit that is tried, in characters: every one takes a look at all spans of its length.
-const LONGEST_TRIED: usize = 400;
+/// Every limit up to here is tried, in characters, and beyond it the decoder's alone: the time goes
+/// with their number.
+const EACH_TRIED: usize = 400;
 
-/// Tries every limit up to the decoder's, and to 400 characters, on the questions of dev that have references, and returns
-/// the one under which most answers are exact; of several the longest. `None` without such
-/// questions.
+/// Tries limits up to the decoder's on the questions of dev that have references, and returns the
+/// one under which most answers are exact; of several the longest. `None` without such questions.
 ///
 /// # Errors
 /// Fails if dev cannot be read.
 pub fn fit(dev: &ScoredSplit, decoder: Decoder) -> Result<Option<Choice>> {
-    let decoder = Decoder {
-        max_answer_length: decoder.max_answer_length.min(LONGEST_TRIED),
-        ..decoder
-    };
     let (mut exact, mut paragraphs) = (Vec::new(), Vec::new());
     dev.in_order(
         CHARACTERS,
@@ -97,35 +94,50 @@ pub fn fit(dev: &ScoredSplit, decoder: Decoder) -> Result<Option<Choice>> {
     Ok(Some(choose(&exact, &parts, decoder.max_answer_length)))
 }
 
-/// Returns the limits under which a question's answer is exact, as ranges.
+/// The limits that are tried, in characters, ascending.
+fn limits(longest: usize) -> Vec<usize> {
+    (1..longest.min(EACH_TRIED + 1)).chain([longest]).collect()
+}
+
+/// Returns under which of [`limits`] a question's answer is exact, as ranges of their indices.
 fn exact_limits(question: &ScoredQuestion, decoder: Decoder) -> Vec<Range<u32>> {
     let characters = Characters::new(question.paragraph);
     let longest = decoder.max_answer_length;
     // A limit beyond the paragraph's length changes nothing.
-    let tried = longest.min(characters.len().max(1));
+    let tried = longest.min(EACH_TRIED).min(characters.len().max(1));
     let answers = decoder.best_by_limit(question, tried);
-    let mut limits: Vec<Range<u32>> = Vec::new();
-    let mut first = 1;
+    let mut exact: Vec<Range<u32>> = Vec::new();
+    let mut first = 0;
     for same in answers.chunk_by(|a, b| a == b) {
         let behind = first + same.len() as u32;
         if question.is_exact(characters.get(same[0].clone()).unwrap_or_default()) {
-            limits.push(first..behind);
+            exact.push(first..behind);
         }
         first = behind;
     }
-    if let Some(last) = limits.last_mut().filter(|last| last.end == first) {
-        last.end = longest as u32 + 1;
+    let all = limits(longest).len() as u32;
+    if first < all && tried < characters.len() {
+        let best = decoder
+            .best(question)
+            .map_or_else(String::new, |best| best.text);
+        if question.is_exact(&best) {
+            exact.push(first..all);
+        }
+    } else if let Some(last) = exact.last_mut().filter(|last| last.end == first) {
+        last.end = all;
     }
-    limits
+    exact
 }
 
-/// Returns the limit, up to `longest`, for questions that are exact under these limits and are in
-/// these parts.
+/// Returns the limit, up to `longest`, for questions that are exact under these of [`limits`] and
+/// are in these parts.
 fn choose(exact: &[Vec<Range<u32>>], parts: &[usize], longest: usize) -> Choice {
+    let limits = limits(longest);
+    let last = limits.len() - 1;
     // `[part][limit]`
-    let mut counts = vec![vec![0i64; longest + 1]; PARTS];
-    for (limits, part) in exact.iter().zip(parts) {
-        for limit in limits.iter().cloned().flatten() {
+    let mut counts = vec![vec![0i64; limits.len()]; PARTS];
+    for (exact, part) in exact.iter().zip(parts) {
+        for limit in exact.iter().cloned().flatten() {
             counts[*part][limit as usize] += 1;
         }
     }
@@ -135,17 +147,18 @@ fn choose(exact: &[Vec<Range<u32>>], parts: &[usize], longest: usize) -> Choice 
             let others = (0..PARTS).filter(|part| held_out != Some(*part));
             others.map(|part| counts[part][limit]).sum::<i64>()
         };
-        let best = (1..=longest).max_by_key(|&limit| (exact(limit), limit));
-        best.unwrap_or(longest)
+        let best = (0..limits.len()).max_by_key(|&limit| (exact(limit), limit));
+        best.unwrap_or(last)
     };
     let gains = (0..PARTS).map(|part| {
         let exact = |limit: usize| counts[part][limit];
-        exact(best(Some(part))) - exact(longest)
+        exact(best(Some(part))) - exact(last)
     });
+    let gain = gains.sum::<i64>() as f64 / parts.len() as f64;
     Choice {
-        characters: best(None),
+        characters: limits[best(None)],
         longest,
-        held_out_gain: gains.sum::<i64>() as f64 / exact.len().max(1) as f64,
+        held_out_gain: holdout::are_held_out(parts).then_some(gain),
     }
 }
 
@@ -207,7 +220,7 @@ mod tests {
         assert_eq!((found.characters, found.applied()), (6, 6));
         // Without the first or the third question the others score highest with 6 too; without the
         // second, with 8, under which it is wrong.
-        assert!((found.held_out_gain - 1.0 / 3.0).abs() < 1e-12);
+        assert!((found.held_out_gain.unwrap() - 1.0 / 3.0).abs() < 1e-12);
         assert_eq!(
             fitted(&questions[2..]).characters,
             LONGEST,
@@ -218,12 +231,38 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_is_compared_with_the_one_that_is_used_without_it() {
+        // Longer than each limit that is tried, but for the decoder's own.
+        const LENGTH: usize = EACH_TRIED + 100;
+        let paragraph = "甲".repeat(LENGTH + 10);
+        let mut scores = Scores::none(LENGTH + 10);
+        scores.start[0] = 1.0;
+        scores.end[LENGTH - 1] = 1.0;
+        let question = |paragraph| Question {
+            id: String::new(),
+            paragraph,
+            text: String::new(),
+            reference: vec![Answer {
+                text: "甲".repeat(LENGTH),
+                start: 0,
+            }]
+            .into(),
+        };
+        let questions = [(question(0), scores.clone()), (question(1), scores)];
+        let dev = TestSplit::new(&paragraph, &questions);
+        let decoder = Decoder::new(&AnswersTable::default(), LENGTH + 5);
+        let found = fit(&dev.open(), decoder).unwrap().unwrap();
+        assert_eq!(found.applied(), LENGTH + 5);
+        assert_eq!(found.held_out_gain, Some(0.0));
+    }
+
+    #[test]
     fn effects_are_those_of_the_limit_in_place_of_the_longest() {
         fn check(characters: usize, [first, last, short]: [usize; 3], expected: [usize; 3]) {
             let choice = Choice {
                 characters,
                 longest: LONGEST,
-                held_out_gain: 0.0,
+                held_out_gain: Some(0.0),
             };
             let (question, scores) = question([first, last, short], &["丙丁戊己庚"], 0);
             let effect = choice.effect(
@@ -256,17 +295,17 @@ mod tests {
         ]);
         assert_eq!(found.applied(), LONGEST);
         assert_eq!((found.characters, found.is_applied()), (8, false));
-        assert!((found.held_out_gain + 1.0 / 3.0).abs() < 1e-12);
+        assert!((found.held_out_gain.unwrap() + 1.0 / 3.0).abs() < 1e-12);
     }
 
     #[test]
     fn questions_about_one_paragraph_are_held_out_together() {
-        // As above, but all about one paragraph: no part is left to lose on.
+        // As above, but all about one paragraph: no part is left to measure on.
         let found = fitted(&[
             question([0, 8, 3], &["甲乙丙"], 0),
             question([0, 8, 3], &["甲乙丙"], 0),
             question([0, 8, 3], &["甲乙丙丁戊己庚辛壬"], 0),
         ]);
-        assert_eq!(found.held_out_gain, 0.0);
+        assert_eq!((found.held_out_gain, found.applied()), (None, LONGEST));
     }
 }

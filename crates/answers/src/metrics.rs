@@ -16,28 +16,37 @@ pub struct Headline {
     pub language: MlqaLanguage,
 }
 
+/// Returns the metric that suits data where none is named; `unanswerable`: whether questions are.
+pub fn suited(profile: &Profile, unanswerable: bool) -> Metric {
+    match profile.script() {
+        _ if profile.course_layout => Metric::Task,
+        Some(Script::Han) => Metric::Cmrc,
+        Some(Script::Hangul) => Metric::Korquad,
+        Some(Script::Arabic | Script::Devanagari) => Metric::Mlqa,
+        _ if unanswerable => Metric::Squad2,
+        _ => Metric::Squad,
+    }
+}
+
+/// Returns the language for MLQA's metric that the writing system says; `None` where it says none.
+pub fn mlqa_language(profile: &Profile) -> Option<MlqaLanguage> {
+    match profile.script()? {
+        Script::Arabic => Some(MlqaLanguage::Arabic),
+        Script::Devanagari => Some(MlqaLanguage::Hindi),
+        Script::Han => Some(MlqaLanguage::Chinese),
+        Script::Hangul | Script::Kana | Script::Other => None,
+    }
+}
+
 impl Headline {
     /// Returns the metric that the settings name, or the one that suits the data; `unanswerable`:
     /// whether questions of train or dev are.
     pub fn of(settings: &AnswersTable, profile: &Profile, unanswerable: bool) -> Self {
-        let script = profile.script();
-        let suited = || match script {
-            _ if profile.course_layout => Metric::Task,
-            Some(Script::Han) => Metric::Cmrc,
-            Some(Script::Hangul) => Metric::Korquad,
-            Some(Script::Arabic | Script::Devanagari) => Metric::Mlqa,
-            _ if unanswerable => Metric::Squad2,
-            _ => Metric::Squad,
-        };
-        let language = || match script {
-            Some(Script::Arabic) => MlqaLanguage::Arabic,
-            Some(Script::Devanagari) => MlqaLanguage::Hindi,
-            Some(Script::Han) => MlqaLanguage::Chinese,
-            _ => MlqaLanguage::English,
-        };
+        let suited = || suited(profile, unanswerable);
+        let language = settings.language.or_else(|| mlqa_language(profile));
         Self {
             metric: settings.metric.unwrap_or_else(suited),
-            language: settings.language.unwrap_or_else(language),
+            language: language.unwrap_or(MlqaLanguage::English),
         }
     }
 
@@ -115,7 +124,8 @@ pub fn means(sums: SplitMetrics) -> Option<SplitMetrics> {
     let both = parts.filter(|parts| parts.iter().all(|part| part.questions > 0));
     Some(SplitMetrics {
         exact_match: share,
-        exact_match_standard_error: (share * (1.0 - share) / count).sqrt(),
+        exact_match_standard_error: (share > 0.0 && share < 1.0)
+            .then(|| (share * (1.0 - share) / count).sqrt()),
         f1: sums.f1.map(|f1| f1 / count),
         by_answerability: both.map(|parts| parts.map(part)),
         task_exact_match: sums.task_exact_match / count,
@@ -245,7 +255,8 @@ mod tests {
         );
         assert!((metrics.exact_match - 2.0 / 3.0).abs() < 1e-12);
         assert!((metrics.any_reference_exact_match - 2.0 / 3.0).abs() < 1e-12);
-        assert!((metrics.exact_match_standard_error - (2.0f64 / 27.0).sqrt()).abs() < 1e-12);
+        let error = metrics.exact_match_standard_error.unwrap();
+        assert!((error - (2.0f64 / 27.0).sqrt()).abs() < 1e-12);
         assert_eq!(metrics.by_answerability, None);
         assert_eq!(means_of(&[]), None);
         assert_eq!(means_of(&spans[3..]), None, "nothing is measured");

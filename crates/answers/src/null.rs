@@ -2,7 +2,7 @@
 //! a threshold that is fitted on dev.
 
 use anyhow::Result;
-use spanwise_artifact::answers::{FittedThreshold, Gain};
+use spanwise_artifact::answers::{FittedThreshold, Gain, HeldOutThresholds};
 use spanwise_artifact::settings::FitNull;
 use spanwise_spans::holdout;
 
@@ -69,17 +69,28 @@ pub fn fit(dev: &ScoredSplit, fitted: &Fitted, to: FitNull) -> Result<Option<Fit
     }
     // Questions about one paragraph are held out together.
     let parts = holdout::parts(paragraphs, PARTS);
-    Ok(Some(measure(&candidates, &parts)))
+    Ok(Some(choose(&candidates, &parts)))
 }
 
-/// Returns the best threshold, and what thresholds that are fitted without a part score on it.
-fn measure(candidates: &[Candidate], parts: &[usize]) -> FittedThreshold {
+/// Returns the best threshold, and whether it is to be applied.
+fn choose(candidates: &[Candidate], parts: &[usize]) -> FittedThreshold {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by(|&a, &b| {
         candidates[a]
             .difference
             .total_cmp(&candidates[b].difference)
     });
+    let measured = holdout::are_held_out(parts).then(|| measure(candidates, parts, &order));
+    FittedThreshold {
+        best: best(order.iter().map(|&index| candidates[index])),
+        applied: measured.is_some_and(|measured| measured.over_zero.mean >= 0.0),
+        measured,
+    }
+}
+
+/// Returns what thresholds that are fitted without a part score on it. `order` has the candidates'
+/// indices by their differences.
+fn measure(candidates: &[Candidate], parts: &[usize], order: &[usize]) -> HeldOutThresholds {
     let without = |part: usize| {
         let others = order.iter().filter(|&&index| parts[index] != part);
         best(others.map(|&index| candidates[index]))
@@ -94,12 +105,9 @@ fn measure(candidates: &[Candidate], parts: &[usize]) -> FittedThreshold {
         let differences = held_out.iter().zip(candidates);
         gain(differences.map(|(score, candidate)| score - other(candidate)))
     };
-    let over_zero = over(&|candidate| candidate.score(0.0));
-    FittedThreshold {
-        applied: over_zero.mean >= 0.0,
-        best: best(order.iter().map(|&index| candidates[index])),
+    HeldOutThresholds {
         held_out: held_out.iter().sum::<f64>() / held_out.len() as f64,
-        over_zero,
+        over_zero: over(&|candidate| candidate.score(0.0)),
         over_always_answer: over(&|candidate| candidate.answered.into()),
         over_always_null: over(&|candidate| candidate.unanswered.into()),
     }
@@ -145,7 +153,7 @@ fn best(candidates: impl Iterator<Item = Candidate>) -> f64 {
     best.1
 }
 
-/// Returns the mean of paired differences.
+/// Returns the mean of two paired differences or more.
 fn gain(differences: impl Iterator<Item = f64>) -> Gain {
     let (mut count, mut sum, mut squares) = (0.0, 0.0, 0.0);
     for difference in differences {
@@ -154,7 +162,7 @@ fn gain(differences: impl Iterator<Item = f64>) -> Gain {
         squares += difference * difference;
     }
     let mean = sum / count;
-    let variance = (squares - count * mean * mean).max(0.0) / f64::max(count - 1.0, 1.0);
+    let variance = (squares - count * mean * mean).max(0.0) / (count - 1.0);
     Gain {
         mean,
         standard_error: (variance / count).sqrt(),
@@ -207,13 +215,25 @@ mod tests {
             })
             .collect();
         let parts: Vec<usize> = (0..40).map(|index| index / 8).collect();
-        let found = measure(&candidates, &parts);
-        assert_eq!((found.best, found.held_out), (2.0, 1.0));
+        let found = choose(&candidates, &parts);
+        assert_eq!((found.best, found.applied), (2.0, true));
+        let found = found.measured.unwrap();
+        assert_eq!(found.held_out, 1.0);
         assert_eq!(found.over_zero.mean, 0.5);
         assert_eq!(found.over_always_answer.mean, 0.5);
         assert_eq!(found.over_always_null.mean, 0.5);
         let error = (0.25f64 * 40.0 / 39.0 / 40.0).sqrt();
         assert!((found.over_zero.standard_error - error).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_cannot_be_held_out_is_not_applied() {
+        let candidates = [candidate(1.0, 1.0, 0.0), candidate(3.0, 0.0, 1.0)];
+        let found = choose(&candidates, &[0, 0]);
+        assert_eq!(
+            (found.best, found.applied, found.measured),
+            (2.0, false, None)
+        );
     }
 
     proptest! {

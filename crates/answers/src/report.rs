@@ -652,7 +652,7 @@ mod tests {
             longer_than_max_answer_length: 1,
             max_answer_length: Some(FittedLength {
                 characters: 17,
-                held_out_gain: 0.0,
+                held_out_gain: Some(0.0),
                 effect,
             }),
             rules: BTreeMap::from(Rule::ALL.map(|rule| (rule, Effect::default()))),

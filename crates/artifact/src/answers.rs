@@ -233,8 +233,10 @@ pub struct SplitMetrics {
     pub language: Option<MlqaLanguage>,
     /// Mean of [`QuestionMetrics::exact_match`].
     pub exact_match: f64,
-    /// Standard error of [`Self::exact_match`].
-    pub exact_match_standard_error: f64,
+    /// Standard error of [`Self::exact_match`]; `None` where all questions, or none, are answered
+    /// right, which says nothing of how far other questions would be from that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact_match_standard_error: Option<f64>,
     /// Mean of [`QuestionMetrics::f1`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub f1: Option<f64>,
@@ -285,14 +287,23 @@ pub struct NullMetrics {
     pub fitted: Option<FittedThreshold>,
 }
 
-/// What thresholds that were fitted on four fifths of dev score on the fifth, by what they are fitted
-/// to.
+/// A threshold that was fitted on dev.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct FittedThreshold {
     /// The best on all of dev.
     pub best: f64,
-    /// Whether it is applied: unless thresholds lose against 0 on the held-out parts.
+    /// Whether it is applied: unless thresholds lose against 0 on the held-out parts, or nothing
+    /// could be held out.
     pub applied: bool,
+    /// `None` where all labelled questions are about one paragraph: nothing is held out then.
+    #[serde(flatten)]
+    pub measured: Option<HeldOutThresholds>,
+}
+
+/// What thresholds that were fitted on four fifths of dev score on the fifth, by what they are fitted
+/// to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct HeldOutThresholds {
     /// The score on the held-out parts.
     pub held_out: f64,
     /// What that gains over a threshold of 0.
@@ -355,10 +366,12 @@ pub struct Risk {
 pub struct FittedLength {
     /// The longest answer, in characters.
     pub characters: usize,
-    /// Exact match gained on held-out parts of dev by limits that were fitted on the other parts.
-    pub held_out_gain: f64,
+    /// Exact match gained on held-out parts of dev by limits that were fitted on the other parts;
+    /// `None` where nothing could be held out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out_gain: Option<f64>,
     /// The effect compared with the longest limit that is tried. The limit is applied unless it
-    /// loses on the held-out parts.
+    /// loses on the held-out parts, or nothing could be held out.
     #[serde(flatten)]
     pub effect: Effect,
 }
@@ -396,7 +409,7 @@ impl SplitMetrics {
             train_longer_than_max_answer_length: 0,
             empty: 0,
             exact_match: 0.0,
-            exact_match_standard_error: 0.0,
+            exact_match_standard_error: None,
             f1: None,
             by_answerability: None,
             task_exact_match: 0.0,
@@ -577,7 +590,7 @@ mod tests {
             }),
             max_answer_length: Some(FittedLength {
                 characters: 17,
-                held_out_gain: 0.25,
+                held_out_gain: Some(0.25),
                 effect,
             }),
             rules: BTreeMap::from([(Rule::Titles, effect)]),
@@ -589,7 +602,7 @@ mod tests {
 
         let path = directory.path().join(METRICS_FILE);
         let text = fs_err::read_to_string(&path)?;
-        for field in ["exact_match", "cmrc_f1", "held_out_gain", "fixed"] {
+        for field in ["exact_match", "cmrc_f1", "characters", "fixed"] {
             let renamed = text.replacen(&format!("\"{field}\""), "\"other\"", 1);
             assert_ne!(renamed, text);
             fs_err::write(&path, renamed)?;

@@ -58,9 +58,10 @@ impl Script {
                 Self::Arabic
             }
             '\u{900}'..='\u{97f}' if character.is_alphabetic() => Self::Devanagari,
-            '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}' => {
-                Self::Han
-            }
+            '\u{3400}'..='\u{4dbf}'
+            | '\u{4e00}'..='\u{9fff}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{20000}'..='\u{3ffff}' => Self::Han,
             '\u{1100}'..='\u{11ff}' | '\u{3130}'..='\u{318f}' | '\u{ac00}'..='\u{d7a3}' => {
                 Self::Hangul
             }
@@ -74,12 +75,17 @@ impl Script {
 impl SplitProfile {
     /// Counts a question.
     pub fn count(&mut self, question: &Question) {
-        for script in question.text.chars().filter_map(Script::of) {
-            *self.letters.entry(script).or_default() += 1;
-        }
+        self.count_letters(&question.text);
         let lengths = question.answers().iter().map(|answer| answer.range().len());
         if let Some(shortest) = lengths.min() {
             *self.answer_lengths.entry(shortest).or_default() += 1;
+        }
+    }
+
+    /// Counts the letters of a question.
+    pub fn count_letters(&mut self, question: &str) {
+        for script in question.chars().filter_map(Script::of) {
+            *self.letters.entry(script).or_default() += 1;
         }
     }
 
@@ -139,6 +145,13 @@ impl Profile {
             for (script, count) in &split.letters {
                 *letters.entry(*script).or_default() += count;
             }
+        }
+        // Japanese writes Chinese characters among its syllables.
+        let count = |script| letters.get(&script).copied().unwrap_or(0);
+        let (kana, han) = (count(Script::Kana), count(Script::Han));
+        if kana > 0 && 10 * kana >= han {
+            letters.remove(&Script::Han);
+            letters.insert(Script::Kana, kana + han);
         }
         let most = letters.into_iter().rev().max_by_key(|(_, count)| *count);
         most.map(|(script, _)| script)
@@ -227,6 +240,7 @@ mod tests {
         check("من هو؟", Some(Script::Arabic));
         check("कौन है?", Some(Script::Devanagari));
         check("それはなに？", Some(Script::Kana));
+        check("東京の江戸時代とは？", Some(Script::Kana));
         check("Wer?", Some(Script::Other));
         check("1?", None);
     }

@@ -354,8 +354,8 @@ impl ScoreBlock {
 }
 
 /// Returns ranges of consecutive questions whose paragraphs, of these lengths, have about
-/// `characters` characters together; a longer one is by itself. What is read a range at a time takes as much
-/// memory however many questions there are.
+/// `characters` characters together; a longer one is by itself. What is read a range at a time
+/// takes as much memory however many questions there are.
 pub fn ranges(
     lengths: impl IntoIterator<Item = usize>,
     characters: usize,

@@ -14,8 +14,8 @@ use crate::fit::Fitted;
 /// Measures members and all methods on dev, which has a labelled question. With `knows_no_answer`,
 /// the answer is none where that scores higher than the best span; a vote's scores are the mean's.
 ///
-/// `longest`: the longest answer in characters. `held_out` are the weights fitted without each part: they are measured on the part. `weights`
-/// are those of the method in use.
+/// `longest`: the longest answer in characters. `held_out` are the weights fitted without each part:
+/// they are measured on the part. `weights` are those of the method in use.
 ///
 /// # Errors
 /// Fails if dev cannot be read.

@@ -1,13 +1,14 @@
 //! Asks a trained pipeline about a text: the questions become its test split, and its stages answer
 //! as they always do.
 
-use std::io::{BufRead, ErrorKind, Write};
+use std::io::{BufRead, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use spanwise_artifact::answers::{self, AnswerRecord};
 use spanwise_artifact::questions::{Paragraph, Question, Questions};
 use spanwise_artifact::{Reference, Split, Stage, UserError};
+use spanwise_data::input::InputFile;
 
 use crate::pipeline_file::Pipeline;
 use crate::run::{self, Execute};
@@ -49,8 +50,11 @@ pub fn run(
         results,
     } = terminal;
     let paragraph = if let Some(file) = &ask.paragraph {
-        fs_err::read_to_string(file)
-            .map_err(|error| UserError::new(format!("--paragraph: {error}")))?
+        let file = InputFile::new(&file.display().to_string(), file.clone())?;
+        let mut text = String::new();
+        let read = file.open()?.read_to_string(&mut text);
+        read.map_err(|error| UserError::new(format!("--paragraph: {}: {error}", file.shown())))?;
+        text
     } else {
         prompt(prompts, "paragraph, and an empty line behind it:\n")?;
         lines(input).collect::<Result<Vec<_>>>()?.join("\n")

@@ -159,7 +159,7 @@ impl Execute for Programs {
 
     fn check(&mut self, job: &Job) -> Result<()> {
         let stage = job.stage;
-        let file = tempfile::NamedTempFile::new().context("write a job")?;
+        let file = workspace::temporary(tempfile::NamedTempFile::new())?;
         jsonl::write_document(file.path(), job)?;
         let mut command = self.command(stage, file.path())?;
         // What it says is said again by its work, but for what is wrong.

@@ -585,13 +585,13 @@ impl<'a, 'w> Walk<'a, 'w> {
         if is_whole && !forced {
             return Ok("made by another run".to_owned());
         }
+        let _output = readers::replace(output, || {
+            self.say(&label, "waits for other runs that read it")
+        })?;
         if !is_whole && output.exists() {
             // A stage replaces nothing but its own artifact.
             durable::remove(output)?;
         }
-        let _output = readers::replace(output, || {
-            self.say(&label, "waits for other runs that read it")
-        })?;
         let needed = self.needed_from(stage);
         let began = Instant::now();
         if let Mode::Run(stages) | Mode::Answer(stages) | Mode::Texts(stages) = &mut self.mode {
@@ -617,7 +617,10 @@ impl<'a, 'w> Walk<'a, 'w> {
         }
         if matches!(self.mode, Mode::Answer(_)) && makes_a_model(node.stage) {
             let message = format!("{} is stale, and there is no model to ask", node.label);
-            let hint = format!("run cargo xtask pipeline {}", self.run.pipeline.file);
+            let file = &self.run.pipeline.file;
+            let hint = format!(
+                "run cargo xtask pipeline {file}; a model that was made with --set is asked with the same --set"
+            );
             bail!(UserError::new(message).hint(hint));
         }
         Ok(())

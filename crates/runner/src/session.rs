@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use crate::lock::{self, Lock};
+use crate::lock::Lock;
 use crate::owner;
 
 /// What the names of sessions' folders begin with. No run's folder does.
@@ -25,6 +25,8 @@ impl Session {
         remove_left(parent)?;
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
         let lock = Lock::take(folder.path(), |_| Ok(()))?;
+        // Until it had its lock, another session may have taken it for one that was left.
+        fs_err::create_dir_all(folder.path())?;
         Ok(Self {
             folder,
             _lock: lock,
@@ -48,15 +50,44 @@ pub(crate) fn remove_left(parent: &Path) -> Result<()> {
     for entry in fs_err::read_dir(parent)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let lock = lock::path_of(&path);
-        let is_left = name.starts_with(PREFIX)
-            && !owner::is_claimed(&path)
-            && lock.exists()
-            && lock::is_nobodys(&lock)?;
-        if is_left {
+        if !name.starts_with(PREFIX) || owner::is_claimed(&path) {
+            continue;
+        }
+        // One session removes it, and none that uses it.
+        if let Ok(_lock) = Lock::take(&path, |_| bail!("it is used"))
+            && path.exists()
+        {
             fs_err::remove_dir_all(&path)?;
-            fs_err::remove_file(&lock)?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn many_sessions_begin_where_others_were_killed() -> Result<()> {
+        let runs = tempfile::tempdir()?;
+        let left = |name: &str| runs.path().join(format!("{PREFIX}{name}"));
+        for name in ["a", "b", "c"] {
+            fs_err::create_dir(left(name))?;
+        }
+        // Killed before they had their locks.
+        let used = Session::begin(runs.path())?;
+        thread::scope(|scope| {
+            let begin = || Session::begin(runs.path()).map(|session| session.folder().is_dir());
+            let begun: Vec<_> = (0..8).map(|_| scope.spawn(begin)).collect();
+            for session in begun {
+                assert!(session.join().expect("no panic").expect("it begins"));
+            }
+        });
+        assert!(used.folder().is_dir());
+        drop(used);
+        assert_eq!(fs_err::read_dir(runs.path())?.count(), 0, "nothing is left");
+        Ok(())
+    }
 }

@@ -3,6 +3,9 @@
 /// Half the width of a 95 % confidence interval, in standard errors.
 const CONFIDENCE: f64 = 1.96;
 
+/// The most that rounding makes of the variance of a mean of equal scores.
+const ROUNDING: f64 = 1e-20;
+
 /// Scores of questions, or differences of two, `[repetition][question]`.
 pub(crate) type Samples = Vec<Vec<f64>>;
 
@@ -11,8 +14,9 @@ pub(crate) type Samples = Vec<Vec<f64>>;
 pub(crate) struct Estimate {
     /// Over repetitions and questions.
     pub(crate) mean: f64,
-    /// Its standard error.
-    pub(crate) error: f64,
+    /// Its standard error; `None` where all scores are the same, which says nothing of how far
+    /// others would be from them.
+    pub(crate) error: Option<f64>,
 }
 
 impl Estimate {
@@ -33,16 +37,23 @@ impl Estimate {
         let over_questions = variance_of_mean(&by_question);
         let over_both =
             over_questions + variance_of_mean(&by_repetition) - variance_of_mean(&samples.concat());
+        let variance = over_both.max(over_questions);
         Self {
             mean: mean(&by_question),
-            error: over_both.max(over_questions).sqrt(),
+            error: (variance > ROUNDING).then(|| variance.sqrt()),
         }
     }
 
     /// Half the width of the 95 % confidence interval.
-    pub(crate) fn confidence(self) -> f64 {
-        CONFIDENCE * self.error
+    pub(crate) fn confidence(self) -> Option<f64> {
+        self.error.map(|error| CONFIDENCE * error)
     }
+}
+
+/// An uncertainty behind its mean, where it is known.
+pub(crate) fn plus_minus(uncertainty: Option<f64>, decimals: usize) -> String {
+    let shown = |uncertainty| format!(" ± {uncertainty:.decimals$}");
+    uncertainty.map_or_else(String::new, shown)
 }
 
 /// `own` scores less `others`, pair by pair; `None` where they do not score the same questions.
@@ -64,7 +75,7 @@ pub(crate) fn probability(gains: &[Vec<f64>]) -> f64 {
         return mcnemar(gains);
     }
     let gain = Estimate::of(gains);
-    both_tails(gain.mean, gain.error)
+    both_tails(gain.mean, gain.error.unwrap_or(0.0))
 }
 
 /// A probability as people read it.
@@ -122,26 +133,38 @@ mod tests {
     }
 
     #[test]
+    fn equal_scores_have_no_error() {
+        for scores in [vec![0.7], vec![0.7; 30], vec![0.0, 0.0]] {
+            assert_eq!(Estimate::of(&[scores]).error, None);
+        }
+        let one_of_many = [vec![1.0], vec![0.0; 999_999]].concat();
+        assert!(Estimate::of(&[one_of_many]).error.is_some());
+        assert_eq!(plus_minus(None, 3), "");
+        assert_eq!(plus_minus(Some(0.0126), 2), " ± 0.01");
+    }
+
+    #[test]
     fn other_questions_and_other_seeds_are_both_in_the_error() {
         // Questions that differ and trainings that do not: as if there were one training.
         let one = [vec![1.0, 0.0, 1.0, 0.0]];
         let same = [one[0].clone(), one[0].clone(), one[0].clone()];
         assert_eq!(Estimate::of(&same), Estimate::of(&one));
-        assert!((Estimate::of(&one).error - (1.0f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12);
+        let error = Estimate::of(&one).error.expect("scores that differ");
+        assert!((error - (1.0f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12);
 
         // Trainings that differ by themselves: no number of questions makes up for them.
         let apart = [vec![0.0; 10_000], vec![0.1; 10_000]];
         let estimate = Estimate::of(&apart);
         assert!((estimate.mean - 0.05).abs() < 1e-12);
         // Two means, 0 and 0.1, have a variance of 0.005.
-        assert!((estimate.error - 0.0025f64.sqrt()).abs() < 1e-3);
+        assert!((estimate.error.expect("differ") - 0.0025f64.sqrt()).abs() < 1e-3);
         let one_error_from_none = 0.317;
         assert!((probability(&apart) - one_error_from_none).abs() < 5e-3);
 
         // Variances of the mean: 0.015625 by question, 0.140625 by repetition, 0.033482 of single
         // scores.
         let both = [vec![1.0, 1.0, 1.0, 0.0], vec![0.0; 4]];
-        assert!((Estimate::of(&both).error - 0.122_768f64.sqrt()).abs() < 1e-5);
-        assert!((Estimate::of(&both).confidence() - 0.6867).abs() < 1e-4);
+        let confidence = Estimate::of(&both).confidence().expect("differ");
+        assert!((confidence - 1.96 * 0.122_768f64.sqrt()).abs() < 1e-4);
     }
 }

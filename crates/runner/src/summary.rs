@@ -16,6 +16,7 @@ use crate::pipeline_file::Pipeline;
 use crate::plan::freshness::Store;
 use crate::plan::graph::Graph;
 use crate::run::Run;
+use crate::statistics::plus_minus;
 use crate::{links, losses, owner, workspace};
 
 /// Prints the summary of a run: its own results, whatever other runs of the pipeline have left in
@@ -154,9 +155,10 @@ fn write(results: &Results, training_log: Option<&Path>, out: &mut dyn Write) ->
             Some(f1) => format!("F1 {f1:.3}"),
             None => format!("CMRC F1 {cmrc_f1:.3}"),
         };
+        let error = plus_minus(error, 3);
         writeln!(
             out,
-            "{:<12} {title} exact match {exact_match:.3} ± {error:.3}, {f1} ({questions} questions)",
+            "{:<12} {title} exact match {exact_match:.3}{error}, {f1} ({questions} questions)",
             split.name(),
         )?;
         if let Some([has_answer, no_answer]) = metrics.by_answerability {

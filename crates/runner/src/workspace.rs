@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
+use spanwise_artifact::UserError;
 use spanwise_program::signals;
 
 /// The checkout's root: of the package that cargo runs, else around the current directory, else
@@ -35,6 +36,18 @@ pub fn output() -> PathBuf {
         Some(directory) => resolve(directory),
         None => root().to_owned(),
     }
+}
+
+/// A file or folder in the system's folder for temporary ones, where it could be made.
+pub(crate) fn temporary<T>(made: std::io::Result<T>) -> Result<T, UserError> {
+    made.map_err(|error| {
+        let folder = std::env::temp_dir();
+        UserError::new(format!(
+            "nothing can be made in {}: {error}",
+            folder.display()
+        ))
+        .hint("TMPDIR names another folder for temporary files")
+    })
 }
 
 /// A path as the user writes it: relative ones start at the root.

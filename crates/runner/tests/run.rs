@@ -206,7 +206,7 @@ fn metrics() -> BTreeMap<Split, SplitMetrics> {
     let dev = SplitMetrics {
         questions: 2,
         exact_match: 0.5,
-        exact_match_standard_error: 0.354,
+        exact_match_standard_error: Some(0.354),
         cmrc_f1: 0.75,
         ..SplitMetrics::of(Metric::Task, None)
     };

@@ -1,5 +1,5 @@
-//! The task's exact match: the headline of every run, and what everything fitted on dev is fitted
-//! to.
+//! The task's exact match, as the course defines it: the headline where no other metric is in use,
+//! and what trainings and ensembles are measured by.
 
 /// Returns whether an answer equals one of a question's references after deleting ASCII commas on
 /// both sides. Nothing else is normalised. False without references.

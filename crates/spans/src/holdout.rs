@@ -35,6 +35,12 @@ pub fn parts<G: Ord>(groups: impl IntoIterator<Item = G>, count: usize) -> Vec<u
     assigned
 }
 
+/// Whether something can be fitted without each part and measured on it: items are in two parts or
+/// more.
+pub fn are_held_out(parts: &[usize]) -> bool {
+    parts.iter().any(|part| *part != parts[0])
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -48,6 +54,7 @@ mod tests {
         assert_eq!(parts(["b", "a", "c", "c"], 2), [1, 1, 0, 0]);
         assert_eq!(parts([0, 1, 2, 3, 4, 5], 3), [0, 1, 2, 0, 1, 2]);
         assert_eq!(parts([7, 7, 7], 5), [0, 0, 0]);
+        assert!(!are_held_out(&[0, 0]) && are_held_out(&[0, 0, 1]) && !are_held_out(&[]));
         assert!(parts::<u8>([], 5).is_empty());
     }
 

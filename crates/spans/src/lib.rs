@@ -3,7 +3,7 @@
 //! - [`search`]: the best spans of start and end scores
 //! - [`mod@covering`]: scores for spans that no token begins or ends with
 //! - [`softmax`]: probabilities, their logarithms, temperature
-//! - [`exact_match`]: the task's exact match, which everything fitted is fitted to
+//! - [`exact_match`]: the task's exact match, as the course defines it
 //! - [`holdout`]: parts of a split that share no group, to be held out in turn
 //! - [`sample`]: some items, spread evenly
 

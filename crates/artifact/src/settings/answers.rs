@@ -57,9 +57,9 @@ pub enum LengthLimit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fit {
-    /// The length, up to the one that holds without this setting and to 400, that answers most dev
-    /// questions exactly; the longest without dev, or where the choice loses on parts of dev that it was not made
-    /// on.
+    /// The length, of all up to 400 and the one that holds without this setting, which is the
+    /// longest, that answers most dev questions exactly; the longest without dev, and where the
+    /// choice loses on parts of dev that it was not made on, or there are none.
     Fit,
 }
 

@@ -46,8 +46,8 @@ pub struct Family {
 /// The names that a family's checkpoints have for the parts of a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Names {
-    /// The part of the embeddings: `word`, `position`, `token_type`, `task_type`, `norm` → its name below
-    /// `embeddings.`.
+    /// The part of the embeddings: `word`, `position`, `token_type`, `task_type`, `norm` → its name
+    /// below `embeddings.`.
     pub embeddings: &'static [(&'static str, &'static str)],
     /// The projection of embeddings to hidden states.
     pub projection: &'static str,

@@ -51,14 +51,18 @@ pub fn run(evaluation: &Evaluation, out: &mut dyn Write) -> Result<()> {
     if let Some(against) = &evaluation.against {
         predictions.push(Predictions::read(against)?);
     }
-    let (metric, why) = match evaluation.metric {
-        Some(metric) => (metric, None),
-        None => {
-            let (metric, why) = data.fitting_metric()?;
-            (metric, Some(why))
-        }
+    let suited = match evaluation.metric {
+        Some(_) => None,
+        None => Some(data.suited()?),
     };
-    let language = language(metric, evaluation.language)?;
+    let metric = evaluation
+        .metric
+        .or(suited.as_ref().map(|suited| suited.metric));
+    let metric = metric.expect("one that is named, or else the suited one");
+    let of_questions = suited.as_ref().and_then(|suited| suited.language);
+    let of_questions = of_questions.filter(|_| metric == Metric::Mlqa);
+    let typed = evaluation.language.or(of_questions);
+    let language = language(metric, typed)?;
     let probabilities = match &evaluation.no_answer_probability {
         None => None,
         Some(path) => {
@@ -71,13 +75,14 @@ pub fn run(evaluation: &Evaluation, out: &mut dyn Write) -> Result<()> {
         }
     };
     let mut scoring = Scoring::new(metric, language, predictions, probabilities);
-    let mut first = None;
+    let (mut first, mut is_labelled) = (None, false);
     data.read(&mut |question| {
         first.get_or_insert_with(|| question.id.clone());
+        is_labelled |= question.is_impossible || !question.references.is_empty();
         scoring.add(&question)
     })?;
     // Where every list of answers is empty, the file is rather unlabelled than unanswerable.
-    let is_labelled = metric == Metric::Squad2 || scoring.have_answer.contains(&true);
+    is_labelled |= evaluation.metric == Some(Metric::Squad2);
     ensure!(
         scoring.questions() > 0 && is_labelled,
         UserError::new(format!(
@@ -104,8 +109,8 @@ pub fn run(evaluation: &Evaluation, out: &mut dyn Write) -> Result<()> {
     }
     let heading = Heading {
         metric: metric.name(),
-        why,
-        language: evaluation.language.map(MlqaLanguage::name),
+        why: suited.map(|suited| suited.why),
+        language: typed.map(MlqaLanguage::name),
         data: data.shown(),
         no_answer_threshold: (evaluation.no_answer_probability.as_ref())
             .map(|_| evaluation.no_answer_threshold),

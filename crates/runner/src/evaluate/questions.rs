@@ -1,13 +1,19 @@
 //! The questions that predictions are scored on, and the metric that fits them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use spanwise_artifact::UserError;
+use spanwise_answers::metrics::{mlqa_language, suited};
+use spanwise_artifact::profile::{Profile, Script, SplitProfile};
 use spanwise_artifact::questions::paragraphs_beside;
-use spanwise_artifact::settings::Metric;
+use spanwise_artifact::settings::{Metric, MlqaLanguage};
+use spanwise_artifact::{Split, UserError};
 use spanwise_data::input::excerpt;
 use spanwise_data::sources::{Format, Source};
+use spanwise_program::signals;
+
+use crate::workspace;
 
 /// A data file of any layout that the data stage reads.
 pub(super) struct Data {
@@ -21,10 +27,13 @@ pub(super) struct Data {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Question {
     pub(super) id: String,
+    pub(super) text: String,
     /// The texts of its reference answers; none where it has no answer, or none is known.
     pub(super) references: Vec<String>,
     /// Whether the file says that it has no answer.
     pub(super) is_unanswerable: bool,
+    /// Whether it says so in as many words, and not by an empty list.
+    pub(super) is_impossible: bool,
 }
 
 impl Data {
@@ -37,7 +46,7 @@ impl Data {
         let beside = paragraphs_beside(&name);
         let beside = beside.as_deref().map(|name| (name, name.into()));
         let source = Source::new((&name, path.to_owned()), beside)?;
-        let space = tempfile::tempdir()?;
+        let space = workspace::temporary(tempfile::tempdir())?;
         let format = source.format(space.path())?;
         Ok(Self {
             source,
@@ -62,6 +71,7 @@ impl Data {
             UserError::new(format!("{shown}: question {}: {reason}", excerpt(id)))
         };
         self.source.read_records(&self.format, &mut |record| {
+            signals::check("")?;
             let record = record.map_err(|malformed| wrong(&malformed.id, malformed.reason))?;
             let texts = record
                 .answers
@@ -71,107 +81,88 @@ impl Data {
             let references = references.map_err(|reason| wrong(&record.id, reason))?;
             sink(Question {
                 id: record.id,
+                text: record.question,
                 references,
-                is_unanswerable: record.is_impossible || record.has_empty_answers,
+                is_impossible: record.is_impossible,
+                // In the stage's own layout, no answers may mean that none is known.
+                is_unanswerable: record.is_impossible
+                    || record.has_empty_answers && !matches!(self.format, Format::Native),
             })
         })
     }
 
-    /// Returns the metric that fits the questions, and why.
+    /// Returns the metric that suits the questions, as a run on them would choose it.
     ///
     /// # Errors
     /// Fails if the file cannot be read, or as [`Data::read`].
-    pub(super) fn fitting_metric(&self) -> Result<(Metric, String)> {
-        let mut seen = Seen::default();
+    pub(super) fn suited(&self) -> Result<Suited> {
+        let mut split = SplitProfile::default();
+        let (mut questions, mut unanswerable) = (0, 0);
         self.read(&mut |question| {
-            seen.add(&question);
+            split.count_letters(&question.text);
+            questions += 1;
+            unanswerable += usize::from(question.is_unanswerable);
             Ok(())
         })?;
-        if self.format.is_course() {
-            let why = format!("since {} has the course's layout", self.shown());
-            return Ok((Metric::Task, why));
-        }
-        // In the stage's own layout, no answers may mean that none is known.
-        let says_none = !matches!(self.format, Format::Native);
-        let (metric, why) = seen.fitting_metric(says_none);
-        Ok((metric, format!("since {} {why}", self.shown())))
-    }
-}
-
-/// What the choice of a metric depends on.
-#[derive(Debug, Default)]
-struct Seen {
-    questions: usize,
-    /// Questions without reference answers.
-    without: usize,
-    /// Letters of the reference answers, by script.
-    letters: usize,
-    han: usize,
-    hangul: usize,
-    kana: usize,
-}
-
-impl Seen {
-    fn add(&mut self, question: &Question) {
-        self.questions += 1;
-        self.without += usize::from(question.references.is_empty());
-        let characters = question.references.iter().flat_map(|text| text.chars());
-        for c in characters.filter(|c| c.is_alphabetic()) {
-            self.letters += 1;
-            match c {
-                '\u{3041}'..='\u{30ff}' => self.kana += 1,
-                '\u{3400}'..='\u{4dbf}'
-                | '\u{4e00}'..='\u{9fff}'
-                | '\u{f900}'..='\u{faff}'
-                | '\u{20000}'..='\u{3ffff}' => self.han += 1,
-                '\u{1100}'..='\u{11ff}' | '\u{3130}'..='\u{318f}' | '\u{ac00}'..='\u{d7a3}' => {
-                    self.hangul += 1;
-                }
-                _ => {}
+        let profile = Profile {
+            course_layout: self.format.is_course(),
+            splits: BTreeMap::from([(Split::Dev, split)]),
+        };
+        let metric = suited(&profile, unanswerable > 0);
+        let why = match (metric, profile.script()) {
+            (Metric::Task, _) => "has the course's layout".to_owned(),
+            (Metric::Squad2, _) => {
+                format!("has no answer to {unanswerable} of its {questions} questions")
             }
-        }
+            (Metric::Cmrc, _) => "has its questions in Chinese".to_owned(),
+            (Metric::Korquad, _) => "has its questions in Korean".to_owned(),
+            (Metric::Mlqa, Some(Script::Arabic)) => "has its questions in Arabic".to_owned(),
+            (Metric::Mlqa, _) => "has its questions in Hindi".to_owned(),
+            (Metric::Squad, _) => "has its questions in no language with one of its own".to_owned(),
+        };
+        Ok(Suited {
+            metric,
+            language: mlqa_language(&profile),
+            why: format!("since {} {why}", self.shown()),
+        })
     }
+}
 
-    fn fitting_metric(&self, says_none: bool) -> (Metric, String) {
-        // Japanese writes Han characters among kana.
-        if 2 * self.han > self.letters && 10 * self.kana < self.han {
-            (Metric::Cmrc, "is in Chinese".to_owned())
-        } else if 2 * self.hangul > self.letters {
-            (Metric::Korquad, "is in Korean".to_owned())
-        } else if says_none && 0 < self.without && self.without < self.questions {
-            let counts = format!("{} of its {} questions", self.without, self.questions);
-            (Metric::Squad2, format!("has no answer to {counts}"))
-        } else {
-            (Metric::Squad, "is in neither Chinese nor Korean".to_owned())
-        }
-    }
+/// The metric that suits a data file.
+#[derive(Debug)]
+pub(super) struct Suited {
+    pub(super) metric: Metric,
+    /// The language for MLQA's.
+    pub(super) language: Option<MlqaLanguage>,
+    /// The rest of a sentence about the metric.
+    pub(super) why: String,
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn the_metric_follows_the_answers() {
-        fn check(references: &[&[&str]], says_none: bool, expected: Metric) {
-            let mut seen = Seen::default();
-            for references in references {
-                seen.add(&Question {
-                    id: "1".to_owned(),
-                    references: references.iter().map(|&text| text.to_owned()).collect(),
-                    is_unanswerable: false,
-                });
-            }
-            assert_eq!(seen.fitting_metric(says_none).0, expected, "{references:?}");
+    fn the_metric_is_the_one_that_a_run_would_choose() {
+        fn check(questions: &[(&str, &[&str])], expected: Metric) {
+            let question = |(index, (text, answers)): (usize, &(&str, &[&str]))| {
+                let answers: Vec<_> = answers.iter().map(|text| json!({"text": text})).collect();
+                json!({"id": index, "context": "c", "question": text, "answers": answers})
+            };
+            let questions: Vec<_> = questions.iter().enumerate().map(question).collect();
+            let file = tempfile::NamedTempFile::with_suffix(".json").unwrap();
+            fs_err::write(file.path(), serde_json::to_vec(&questions).unwrap()).unwrap();
+            let data = Data::open(file.path()).unwrap();
+            assert_eq!(data.suited().unwrap().metric, expected, "{questions:?}");
         }
-        check(&[&["the cat"], &[]], true, Metric::Squad2);
-        check(&[&["李白"], &[]], true, Metric::Cmrc);
-        check(&[&["李白"], &[]], false, Metric::Cmrc);
-        check(&[&[], &[]], true, Metric::Squad);
-        check(&[&["李白", "1926年"], &["NBA总决赛"]], true, Metric::Cmrc);
-        check(&[&["서울", "1926년"], &["漢江"]], true, Metric::Korquad);
-        check(&[&["東京の江戸"]], true, Metric::Squad);
-        check(&[&["the cat 李"]], true, Metric::Squad);
-        check(&[&["1926"]], true, Metric::Squad);
+        check(&[("Who?", &["the cat"]), ("What?", &[])], Metric::Squad2);
+        check(&[("Who?", &["李白"]), ("What?", &["b"])], Metric::Squad);
+        check(&[("谁是李白？", &["the cat"]), ("谁？", &[])], Metric::Cmrc);
+        check(&[("누구?", &["漢江"])], Metric::Korquad);
+        check(&[("東京の江戸時代とは？", &["東京"])], Metric::Squad);
+        check(&[("من هو؟", &["a"])], Metric::Mlqa);
+        check(&[("1?", &["1926"])], Metric::Squad);
     }
 }

@@ -10,7 +10,7 @@ use spanwise_data::input::excerpt;
 use spanwise_metrics::squad2::{Answered, Best, best_thresholds};
 
 use super::scoring::{Scoring, Side};
-use crate::statistics::{self, Estimate};
+use crate::statistics::{self, Estimate, plus_minus};
 
 /// What was scored by which definition.
 #[derive(Debug, Serialize)]
@@ -29,7 +29,7 @@ pub(super) struct Heading {
 }
 
 /// The result. Scores are in percent, as the scripts print them; `…_confidence` is half the width
-/// of the 95 % interval over questions.
+/// of the 95 % interval over questions, `None` where all score the same.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     #[serde(flatten)]
@@ -56,7 +56,7 @@ struct Scores {
     #[serde(skip)]
     first_missing: Option<String>,
     exact: f64,
-    exact_confidence: f64,
+    exact_confidence: Option<f64>,
     #[serde(flatten)]
     f1: Option<F1>,
     #[serde(flatten)]
@@ -67,7 +67,7 @@ struct Scores {
 #[derive(Debug, Serialize)]
 struct F1 {
     f1: f64,
-    f1_confidence: f64,
+    f1_confidence: Option<f64>,
 }
 
 /// What SQuAD 2.0's script prints besides.
@@ -130,7 +130,7 @@ impl Serialize for Squad2 {
 #[derive(Debug, Serialize)]
 struct Difference {
     exact: f64,
-    exact_confidence: f64,
+    exact_confidence: Option<f64>,
     exact_p: f64,
     #[serde(flatten)]
     f1: Option<F1Difference>,
@@ -139,7 +139,7 @@ struct Difference {
 #[derive(Debug, Serialize)]
 struct F1Difference {
     f1: f64,
-    f1_confidence: f64,
+    f1_confidence: Option<f64>,
     f1_p: f64,
 }
 
@@ -313,12 +313,13 @@ impl Scores {
             "",
             format!("{missing} missing{first}, {superfluous} of other questions"),
         )?;
-        line(
-            "exact match",
-            format!("{exact:.2} ± {exact_confidence:.2} (95 %)"),
-        )?;
+        let with = |score: f64, confidence: Option<f64>| match confidence {
+            Some(_) => format!("{score:.2}{} (95 %)", plus_minus(confidence, 2)),
+            None => format!("{score:.2}"),
+        };
+        line("exact match", with(*exact, *exact_confidence))?;
         if let Some(F1 { f1, f1_confidence }) = self.f1 {
-            line("F1", format!("{f1:.2} ± {f1_confidence:.2} (95 %)"))?;
+            line("F1", with(f1, f1_confidence))?;
         }
         let Some(squad2) = &self.squad2 else {
             return Ok(());
@@ -376,25 +377,24 @@ fn percent(scores: &[f64]) -> f64 {
 }
 
 /// Half the width of the mean's 95 % interval, in percent.
-fn confidence(scores: &[f64]) -> f64 {
-    100.0 * Estimate::of(&[scores.to_vec()]).confidence()
+fn confidence(scores: &[f64]) -> Option<f64> {
+    let confidence = Estimate::of(&[scores.to_vec()]).confidence();
+    confidence.map(|confidence| 100.0 * confidence)
 }
 
 /// The mean of gains, half the width of its 95 % interval, in percent, and p.
-fn compared(gains: Vec<f64>) -> (f64, f64, f64) {
-    let gains = [gains];
-    let confidence = 100.0 * Estimate::of(&gains).confidence();
-    (
-        percent(&gains[0]),
-        confidence,
-        statistics::probability(&gains),
-    )
+fn compared(gains: Vec<f64>) -> (f64, Option<f64>, f64) {
+    let (gain, confidence) = (percent(&gains), confidence(&gains));
+    (gain, confidence, statistics::probability(&[gains]))
 }
 
-fn difference_of(gain: f64, confidence: f64, p: f64) -> String {
+fn difference_of(gain: f64, confidence: Option<f64>, p: f64) -> String {
     let p = match statistics::shown(p) {
         small if small.starts_with('<') => format!("p {small}"),
         p => format!("p = {p}"),
     };
-    format!("{gain:+.2} ± {confidence:.2} (95 %), {p}")
+    match confidence {
+        Some(_) => format!("{gain:+.2}{} (95 %), {p}", plus_minus(confidence, 2)),
+        None => format!("{gain:+.2}, {p}"),
+    }
 }

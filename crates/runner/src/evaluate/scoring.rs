@@ -79,7 +79,7 @@ impl Scoring {
     pub(super) fn add(&mut self, question: &Question) -> Result<()> {
         let references: Vec<&str> = question.references.iter().map(String::as_str).collect();
         let is_unanswerable = question.is_unanswerable && references.is_empty();
-        let is_scored = !references.is_empty() || is_unanswerable || self.metric == Metric::Squad2;
+        let is_scored = !references.is_empty() || is_unanswerable;
         let index = if is_scored { self.index(question) } else { 0 };
         self.unlabelled += usize::from(!is_scored);
         // Probabilities are of the first predictions.

@@ -151,7 +151,7 @@ fn compare_all(
         );
     }
     let mut rows: Vec<Row> = Vec::new();
-    let mut metric = None;
+    let (mut metric, mut questions) = (None, None);
     let mut all: Vec<Vec<Vec<QuestionMetrics>>> = Vec::new();
     for (contender, pipelines) in contenders.iter().zip(&pipelines) {
         let mut seconds = 0.0;
@@ -162,7 +162,15 @@ fn compare_all(
             let run = run::run(output, pipeline, &Scope::default(), stages, &mut messages())?;
             seconds += run::wall_seconds(run.artifacts())?;
             let artifact = run.answers()?;
-            metrics.push(dev_metrics(&artifact)?);
+            let measured = Measured::read(&artifact)?;
+            let first = questions.get_or_insert_with(|| measured.questions.clone());
+            let other = format!("{name} was measured on other dev questions than the first");
+            let hint = "compare pipelines with the same data.dev";
+            ensure!(
+                *first == measured.questions,
+                UserError::new(other).hint(hint)
+            );
+            metrics.push(measured.metrics);
             let dev = answers::read_metrics(&artifact)?.remove(&Split::Dev);
             let unlabelled = || UserError::new(format!("{name}: no dev question is labelled"));
             let title = dev.ok_or_else(unlabelled)?.title();
@@ -214,14 +222,76 @@ fn repetitions(
         .collect()
 }
 
-/// The metrics of all labelled dev questions in an artifact of `answers`.
-fn dev_metrics(artifact: &Path) -> Result<Vec<QuestionMetrics>> {
-    let mut metrics = Vec::new();
-    for record in answers::read(artifact)? {
-        let record = record.context("read the answers to compare")?;
-        if record.split == Split::Dev {
-            metrics.extend(record.metrics);
+/// What an artifact of `answers` says of the labelled dev questions.
+struct Measured {
+    /// A digest of the questions: only the same ones are compared one by one.
+    questions: String,
+    /// By the questions' ids, since the files may have them in any order.
+    metrics: Vec<QuestionMetrics>,
+}
+
+impl Measured {
+    fn read(artifact: &Path) -> Result<Self> {
+        let mut measured = Vec::new();
+        for record in answers::read(artifact)? {
+            let record = record.context("read the answers to compare")?;
+            if let (Split::Dev, Some(metrics)) = (record.split, record.metrics) {
+                let asked = serde_json::to_string(&(record.question, record.references))?;
+                measured.push((record.id, fingerprint::of_bytes(asked.as_bytes()), metrics));
+            }
+        }
+        measured.sort_by(|one, other| one.0.cmp(&other.0));
+        let mut questions = String::new();
+        for (id, asked, _) in &measured {
+            questions += &serde_json::to_string(&(id, asked))?;
+        }
+        let metrics = measured.into_iter().map(|(_, _, metrics)| metrics);
+        Ok(Self {
+            questions: fingerprint::of_bytes(questions.as_bytes()),
+            metrics: metrics.collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spanwise_artifact::answers::AnswerRecord;
+
+    use super::*;
+
+    fn measured(asked: &[(&str, &str, f64)]) -> Measured {
+        let record = |&(id, question, exact_match): &(&str, &str, f64)| AnswerRecord {
+            split: Split::Dev,
+            id: id.to_owned(),
+            question: question.to_owned(),
+            answer: String::new(),
+            probability: None,
+            null_score_diff: None,
+            references: vec!["甲".to_owned()],
+            is_impossible: false,
+            metrics: Some(QuestionMetrics {
+                exact_match,
+                ..QuestionMetrics::default()
+            }),
+            candidates: Vec::new(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let records: Vec<AnswerRecord> = asked.iter().map(record).collect();
+        answers::write(folder.path(), &records).unwrap();
+        Measured::read(folder.path()).unwrap()
+    }
+
+    #[test]
+    fn questions_are_compared_by_what_is_asked_and_not_by_their_place() {
+        let first = measured(&[("1", "who?", 1.0), ("2", "when?", 0.0)]);
+        let reversed = measured(&[("2", "when?", 0.0), ("1", "who?", 1.0)]);
+        assert_eq!(first.questions, reversed.questions);
+        assert_eq!(first.metrics, reversed.metrics);
+        for others in [
+            [("1", "who?", 1.0), ("2", "where?", 0.0)],
+            [("1", "who?", 1.0), ("3", "when?", 0.0)],
+        ] {
+            assert_ne!(first.questions, measured(&others).questions, "{others:?}");
         }
     }
-    Ok(metrics)
 }

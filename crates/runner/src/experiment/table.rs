@@ -7,7 +7,7 @@ use serde::Serialize;
 use spanwise_artifact::UserError;
 use spanwise_artifact::answers::QuestionMetrics;
 
-use crate::statistics::{self, Estimate, Samples, mean};
+use crate::statistics::{self, Estimate, Samples, mean, plus_minus};
 
 /// A row of the table.
 #[derive(Debug, Serialize)]
@@ -18,8 +18,9 @@ pub(super) struct Row {
     /// Its exact match of every repetition.
     repetitions: Vec<f64>,
     exact_match: f64,
-    /// Half the width of its 95 % confidence interval, over questions and repetitions.
-    exact_match_confidence: f64,
+    /// Half the width of its 95 % confidence interval, over questions and repetitions; `None` where
+    /// all score the same.
+    exact_match_confidence: Option<f64>,
     /// Its F1; `None` where it has none.
     f1: Option<f64>,
     any_reference_exact_match: f64,
@@ -83,7 +84,7 @@ impl Row {
             cmrc_exact_match: average(|metrics| metrics.cmrc_exact_match),
             cmrc_f1: average(|metrics| metrics.cmrc_f1),
             gain: gain.map(|gain| gain.mean),
-            gain_confidence: gain.map(Estimate::confidence),
+            gain_confidence: gain.and_then(Estimate::confidence),
             p: gains.as_deref().map(statistics::probability),
             seconds,
         })
@@ -103,10 +104,9 @@ pub(super) fn markdown(rows: &[Row]) -> String {
         "| pipeline | {metric} EM (95 %) | gain (95 %) | by seed | p | any-reference EM | CMRC EM | CMRC F1 | minutes |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
-        let gain = match (row.gain, row.gain_confidence) {
-            (Some(gain), Some(confidence)) => format!("{gain:+.3} ± {confidence:.3}"),
-            _ => "–".to_owned(),
-        };
+        let gain = row.gain.map_or("–".to_owned(), |gain| {
+            format!("{gain:+.3}{}", plus_minus(row.gain_confidence, 3))
+        });
         let by_seed: Vec<String> = row
             .gain_repetitions
             .iter()
@@ -116,10 +116,10 @@ pub(super) fn markdown(rows: &[Row]) -> String {
         let p = row.p.map_or("–".to_owned(), statistics::shown);
         writeln!(
             table,
-            "| {} | {:.3} ± {:.3} | {gain} | {by_seed} | {p} | {:.3} | {:.3} | {:.3} | {:.1} |",
+            "| {} | {:.3}{} | {gain} | {by_seed} | {p} | {:.3} | {:.3} | {:.3} | {:.1} |",
             row.name,
             row.exact_match,
-            row.exact_match_confidence,
+            plus_minus(row.exact_match_confidence, 3),
             row.any_reference_exact_match,
             row.cmrc_exact_match,
             row.cmrc_f1,

@@ -17,8 +17,17 @@ pub(super) struct Lengths(BTreeMap<usize, usize>);
 /// How often which lengths occur.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct Distribution {
-    /// Number of texts; the other figures are 0 without any.
+    /// Number of texts.
     pub(super) count: usize,
+    /// `None` without any text.
+    #[serde(flatten)]
+    pub(super) figures: Option<Figures>,
+    pub(super) histogram: Vec<Bar>,
+}
+
+/// What the lengths of some texts are like.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Figures {
     pub(super) mean: f64,
     pub(super) minimum: usize,
     /// At least half of the texts are at most so long.
@@ -26,7 +35,6 @@ pub(super) struct Distribution {
     /// At least 95 % of the texts are at most so long.
     pub(super) percentile_95: usize,
     pub(super) maximum: usize,
-    pub(super) histogram: Vec<Bar>,
 }
 
 /// The texts of some lengths.
@@ -57,11 +65,13 @@ impl Lengths {
             .sum();
         Distribution {
             count,
-            mean: sum / count as f64,
-            minimum,
-            median: self.percentile(50, count),
-            percentile_95: self.percentile(95, count),
-            maximum,
+            figures: Some(Figures {
+                mean: sum / count as f64,
+                minimum,
+                median: self.percentile(50, count),
+                percentile_95: self.percentile(95, count),
+                maximum,
+            }),
             histogram: self.histogram(minimum, maximum, self.percentile(100 - LAST, count)),
         }
     }
@@ -131,6 +141,7 @@ mod tests {
         let check = |lengths: &[usize], expected: (f64, usize, usize, usize, usize)| {
             let found = of(lengths.iter().copied());
             assert_eq!(found.count, lengths.len());
+            let found = found.figures.expect("texts");
             let figures = (
                 found.mean,
                 found.minimum,
@@ -140,7 +151,7 @@ mod tests {
             );
             assert_eq!(figures, expected, "{lengths:?}");
         };
-        check(&[], (0.0, 0, 0, 0, 0));
+        assert_eq!(of([]).figures, None);
         check(&[7], (7.0, 7, 7, 7, 7));
         check(&[3, 0], (1.5, 0, 0, 3, 3));
         check(&[5, 1, 3], (3.0, 1, 3, 5, 5));

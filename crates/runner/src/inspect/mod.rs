@@ -110,6 +110,7 @@ pub fn run(
     results: &mut dyn Write,
 ) -> Result<()> {
     let subject = Subject::of(inspection, output)?;
+    let folder = subject.folder(inspection)?;
     let runs = output.join("runs");
     let session = Session::begin(&runs)?;
     let mut pipeline = subject.pipeline.clone();
@@ -158,7 +159,6 @@ pub fn run(
     report.shared = shared::of(&texts, &pipeline.data, &inputs.inputs);
     drop(texts);
 
-    let folder = subject.folder(inspection)?;
     let page = page::render(&report)?;
     links::write(&folder.join(PAGE_FILE), &page)?;
     let numbers = serde_json::to_string_pretty(&report)? + "\n";

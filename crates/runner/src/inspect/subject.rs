@@ -134,7 +134,10 @@ impl Subject {
                 self.folder.clone()
             }
         };
-        fs_err::create_dir_all(&folder)?;
+        fs_err::create_dir_all(&folder).map_err(|error| {
+            let folder = workspace::display(&folder);
+            UserError::new(format!("{folder} cannot be a folder: {error}"))
+        })?;
         Ok(folder)
     }
 }

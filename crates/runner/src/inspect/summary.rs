@@ -102,11 +102,12 @@ fn of_split(split: &SplitNumbers) -> Vec<String> {
     lines.push(of_lengths("characters", characters));
     if let Some(tokens) = tokens {
         lines.push(of_lengths("tokens", &tokens.lengths));
-        let windows = &tokens.windows_per_question;
-        lines.push(format!(
-            "windows: {:.2} a question, at most {}",
-            windows.mean, windows.maximum
-        ));
+        if let Some(windows) = &tokens.windows_per_question.figures {
+            lines.push(format!(
+                "windows: {:.2} a question, at most {}",
+                windows.mean, windows.maximum
+            ));
+        }
     }
     let lost = lost(split, tokens.as_ref());
     if !lost.is_empty() {
@@ -117,8 +118,11 @@ fn of_split(split: &SplitNumbers) -> Vec<String> {
 
 fn of_lengths(unit: &str, lengths: &TextLengths) -> String {
     let of = |name: &str, lengths: &Distribution| {
-        (lengths.count > 0)
-            .then(|| format!("{name} {} (at most {})", lengths.median, lengths.maximum))
+        let figures = lengths.figures?;
+        Some(format!(
+            "{name} {} (at most {})",
+            figures.median, figures.maximum
+        ))
     };
     let TextLengths {
         paragraphs,

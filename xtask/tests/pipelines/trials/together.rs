@@ -7,9 +7,9 @@ use crate::pipeline::Pipeline;
 
 const VARIANTS: [&[&str]; 3] = [&[], &["--set", "seed=2"], &["--set", "windows.stride=8"]];
 
-/// Two to four runs of the same pipeline at once, some with other settings, some that make anew what
-/// the others read, one of them killed now and then, beside `status`, `gc` and `ask`: every run that is left to end has the right answers,
-/// and `ask` those to its own questions.
+/// Two to four runs of the same pipeline at once, some with other settings, some that make anew
+/// what the others read, one of them killed now and then, beside `status`, `gc` and `ask`: every
+/// run that is left to end has the right answers, and `ask` those to its own questions.
 #[test]
 fn together() {
     let mut trial = Trial::new("together", 2);
