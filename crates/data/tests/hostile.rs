@@ -468,7 +468,11 @@ fn check(split: Split, collected: &Collected, directory: &Path) -> Result<()> {
     for question in &data.questions {
         anyhow::ensure!(ids.insert(&question.id), "id {:?} twice", question.id);
         anyhow::ensure!(!question.text.trim().is_empty());
-        let labelled = matches!(&question.reference, Reference::Spans(spans) if !spans.is_empty());
+        let labelled = match &question.reference {
+            Reference::Spans(spans) => !spans.is_empty(),
+            Reference::Unanswerable => true,
+            Reference::Unknown => false,
+        };
         anyhow::ensure!(labelled || split != Split::Train);
         let paragraph = Characters::new(data.paragraph(question));
         for answer in question.answers() {
@@ -480,6 +484,9 @@ fn check(split: Split, collected: &Collected, directory: &Path) -> Result<()> {
     let labelled = data.questions.iter();
     let labelled = labelled.filter(|question| !question.answers().is_empty());
     anyhow::ensure!(counts.answered == labelled.count());
+    let unanswerable = data.questions.iter();
+    let unanswerable = unanswerable.filter(|one| one.reference == Reference::Unanswerable);
+    anyhow::ensure!(counts.unanswerable == unanswerable.count());
     let labels = counts.answered + counts.unanswerable + counts.unlabelled;
     anyhow::ensure!(counts.questions == labels);
     anyhow::ensure!(counts.questions == data.questions.len());
