@@ -22,7 +22,8 @@ const FILE_SYSTEMS: [(&str, &[&str], &str); 3] = [
 const BYTES: u64 = 320 << 20;
 
 /// The power is cut at a random moment: what the disk then has is mounted anew, and the next run
-/// ends with the right answers. Saved states of trainings are among what it has.
+/// ends with the right answers. Saved states of trainings are among what it has. `SPANWISE_DEVICE`
+/// names another device than flex.
 #[test]
 fn power_cuts() {
     for (kind, make, options) in FILE_SYSTEMS {
@@ -48,12 +49,15 @@ fn power_cuts() {
 
 fn cut(kind: &'static str, disk: Disk) {
     let mut trial = Trial::new(kind, 1);
-    let expected = expected(&LONG);
+    let device = std::env::var("SPANWISE_DEVICE").unwrap_or_else(|_| "flex".to_owned());
+    let device = format!("device={device}");
+    let arguments = [&LONG[..], &["--set", &device]].concat();
+    let expected = expected(&arguments);
     let mut pipeline = Pipeline::new("power-");
     pipeline.output.clone_from(&disk.place);
     let mut disk = Some(disk);
     for round in 0..trial.rounds {
-        let run = pipeline.begin(&LONG);
+        let run = pipeline.begin(&arguments);
         std::thread::sleep(trial.moment(Duration::from_secs(7)));
         // Nothing more is written, and what is on its way to the disk does not change.
         run.signal("STOP", true);
@@ -73,7 +77,7 @@ fn cut(kind: &'static str, disk: Disk) {
         } else {
             "cuts before anything was on the disk"
         });
-        let ended = pipeline.complete(&LONG);
+        let ended = pipeline.complete(&arguments);
         if ended.messages.contains("resuming") {
             trial.count("trainings resumed");
         }
