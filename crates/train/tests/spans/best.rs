@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use burn::optim::GradientsAccumulator;
@@ -238,6 +239,19 @@ fn a_run_ends_when_its_patience_does() -> Result<()> {
     Ok(())
 }
 
+/// The state of a run, in a folder in which nothing is saved yet.
+fn saved_state(folder: &Path) -> Result<SavedState> {
+    let file = |name: &str| folder.join(name);
+    jsonl::write_document(&file("config.json"), &config(0.1))?;
+    let log = file("training.jsonl");
+    Ok(SavedState::new(
+        file("state"),
+        &json!(1),
+        file("config.json"),
+        log,
+    ))
+}
+
 #[test]
 fn a_run_is_saved_where_its_evaluation_is_interrupted() -> Result<()> {
     let files = Files::new()?;
@@ -260,13 +274,7 @@ fn a_run_is_saved_where_its_evaluation_is_interrupted() -> Result<()> {
 
     let directory = tempfile::tempdir()?;
     let file = |name: &str| directory.path().join(name);
-    jsonl::write_document(&file("config.json"), &config(0.1))?;
-    let state = SavedState::new(
-        file("state"),
-        &json!(1),
-        file("config.json"),
-        file("training.jsonl"),
-    );
+    let state = saved_state(directory.path())?;
     let hyperparameters = task.hyperparameters(SEED);
     let begin = || -> Result<_> {
         let model = span_model(0.1, &device)?;
@@ -328,13 +336,7 @@ fn patience_and_best_weights_survive_an_interruption() -> Result<()> {
 
     let directory = tempfile::tempdir()?;
     let file = |name: &str| directory.path().join(name);
-    jsonl::write_document(&file("config.json"), &config(0.1))?;
-    let state = SavedState::new(
-        file("state"),
-        &json!(1),
-        file("config.json"),
-        file("training.jsonl"),
-    );
+    let state = saved_state(directory.path())?;
     let hyperparameters = task.hyperparameters(SEED);
     let task = scripted();
     let mut stopped_at = 0;
