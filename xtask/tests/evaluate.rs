@@ -303,6 +303,27 @@ fn a_question_that_is_there_twice_counts_as_the_script_counts_it() {
 }
 
 #[test]
+fn a_folder_for_temporary_files_that_is_not_there_is_named() {
+    let folder = english();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(["evaluate", "predictions.json", "data.json"]);
+    command
+        .env("TMPDIR", "/nowhere")
+        .current_dir(folder.0.path());
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let messages = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(2), "{messages}");
+    assert!(
+        messages.contains("nothing can be made in /nowhere"),
+        "{messages}"
+    );
+    assert!(
+        messages.contains("hint: TMPDIR names another"),
+        "{messages}"
+    );
+}
+
+#[test]
 fn mistakes() {
     let folder = english();
     let write = |name: &str, text: &str| fs::write(folder.0.path().join(name), text).unwrap();

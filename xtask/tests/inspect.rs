@@ -417,6 +417,7 @@ fn mistakes() {
         check(&["dev.json", "--checkpoint", "checkpoint"]),
         check(&["dev.json", "--set", "windows.stride=0"]),
         check(&["dev.json", "--set", "windows.strides=1"]),
+        check(&["dev.json", "--output", "no.json"]),
     ];
     insta::assert_snapshot!("inspect-mistakes", all.join("\n"));
 }
