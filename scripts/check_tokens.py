@@ -133,6 +133,15 @@ def save_weights(directory, kind, size):
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
 
 
+def xtask(directory, *arguments):
+    """Runs a command of this project with all results below a folder."""
+    done = subprocess.run(
+        ["cargo", "xtask", *arguments], cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "SPANWISE_OUTPUT": str(directory)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def run(directory, source, split_characters):
     """Runs a pipeline up to its windows and returns the folder of the run."""
     test = directory / "test.json"
@@ -144,11 +153,7 @@ def run(directory, source, split_characters):
     keys = {"source": source, "split_characters": split_characters, "demo": DEMO, "test": test}
     file.write_text(PIPELINE.format(**keys), "utf-8")
     for stage in ("data", "checkpoint", "windows"):
-        done = subprocess.run(
-            ["cargo", "xtask", "stage", stage, file], cwd=ROOT, capture_output=True, text=True,
-            env={**os.environ, "SPANWISE_OUTPUT": str(directory)},
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        xtask(directory, "stage", stage, file)
     return directory / "runs" / name
 
 

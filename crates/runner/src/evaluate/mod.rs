@@ -15,7 +15,7 @@ use spanwise_artifact::settings::{Metric, MlqaLanguage};
 use spanwise_data::input::excerpt;
 
 use predictions::{Predictions, Probabilities};
-use questions::Data;
+use questions::{Data, Suited};
 use report::{Heading, Report};
 use scoring::{Scoring, Side};
 
@@ -51,18 +51,19 @@ pub fn run(evaluation: &Evaluation, out: &mut dyn Write) -> Result<()> {
     if let Some(against) = &evaluation.against {
         predictions.push(Predictions::read(against)?);
     }
-    let suited = match evaluation.metric {
-        Some(_) => None,
-        None => Some(data.suited()?),
+    let (metric, suited_language, why) = match evaluation.metric {
+        Some(metric) => (metric, None, None),
+        None => {
+            let Suited {
+                metric,
+                language,
+                why,
+            } = data.suited()?;
+            (metric, language, Some(why))
+        }
     };
-    let metric = evaluation
-        .metric
-        .or(suited.as_ref().map(|suited| suited.metric));
-    let metric = metric.expect("one that is named, or else the suited one");
-    let of_questions = suited.as_ref().and_then(|suited| suited.language);
-    let of_questions = of_questions.filter(|_| metric == Metric::Mlqa);
-    let typed = evaluation.language.or(of_questions);
-    let language = language(metric, typed)?;
+    let named_language = evaluation.language.or(suited_language);
+    let language = language(metric, named_language)?;
     let probabilities = match &evaluation.no_answer_probability {
         None => None,
         Some(path) => {
@@ -109,8 +110,8 @@ pub fn run(evaluation: &Evaluation, out: &mut dyn Write) -> Result<()> {
     }
     let heading = Heading {
         metric: metric.name(),
-        why: suited.map(|suited| suited.why),
-        language: typed.map(MlqaLanguage::name),
+        why,
+        language: named_language.map(MlqaLanguage::name),
         data: data.shown(),
         no_answer_threshold: (evaluation.no_answer_probability.as_ref())
             .map(|_| evaluation.no_answer_threshold),

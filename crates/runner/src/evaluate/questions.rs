@@ -122,7 +122,7 @@ impl Data {
         };
         Ok(Suited {
             metric,
-            language: mlqa_language(&profile),
+            language: mlqa_language(&profile).filter(|_| metric == Metric::Mlqa),
             why: format!("since {} {why}", self.shown()),
         })
     }
@@ -132,7 +132,7 @@ impl Data {
 #[derive(Debug)]
 pub(super) struct Suited {
     pub(super) metric: Metric,
-    /// The language for MLQA's.
+    /// The language, where the metric is MLQA's.
     pub(super) language: Option<MlqaLanguage>,
     /// The rest of a sentence about the metric.
     pub(super) why: String,

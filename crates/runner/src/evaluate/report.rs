@@ -313,10 +313,7 @@ impl Scores {
             "",
             format!("{missing} missing{first}, {superfluous} of other questions"),
         )?;
-        let with = |score: f64, confidence: Option<f64>| match confidence {
-            Some(_) => format!("{score:.2}{} (95 %)", plus_minus(confidence, 2)),
-            None => format!("{score:.2}"),
-        };
+        let with = |score: f64, confidence| format!("{score:.2}{}", interval(confidence));
         line("exact match", with(*exact, *exact_confidence))?;
         if let Some(F1 { f1, f1_confidence }) = self.f1 {
             line("F1", with(f1, f1_confidence))?;
@@ -382,6 +379,12 @@ fn confidence(scores: &[f64]) -> Option<f64> {
     confidence.map(|confidence| 100.0 * confidence)
 }
 
+/// A score's 95 % interval behind it, where it has one.
+fn interval(confidence: Option<f64>) -> String {
+    let shown = confidence.map(|_| plus_minus(confidence, 2) + " (95 %)");
+    shown.unwrap_or_default()
+}
+
 /// The mean of gains, half the width of its 95 % interval, in percent, and p.
 fn compared(gains: Vec<f64>) -> (f64, Option<f64>, f64) {
     let (gain, confidence) = (percent(&gains), confidence(&gains));
@@ -393,8 +396,5 @@ fn difference_of(gain: f64, confidence: Option<f64>, p: f64) -> String {
         small if small.starts_with('<') => format!("p {small}"),
         p => format!("p = {p}"),
     };
-    match confidence {
-        Some(_) => format!("{gain:+.2}{} (95 %), {p}", plus_minus(confidence, 2)),
-        None => format!("{gain:+.2}, {p}"),
-    }
+    format!("{gain:+.2}{}, {p}", interval(confidence))
 }

@@ -35,6 +35,15 @@ fn restless() -> TrainTable {
     }
 }
 
+/// Settings that keep the best model and wait for a better one.
+fn patient(patience: Option<usize>) -> TrainTable {
+    TrainTable {
+        load_best_model_at_end: true,
+        early_stopping_patience: patience,
+        ..settings()
+    }
+}
+
 /// A run that has ended.
 struct Ended {
     /// The weights that were evaluated after each number of steps.
@@ -201,11 +210,7 @@ fn a_run_ends_when_its_patience_does() -> Result<()> {
     let device = device.autodiff();
     // An evaluation at the end of each of ten epochs, of 8 steps each.
     let check = |metrics: &[(f64, f64)], patience, kept: usize, steps: usize| -> Result<()> {
-        let settings = TrainTable {
-            load_best_model_at_end: true,
-            early_stopping_patience: patience,
-            ..settings()
-        };
+        let settings = patient(patience);
         let task = task(&files, &settings, &device, Precision::Fp32)?;
         let scripted = Scripted {
             task: &task,
@@ -258,11 +263,7 @@ fn a_run_is_saved_where_its_evaluation_is_interrupted() -> Result<()> {
     let mut devices = devices();
     let (_, device) = devices.next().expect("flex is always there");
     let device = device.autodiff();
-    let settings = TrainTable {
-        load_best_model_at_end: true,
-        early_stopping_patience: Some(2),
-        ..settings()
-    };
+    let settings = patient(Some(2));
     let task = task(&files, &settings, &device, Precision::Fp32)?;
     let metrics = [(0.5, 1.0); 10];
     let scripted = |evaluations| Scripted {
@@ -317,11 +318,7 @@ fn patience_and_best_weights_survive_an_interruption() -> Result<()> {
     let mut devices = devices();
     let (_, device) = devices.next().expect("flex is always there");
     let device = device.autodiff();
-    let settings = TrainTable {
-        load_best_model_at_end: true,
-        early_stopping_patience: Some(3),
-        ..settings()
-    };
+    let settings = patient(Some(3));
     let task = task(&files, &settings, &device, Precision::Fp32)?;
     // Equal every time. Written as a decimal, the loss is read as its upper neighbour, which the next
     // evaluation would be better than.
