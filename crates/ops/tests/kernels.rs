@@ -171,6 +171,25 @@ fn linear() {
 }
 
 #[test]
+fn denormal_numbers_are_zero_in_kernels_and_not_in_rust() {
+    let _generator = device::hold_generator();
+    // Every product is about 1e-40, and rows are enough for all threads.
+    let rows = 1024;
+    let tensor =
+        |value: f32, count| Tensor::from_data(TensorData::new(vec![value; count], [count]), &cpu());
+    let x = tensor(1e-20, rows * HIDDEN).reshape([1, rows, HIDDEN]);
+    let weight = tensor(1e-20, HIDDEN * HIDDEN).reshape([HIDDEN, HIDDEN]);
+    let product = ops::linear(x, weight, tensor(0.0, HIDDEN), Precision::Fp32);
+    let product = values(product.reshape([rows * HIDDEN]));
+    assert!(product.iter().all(|&value| value == 0.0));
+    let [small, smaller] = std::hint::black_box([1e-20f32, 1e-20]);
+    assert!(
+        small * smaller > 0.0,
+        "this thread computes as Rust expects"
+    );
+}
+
+#[test]
 fn layer_norms() {
     let _generator = device::hold_generator();
     let inputs = [

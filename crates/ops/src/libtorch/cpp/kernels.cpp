@@ -14,6 +14,7 @@
 #include <cmath>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 using at::Tensor;
@@ -42,11 +43,29 @@ using namespace spanwise;
 
 namespace {
 
-// Runs body and returns what it throws as a message, else nullptr.
+// While it lives, denormal numbers (below 1.2e-38) are zero to this thread and to the pool of
+// threads that computes for it. They change no result that anyone could measure, but some processors
+// take over a hundred times as long for each, and some batches make gradients full of them.
+class FlushDenormals {
+ public:
+  FlushDenormals() {
+    // Every time: the pool may have other threads than before. They run libtorch alone and stay so;
+    // this thread runs Rust, too, which counts on the processor's default.
+    at::parallel_for(0, at::get_num_threads(), 1, [](int64_t, int64_t) { at::Context::setFlushDenormal(true); });
+    at::Context::setFlushDenormal(true);
+  }
+  ~FlushDenormals() { at::Context::setFlushDenormal(false); }
+  FlushDenormals(const FlushDenormals&) = delete;
+  FlushDenormals& operator=(const FlushDenormals&) = delete;
+};
+
+// Runs body and returns what it throws as a message, else nullptr. on_cpu: where body computes.
 template <typename Body>
-const char* guarded(Body body) {
+const char* guarded(Body body, bool on_cpu = true) {
   try {
     c10::NoGradGuard no_grad;
+    std::optional<FlushDenormals> flush_denormals;
+    if (on_cpu) flush_denormals.emplace();
     body();
     return nullptr;
   } catch (const std::exception& error) {
@@ -528,7 +547,7 @@ const char* spanwise_global_norm(Tensor** tensors, int64_t count, Tensor** outpu
     std::vector<Tensor> all;
     for (int64_t i = 0; i < count; i++) all.push_back(*tensors[i]);
     outputs[0] = new Tensor(at::stack(at::_foreach_norm(all)).norm());
-  });
+  }, count > 0 && tensors[0]->is_cpu());
 }
 
 // One step of AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101) on `count` parameters at once, in
@@ -549,7 +568,7 @@ const char* spanwise_adamw(Tensor** parameters, Tensor** gradients, Tensor** fir
     at::_fused_adamw_(self, grads, list(first_moments), list(second_moments), {},
                       std::vector<Tensor>(count, steps), learning_rate, beta_1, beta_2, weight_decay, epsilon,
                       false, false, *divisor, std::nullopt);
-  });
+  }, count > 0 && parameters[0]->is_cpu());
 }
 
 }  // extern "C"
