@@ -1,13 +1,14 @@
 //! What is learned: for every question, where its answer starts and ends among the tokens of
 //! windows of its paragraph, or that the window does not answer it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use anyhow::{Result, ensure};
 use burn::optim::GradientsAccumulator;
 use burn::tensor::{Device, Tensor};
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use spanwise_artifact::UserError;
 use spanwise_artifact::profile::longest_answer;
@@ -42,6 +43,11 @@ pub struct TrainingData<'a> {
     pub dev: Option<(&'a WindowFile, &'a Questions)>,
 }
 
+/// One in so many questions about long paragraphs is learned from by a window without its answer as
+/// well, others every epoch. With one of each, where six windows in ten have no answer, a model of
+/// two epochs learns that and not to find answers (docs/results.md).
+const WITHOUT_ANSWER: usize = 4;
+
 /// A question's windows to learn from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrainingExample {
@@ -56,9 +62,9 @@ pub struct TrainingExample {
 ///
 /// Where the paragraphs of some questions do not answer them, windows that do not answer their
 /// question are learned from, too, as [`NO_ANSWER`]: one of each unanswerable question, and in
-/// addition to the window with the answer one without it, of each paragraph that is longer than a
-/// window. With `negative_windows`, which teach only that the answer is elsewhere, there are none of
-/// the latter.
+/// addition to the window with the answer one without it, of paragraphs that are longer than a
+/// window, for one question in [`WITHOUT_ANSWER`]. With `negative_windows`, which teach only that
+/// the answer is elsewhere, there are none of the latter.
 pub struct SpanTask<'a> {
     data: TrainingData<'a>,
     settings: &'a TrainTable,
@@ -66,6 +72,8 @@ pub struct SpanTask<'a> {
     precision: Precision,
     /// The questions that can be learned from.
     questions: Vec<usize>,
+    /// Those of them that may be learned from by a window without their answer as well.
+    long: Vec<usize>,
     /// Whether there are unanswerable ones among them.
     learns_no_answer: bool,
     /// The longest answer that is looked for on dev, in characters.
@@ -95,22 +103,29 @@ impl<'a> SpanTask<'a> {
         if let Some((teacher, _)) = data.teacher {
             check_teacher(teacher, data.train)?;
         }
+        let learns_no_answer = data.train.has_unanswerable();
+        let mut long = questions.clone();
+        long.retain(|&question| {
+            learns_no_answer
+                && settings.negative_windows == 0
+                && has_window_without_answer(data, question)
+        });
         Ok(Self {
             data,
             settings,
             device,
             precision,
             questions,
-            learns_no_answer: data.train.has_unanswerable(),
+            long,
+            learns_no_answer,
             longest_answer: longest_answer(&answer_lengths(data.train)),
         })
     }
 
-    /// Number of questions with a window of their own that has the answer, and one that has not.
+    /// Number of questions that are learned from in an epoch by a window with the answer and by one
+    /// without it.
     fn learned_twice(&self) -> usize {
-        let questions = self.questions.iter();
-        let twice = questions.filter(|&&question| self.has_window_without_answer(question));
-        twice.count()
+        self.long.len().div_ceil(WITHOUT_ANSWER)
     }
 
     /// Returns what the loop needs to know of the settings.
@@ -138,8 +153,8 @@ impl<'a> SpanTask<'a> {
         }
     }
 
-    /// Samples a question's windows.
-    fn examples(&self, question: usize, random: &mut StdRng) -> Vec<TrainingExample> {
+    /// Samples a question's windows, with `twice` one without its answer among them.
+    fn examples(&self, question: usize, twice: bool, random: &mut StdRng) -> Vec<TrainingExample> {
         let TrainingData { train, layout, .. } = self.data;
         let tokens = train.paragraph_tokens(question).len();
         let room = room(train, layout, question);
@@ -167,21 +182,10 @@ impl<'a> SpanTask<'a> {
             windows: windows.map(window).collect(),
             answer: Some(answer),
         }];
-        if self.has_window_without_answer(question) {
+        if twice {
             examples.extend(placement::without(tokens, room, all, random).map(without_answer));
         }
         examples
-    }
-
-    /// Whether a window without its answer is learned from besides the one that has it.
-    fn has_window_without_answer(&self, question: usize) -> bool {
-        let TrainingData { train, layout, .. } = self.data;
-        let tokens = train.paragraph_tokens(question).len();
-        let answers = every_answer(train, question);
-        self.learns_no_answer
-            && self.settings.negative_windows == 0
-            && tokens > room(train, layout, question)
-            && answers.is_some_and(|answers| placement::leaves_room(tokens, &answers))
     }
 
     fn micro_batch(&self, examples: &[TrainingExample], seed: u64) -> MicroBatch<Targets> {
@@ -278,6 +282,15 @@ impl<'a> SpanTask<'a> {
     }
 }
 
+/// Whether a question's paragraph has a window without the answer.
+fn has_window_without_answer(data: TrainingData, question: usize) -> bool {
+    let TrainingData { train, layout, .. } = data;
+    let tokens = train.paragraph_tokens(question).len();
+    let answers = every_answer(train, question);
+    tokens > room(train, layout, question)
+        && answers.is_some_and(|answers| placement::leaves_room(tokens, &answers))
+}
+
 impl Task for SpanTask<'_> {
     const NAME: &'static str = "train";
     type Model = SpanModel;
@@ -299,9 +312,12 @@ impl Task for SpanTask<'_> {
     }
 
     fn sample(&self, random: &mut StdRng) -> Vec<TrainingExample> {
+        let mut twice = self.long.clone();
+        let (twice, _) = twice.partial_shuffle(random, self.learned_twice());
+        let twice: HashSet<usize> = twice.iter().copied().collect();
         let questions = self.questions.iter();
         questions
-            .flat_map(|&question| self.examples(question, random))
+            .flat_map(|question| self.examples(*question, twice.contains(question), random))
             .collect()
     }
 
