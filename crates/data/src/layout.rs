@@ -156,7 +156,7 @@ pub(crate) fn unreadable(name: &str, error: &io::Error) -> UserError {
         }
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
             UserError::new(format!("{name} ends in the middle of its gzip data"))
-                .hint("copy or download the file again")
+                .hint("copy or download the file again; nothing may follow the compressed data")
         }
         // What the decompressor says of bytes that are none of its own.
         None if matches!(
@@ -593,14 +593,14 @@ mod tests {
         ),
         (
             "a table (TSV) of questions with contexts",
-            "question\tcontext\tid\ttitle\tanswers.text\tanswers.answer_start\n\
+            "\t\t\nquestion\tcontext\tid\ttitle\tanswers.text\tanswers.answer_start\n\
              誰?\t詩人李白\ta\tt\t['李白']\t[2]\n\
              何?\t李白李\t007\tt\t\t\n\
              何人?\t詩人李白\t12345678901234567890123\tt\t['詩' '人']\t[0 1]\n",
         ),
         (
             "a table (CSV with semicolons) of questions with contexts",
-            "id;title;context;question;answers;answer_text;answer_start\n\
+            "\n  \nid;title;context;question;answers;answer_text;answer_start\n\
              a;t;詩人李白;誰?;;李白;2.0\n\
              007;t;李白李;何?;;;\n\
              12345678901234567890123;t;詩人李白;何人?;\"['詩', {'text': '人', 'answer_start': 1}]\";;\n",

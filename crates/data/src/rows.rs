@@ -125,8 +125,6 @@ impl<R> Watched<R> {
             _ if ends_line => State::NoRow,
             _ if byte == self.delimiter => State::Begin,
             State::Begin | State::Closed if byte == b'"' => State::Quoted,
-            // Spaces there are read over by spreadsheets, too.
-            State::Closed if byte == b' ' => State::Closed,
             State::Closed => return Err(Misquoted::GoesOn(self.row)),
             _ => State::Plain,
         };
@@ -190,7 +188,6 @@ mod tests {
         );
         check("\"\"\nb", &[(1, &[""]), (2, &["b"])]);
         check("a,\"\"\"\"", &[(1, &["a", "\""])]);
-        check("a,\"b\" ,c", &[(1, &["a", "b ", "c"])]);
         // A quote inside a cell that does not begin with one is a character.
         check("a,5\"\nb,6\"\n", &[(1, &["a", "5\""]), (2, &["b", "6\""])]);
     }
@@ -209,5 +206,8 @@ mod tests {
         // The quote is closed by the opening one of a later row.
         check("a,b\nc,\"d\ne,\"f\"\n", Misquoted::GoesOn(2));
         check("a,\"b\"c", Misquoted::GoesOn(1));
+        // The library would take the space for a part of the cell, and quotes behind it as well.
+        check("a,\"b\" ,c", Misquoted::GoesOn(1));
+        check("a,\"b\" \"c\nd,e\"", Misquoted::GoesOn(1));
     }
 }

@@ -108,7 +108,9 @@ impl Table {
                 Ok(false) => return Ok(()),
                 Err(error) => return Err(not_rows(name, rows.line(), error).into()),
             }
-            if std::mem::take(&mut is_header) {
+            if is_header {
+                // Lines of white space before the header are no header.
+                is_header = row.iter().all(|cell| cell.trim().is_empty());
                 continue;
             }
             sink(Entry {
