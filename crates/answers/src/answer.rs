@@ -335,7 +335,7 @@ impl Counts {
         let longest = self.longest;
         metrics::means(SplitMetrics {
             null_score_diff_threshold: fitted.null_metrics(),
-            confidence: self.calibration.measure(fitted.temperatures.applied()),
+            confidence: self.calibration.measure(fitted.temperatures.fitted()),
             train_longer_than_max_answer_length: longest
                 .map_or(0, |longest| train.longer_than(longest)),
             max_answer_length: length,
@@ -406,10 +406,25 @@ impl AnsweredSplit {
             log_threshold(split, null);
         }
         if let Some(confidence) = &metrics.confidence {
+            let temperature = confidence.temperature;
+            let temperature = temperature.map(|one| format!("temperature {one:.2} and "));
             tracing::info!(
-                "{split}: probabilities have temperature {:.2} and an expected calibration error of {:.3}",
-                confidence.temperature,
+                "{split}: probabilities have {}an expected calibration error of {:.3}",
+                temperature.unwrap_or_default(),
                 confidence.expected_calibration_error,
+            );
+        }
+        if let Some(length) = metrics.max_answer_length
+            && self.split == Split::Dev
+            && self.max_answer_length != Some(length.characters)
+        {
+            let why = match length.held_out_gain {
+                Some(_) => "such limits lose on held-out parts",
+                None => NOT_HELD_OUT,
+            };
+            tracing::info!(
+                "{split}: the best limit on dev, {} characters, is not applied: {why}",
+                length.characters
             );
         }
         let length = metrics.max_answer_length.iter().map(|fitted| {
@@ -429,6 +444,10 @@ impl AnsweredSplit {
     }
 }
 
+/// Why nothing that is fitted is applied.
+const NOT_HELD_OUT: &str =
+    "all questions that it is fitted to are about one paragraph, and nothing could be held out";
+
 /// Logs when questions are left unanswered, and on dev what a fitted threshold gains.
 fn log_threshold(split: &str, null: NullMetrics) {
     tracing::info!(
@@ -438,10 +457,11 @@ fn log_threshold(split: &str, null: NullMetrics) {
     let Some(fitted) = null.fitted.filter(|_| split == Split::Dev.name()) else {
         return;
     };
-    if !fitted.applied {
+    // A threshold of 0 applies all the same.
+    if !fitted.applied && fitted.best != 0.0 {
         let why = match fitted.measured {
             Some(_) => "such thresholds lose against 0 on held-out parts",
-            None => "all labelled questions are about one paragraph, and nothing could be held out",
+            None => NOT_HELD_OUT,
         };
         tracing::info!(
             "{split}: the best threshold on dev, {:.3}, is not applied: {why}",
@@ -451,7 +471,11 @@ fn log_threshold(split: &str, null: NullMetrics) {
     let Some(measured) = fitted.measured else {
         return;
     };
-    let gain = |gain: Gain| format!("{:+.3} ± {:.3}", gain.mean, 1.96 * gain.standard_error);
+    let gain = |gain: Gain| {
+        let error = gain.standard_error;
+        let error = error.map_or_else(String::new, |error| format!(" ± {:.3}", 1.96 * error));
+        format!("{:+.3}{error}", gain.mean)
+    };
     tracing::info!(
         "{split}: fitted thresholds score {:.3} on held-out parts, {} against 0, {} against always answering, {} against never answering (95 % intervals)",
         measured.held_out,

@@ -63,52 +63,63 @@ fn log_sum_of_spans(scores: ScoresView, temperature: f64) -> f64 {
 /// The temperature, and those that are fitted without each part of dev.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Temperatures {
-    /// Fitted on all of dev; 1 where nothing is fitted.
+    /// Fitted on all of dev; `None` where nothing is fitted.
     all: Option<f64>,
     /// Fitted without each part.
     without: Vec<f64>,
-    /// The part of every dev question.
+    /// The part of every dev question; [`NO_PART`] of one that is not labelled.
     parts: Vec<u8>,
 }
 
+/// Of questions that nothing is fitted to or measured on.
+const NO_PART: u8 = u8::MAX;
+
 impl Temperatures {
     /// Fits temperatures on the labelled questions of dev: under the best, it is most likely that
-    /// just these answers are exact.
+    /// just these answers are exact. Nothing is fitted where nothing can be held out, to measure
+    /// probabilities on.
     ///
     /// # Errors
     /// Fails if dev cannot be read.
     pub fn fit(dev: &ScoredSplit, fitted: &Fitted) -> Result<Self> {
-        let mut paragraphs = Vec::with_capacity(dev.len());
-        let mut losses: Vec<(u32, Losses)> = Vec::new();
+        let mut labelled = Vec::new();
+        let mut losses: Vec<(usize, Losses)> = Vec::new();
         let all = dev.len();
         let sample = sample(dev, QUESTIONS)?;
         dev.in_order(
             CHARACTERS,
             |first, questions| {
                 let questions = questions.iter().enumerate();
-                let some = questions.map(|(index, question)| {
+                let labelled = questions.filter(|(_, question)| question.is_labelled());
+                let some = labelled.map(|(index, question)| {
                     let index = first + index;
-                    let is_fitted_on = question.is_labelled() && in_sample(index, sample, all);
+                    let is_fitted_on = in_sample(index, sample, all);
                     let losses = is_fitted_on.then(|| fitted.losses(question)).flatten();
-                    (index as u32, question.question.paragraph as u32, losses)
+                    (index, question.question.paragraph as u32, losses)
                 });
                 Ok(some.collect::<Vec<_>>())
             },
             |some| {
                 for (index, paragraph, of_question) in some {
-                    paragraphs.push(paragraph);
+                    labelled.push((index, paragraph));
                     losses.extend(of_question.map(|losses| (index, losses)));
                 }
                 Ok(())
             },
         )?;
-        let parts = holdout::parts(paragraphs, PARTS);
-        let parts: Vec<u8> = parts.into_iter().map(|part| part as u8).collect();
+        let of_labelled = holdout::parts(labelled.iter().map(|(_, paragraph)| *paragraph), PARTS);
+        if losses.is_empty() || !holdout::are_held_out(&of_labelled) {
+            return Ok(Self::default());
+        }
+        let mut parts = vec![NO_PART; all];
+        for ((question, _), part) in labelled.into_iter().zip(of_labelled) {
+            parts[question] = part as u8;
+        }
         let best = |part: Option<usize>| {
             let mut sums = [0f64; TEMPERATURES];
             let mut count = 0;
             for (question, losses) in &losses {
-                if part != Some(usize::from(parts[*question as usize])) {
+                if part != Some(usize::from(parts[*question])) {
                     count += 1;
                     for (sum, loss) in sums.iter_mut().zip(losses) {
                         *sum += f64::from(*loss);
@@ -116,17 +127,19 @@ impl Temperatures {
                 }
             }
             let least = (0..TEMPERATURES).min_by(|&a, &b| sums[a].total_cmp(&sums[b]));
-            // Without a question, as where all are in one part, scores are left as they are.
+            // Where no score supports an answer elsewhere, scores are left as they are.
             least.filter(|_| count > 0).map_or(1.0, temperature)
         };
-        if losses.is_empty() {
-            return Ok(Self::default());
-        }
         Ok(Self {
             all: Some(best(None)),
             without: (0..PARTS).map(|part| best(Some(part))).collect(),
             parts,
         })
+    }
+
+    /// The temperature that is fitted on all of dev; `None` where nothing is fitted.
+    pub fn fitted(&self) -> Option<f64> {
+        self.all
     }
 
     /// The temperature of answers.
@@ -137,7 +150,8 @@ impl Temperatures {
     /// The temperature that a dev question is measured with: it is not fitted on its part.
     pub fn held_out(&self, question: usize) -> f64 {
         let part = self.parts.get(question).map(|&part| usize::from(part));
-        part.map_or(self.applied(), |part| self.without[part])
+        let of_part = part.and_then(|part| self.without.get(part));
+        of_part.copied().unwrap_or(self.applied())
     }
 }
 
@@ -169,8 +183,9 @@ impl Calibration {
         self.answers.push((probability, is_exact));
     }
 
-    /// Returns how far the probabilities can be trusted; `None` without an answer.
-    pub fn measure(&mut self, temperature: f64) -> Option<Confidence> {
+    /// Returns how far the probabilities can be trusted; `None` without an answer. `temperature`: the
+    /// fitted one.
+    pub fn measure(&mut self, temperature: Option<f64>) -> Option<Confidence> {
         self.answers.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         let answers = &self.answers;
         if answers.is_empty() {
@@ -210,7 +225,7 @@ impl Calibration {
     }
 }
 
-/// Returns how many of all questions, evenly spread, have about so many labelled ones among them.
+/// Returns how many of all questions, evenly spread, have about `labelled` labelled ones among them.
 fn sample(dev: &ScoredSplit, labelled: usize) -> Result<usize> {
     let all = dev.len();
     if all <= labelled {
@@ -305,6 +320,15 @@ mod tests {
 
     #[test]
     fn what_is_held_out_is_measured_with_another_temperature_or_none() {
+        let unlabelled = |paragraph| {
+            let question = Question {
+                id: String::new(),
+                paragraph,
+                text: String::new(),
+                reference: Reference::Unknown,
+            };
+            (question, Scores::none(2))
+        };
         let question = |paragraph: usize, is_right: bool| {
             let mut scores = Scores::none(2);
             (scores.start[0], scores.end[0]) = (3.0, 3.0);
@@ -338,10 +362,18 @@ mod tests {
         let found = temperatures(&apart);
         assert!(found.applied() > 2.0, "{found:?}");
         assert!(found.held_out(0) > 2.0, "{found:?}");
+        // Two paragraphs among many that nothing is known of are in two parts all the same.
+        let few = (0..20).map(|index| match index {
+            3 => question(3, true),
+            8 => question(8, false),
+            _ => unlabelled(index),
+        });
+        let found = temperatures(&few.collect::<Vec<_>>());
+        assert_ne!(found.held_out(3), found.held_out(8), "{found:?}");
+        assert_eq!(found.held_out(0), found.applied());
+        // With one paragraph nothing is left to measure on.
         let together: Vec<_> = (0..10).map(|index| question(0, index % 2 == 0)).collect();
-        let found = temperatures(&together);
-        assert!(found.applied() > 2.0, "{found:?}");
-        assert_eq!(found.held_out(0), 1.0, "nothing is left to fit it on");
+        assert_eq!(temperatures(&together), Temperatures::default());
         assert_eq!(temperatures(&[]).applied(), 1.0);
     }
 
@@ -368,7 +400,7 @@ mod tests {
     #[test]
     fn calibration_is_measured_in_bins_and_risk_by_coverage() {
         let mut calibration = Calibration::default();
-        assert_eq!(calibration.measure(1.0), None);
+        assert_eq!(calibration.measure(None), None);
         for (probability, is_exact) in [
             (0.95, true),
             (0.91, true),
@@ -378,8 +410,8 @@ mod tests {
         ] {
             calibration.add(probability, is_exact);
         }
-        let found = calibration.measure(2.0).unwrap();
-        assert_eq!(found.temperature, 2.0);
+        let found = calibration.measure(Some(2.0)).unwrap();
+        assert_eq!(found.temperature, Some(2.0));
         let bins = found.bins.iter();
         let bins: Vec<_> = bins.map(|bin| (bin.questions, bin.exact_match)).collect();
         assert_eq!(bins, [(1, 0.0), (2, 0.5), (2, 1.0)]);

@@ -116,6 +116,23 @@ impl Fitted {
         Ok(fitted)
     }
 
+    /// Logs what the settings leave to dev and dev cannot tell.
+    pub fn log_unfitted(&self, settings: &AnswersTable) {
+        let is_fitted = matches!(settings.max_answer_length, Some(LengthLimit::Fitted(_)));
+        if is_fitted && self.length.is_none() {
+            tracing::info!(
+                "max_answer_length is {}: no dev question has a reference answer to fit it on",
+                self.decoder.max_answer_length
+            );
+        }
+        let threshold = settings.null_score_diff_threshold;
+        if matches!(threshold, Some(NullThreshold::Fitted(_))) && self.null.is_none() {
+            tracing::info!(
+                "null_score_diff_threshold is 0: no dev question is labelled to fit it on"
+            );
+        }
+    }
+
     /// Decides which of the repairs that are left to dev are applied.
     fn fit_rules(&mut self, dev: &ScoredSplit, settings: &AnswersTable) -> Result<()> {
         let switches = Rule::ALL.map(|rule| settings.rules.switch(rule));

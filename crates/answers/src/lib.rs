@@ -3,6 +3,7 @@
 //! - [`fit`]: what is fitted on dev, and the answer that follows
 //! - [`split`]: a split's questions with their scores
 //! - [`answer`]: their answers
+//! - [`files`]: the files that these go to
 //! - [`decode`]: the candidates of a question, sliced from its paragraph
 //! - [`length`]: fitting the longest answer
 //! - [`rules`]: repairs of an answer's ends
@@ -16,6 +17,7 @@
 pub mod answer;
 pub mod confidence;
 pub mod decode;
+pub mod files;
 pub mod fit;
 pub mod length;
 pub mod metrics;

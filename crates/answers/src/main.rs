@@ -6,17 +6,15 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use spanwise_answers::answer::{AnsweredSplit, Answers, answer};
+use spanwise_answers::files::SplitFiles;
 use spanwise_answers::fit::{Defaults, Fitted};
 use spanwise_answers::metrics::Headline;
 use spanwise_answers::report::Report;
 use spanwise_answers::split::ScoredSplit;
-use spanwise_artifact::answers::{
-    self, ANSWERS_FILE, ObjectWriter, REPORT_FILE, SUBMISSION_FILE, nbest_file, null_odds_file,
-    predictions_file,
-};
+use spanwise_artifact::answers::{self, ANSWERS_FILE, REPORT_FILE};
 use spanwise_artifact::profile::Profile;
 use spanwise_artifact::questions::QuestionCounts;
-use spanwise_artifact::settings::{AnswersTable, Decoding, LengthLimit, NullThreshold};
+use spanwise_artifact::settings::{AnswersTable, Decoding};
 use spanwise_artifact::{Draft, Job, Split, Stage, UserError, jsonl, scores};
 use spanwise_program as program;
 
@@ -42,57 +40,21 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
         unanswerable,
     };
     let fitted = Fitted::on(dev, &settings, defaults)?;
-    let is_fitted = matches!(settings.max_answer_length, Some(LengthLimit::Fitted(_)));
-    if is_fitted && fitted.length.is_none() {
-        tracing::info!(
-            "max_answer_length is {}: no dev question has a reference answer to fit it on",
-            fitted.decoder.max_answer_length
-        );
-    }
-    let threshold = settings.null_score_diff_threshold;
-    if matches!(threshold, Some(NullThreshold::Fitted(_))) && fitted.null.is_none() {
-        tracing::info!("null_score_diff_threshold is 0: no dev question is labelled to fit it on");
-    }
+    fitted.log_unfitted(&settings);
     let train = profile.splits.get(&Split::Train);
     let train = train.cloned().unwrap_or_default();
 
     let mut lines = jsonl::Writer::create(&draft.file(ANSWERS_FILE))?;
     let has_test = splits.iter().any(|split| split.split == Split::Test);
+    let knows_no_answer = fitted.knows_no_answer();
     let mut answered = Vec::new();
     for split in &splits {
-        let object = |file: &str| ObjectWriter::create(&draft.file(file));
-        let mut predictions = object(predictions_file(split.split, has_test))?;
-        let mut nbest = object(nbest_file(split.split, has_test))?;
-        let mut null_odds = if fitted.knows_no_answer() {
-            Some(object(null_odds_file(split.split, has_test))?)
-        } else {
-            None
-        };
-        let mut submission = match split.split {
-            Split::Test => Some(submission(&draft.file(SUBMISSION_FILE))?),
-            _ => None,
-        };
+        let mut files = SplitFiles::create(draft.path(), split.split, has_test, knows_no_answer)?;
         answered.push(answer(split, &fitted, &train, |some: Answers| {
-            if let Some(submission) = &mut submission {
-                some.rows
-                    .iter()
-                    .try_for_each(|row| submission.write_record(row))?;
-            }
-            predictions.push(&some.predictions)?;
-            nbest.push(&some.nbest)?;
-            if let (Some(file), Some(some)) = (&mut null_odds, &some.null_odds) {
-                file.push(some)?;
-            }
+            files.push(&some)?;
             lines.push_lines(&some.lines)
         })?);
-        predictions.finish()?;
-        nbest.finish()?;
-        if let Some(null_odds) = null_odds {
-            null_odds.finish()?;
-        }
-        if let Some(submission) = &mut submission {
-            submission.flush()?;
-        }
+        files.finish()?;
     }
     lines.finish()?;
 
@@ -150,12 +112,4 @@ fn check_windows(splits: &[ScoredSplit]) -> Result<()> {
         ensure!(split.has_windows()?, UserError::new(message).hint(hint));
     }
     Ok(())
-}
-
-/// Starts a file with the columns `ID` and `Answer`, in which a field is in quotes where it needs
-/// them.
-fn submission(path: &Path) -> Result<csv::Writer<fs_err::File>> {
-    let mut writer = csv::Writer::from_writer(fs_err::File::create(path)?);
-    writer.write_record(["ID", "Answer"])?;
-    Ok(writer)
 }

@@ -643,7 +643,7 @@ mod tests {
         };
         let metrics = SplitMetrics {
             confidence: Some(Confidence {
-                temperature: 1.0,
+                temperature: None,
                 expected_calibration_error: 0.5 - 1.0 / 3.0,
                 bins: vec![bin],
                 risk_coverage: vec![risk],

@@ -134,7 +134,7 @@ pub struct NBest {
 pub struct Entries(Vec<u8>);
 
 impl Entries {
-    /// Adds an entry. Keys are not compared: ids are unique within a split.
+    /// Adds an entry. Keys are not compared: who writes the file sees to it that each is there once.
     ///
     /// # Errors
     /// Fails if the value has no form in JSON.
@@ -319,8 +319,10 @@ pub struct HeldOutThresholds {
 pub struct Gain {
     /// The mean over all questions.
     pub mean: f64,
-    /// Its standard error.
-    pub standard_error: f64,
+    /// Its standard error; `None` where all differences are the same, from which no error can be
+    /// told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standard_error: Option<f64>,
 }
 
 /// How far the probabilities of a split's answers can be trusted.
@@ -328,8 +330,9 @@ pub struct Gain {
 pub struct Confidence {
     /// What scores are divided by before they become probabilities (Guo et al., 2017,
     /// arXiv:1706.04599), fitted on dev; on dev each fifth is measured with the one that is fitted
-    /// on the others. 1 where nothing is fitted.
-    pub temperature: f64,
+    /// on the others. `None` where nothing is fitted, and scores are taken as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
     /// Mean distance of probability and share of exact answers, over ten bins of equal width, each
     /// weighted by its questions.
     pub expected_calibration_error: f64,

@@ -45,11 +45,11 @@ pub struct EnsembleScores {
     /// The mean of the members' scores.
     pub mean: f64,
     /// The mean of calibrated scores. Temperatures are fitted on four fifths of dev and measured on
-    /// the fifth.
-    pub calibrated: f64,
+    /// the fifth; `None` where nothing can be held out, as where dev has one paragraph.
+    pub calibrated: Option<f64>,
     /// The weighted mean of scores. Weights are fitted on four fifths of dev and measured on the
-    /// fifth.
-    pub weighted: f64,
+    /// fifth; `None` as for [`Self::calibrated`].
+    pub weighted: Option<f64>,
     /// The majority vote.
     pub vote: f64,
     /// What the method in use gains over [`Self::mean_member`].

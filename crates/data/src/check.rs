@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use spanwise_artifact::questions::ParagraphReader;
-use spanwise_artifact::{Answer, Paragraph, Question, Reference, Split};
+use spanwise_artifact::{Answer, Paragraph, Question, Reference, Split, fingerprint};
 
 use crate::input::excerpt;
 use crate::record::{Claim, Record, Start};
@@ -172,7 +172,7 @@ pub struct Checked {
 /// Checks the records of one split, file after file.
 pub struct Checker {
     split: Split,
-    /// What ids are known by: digests of 128 bits, of which no two are equal by chance.
+    /// Short digests of the ids so far.
     ids: HashSet<[u8; 16]>,
 }
 
@@ -205,7 +205,7 @@ impl Checker {
         record: Record,
         passages: &mut Passages<'_>,
     ) -> Result<Result<Checked, Fault>> {
-        if !self.ids.insert(short_digest(record.id.as_bytes())) {
+        if !self.ids.insert(fingerprint::short(record.id.as_bytes())) {
             return Ok(Err(Fault::DuplicateId));
         }
         if record.question.trim().is_empty() {
@@ -256,12 +256,6 @@ impl Checker {
             wrong_label,
         }))
     }
-}
-
-/// The beginning of a digest.
-pub(crate) fn short_digest(bytes: &[u8]) -> [u8; 16] {
-    let digest = blake3::hash(bytes);
-    std::array::from_fn(|index| digest.as_bytes()[index])
 }
 
 fn check_answer(claim: Claim, passage: &Passage) -> Result<Answer, Fault> {

@@ -5,9 +5,8 @@ use std::fmt;
 
 use anyhow::Result;
 use serde_json::{Map, Value};
-use spanwise_artifact::Paragraph;
+use spanwise_artifact::{Paragraph, fingerprint};
 
-use crate::check::short_digest;
 use crate::layout::{ParagraphSink, RecordSink};
 use crate::record::{self, Malformed};
 
@@ -91,7 +90,7 @@ impl Contexts {
         let next = self.numbers.len();
         let number = *self
             .numbers
-            .entry(short_digest(&both))
+            .entry(fingerprint::short(&both))
             .or_insert(next as u32);
         (number as usize, number as usize == next)
     }

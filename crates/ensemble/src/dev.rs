@@ -30,6 +30,7 @@ pub struct Dev<'a> {
     unanswerable: Vec<bool>,
     /// Number of labelled questions.
     labelled: usize,
+    are_held_out: bool,
 }
 
 /// A labelled question, and every member's scores.
@@ -97,7 +98,9 @@ impl<'a> Dev<'a> {
             Ok(())
         })?;
         let labelled = groups.len();
-        let mut of_labelled = holdout::parts(groups, PARTS).into_iter();
+        let of_labelled = holdout::parts(groups, PARTS);
+        let are_held_out = holdout::are_held_out(&of_labelled);
+        let mut of_labelled = of_labelled.into_iter();
         let parts = offsets.windows(2).zip(&unanswerable);
         let parts = parts.map(|(pair, is_unanswerable)| {
             if *is_unanswerable || pair[0] < pair[1] {
@@ -114,6 +117,7 @@ impl<'a> Dev<'a> {
             references,
             offsets,
             labelled,
+            are_held_out,
         })
     }
 
@@ -125,6 +129,12 @@ impl<'a> Dev<'a> {
     /// Number of labelled questions.
     pub fn labelled(&self) -> usize {
         self.labelled
+    }
+
+    /// Whether weights can be fitted without some questions and measured on them: not where all are
+    /// about one paragraph.
+    pub fn are_held_out(&self) -> bool {
+        self.are_held_out
     }
 
     /// Number of the selected questions that have reference answers.

@@ -73,12 +73,16 @@ fn run(job: &Job, draft: &mut Draft) -> Result<()> {
             let report =
                 report::measure(dev, method, longest, knows_no_answer, &held_out, weights)?;
             let scores = &report.task_exact_match;
+            let fitted = match (scores.calibrated, scores.weighted) {
+                (Some(calibrated), Some(weighted)) => {
+                    format!(", calibrated {calibrated:.3}, weighted {weighted:.3}")
+                }
+                _ => String::new(),
+            };
             tracing::info!(
-                "dev task exact match: members {:.3} on average, mean {:.3}, calibrated {:.3}, weighted {:.3}, vote {:.3}",
+                "dev task exact match: members {:.3} on average, mean {:.3}{fitted}, vote {:.3}",
                 scores.mean_member,
                 scores.mean,
-                scores.calibrated,
-                scores.weighted,
                 scores.vote,
             );
             report.write(draft.path())?;
@@ -138,29 +142,34 @@ fn check_measurable(method: EnsembleMethod, dev: Option<&Dev>) -> Result<()> {
 /// The weights fitted without each part of dev, and those that the members get, fitted on all of
 /// dev where the method says so. `None` for a vote, and where no member has predicted dev: then all
 /// models count alike.
+///
+/// Nothing is fitted where nothing could be held out to see what it is worth.
 fn fit(
     method: EnsembleMethod,
     members: Option<&Members>,
     dev: Option<&Dev>,
 ) -> Result<(Vec<Fitted>, Option<Vec<f64>>)> {
-    let mut selections: Vec<Questions> = (0..PARTS).map(Questions::Without).collect();
     let is_fitted = matches!(
         method,
         EnsembleMethod::Calibrated | EnsembleMethod::Weighted
     );
-    if is_fitted {
-        selections.push(Questions::All);
-    }
-    let mut fitted = match dev {
+    let mut selections: Vec<Questions> = (0..PARTS).map(Questions::Without).collect();
+    selections.extend(is_fitted.then_some(Questions::All));
+    let mut fitted = match dev.filter(|dev| dev.are_held_out()) {
         Some(dev) => fit::fit(dev, &selections)?,
         None => Vec::new(),
     };
     let on_all = if is_fitted { fitted.pop() } else { None };
-    let weights = match method {
-        EnsembleMethod::Mean => members.map(|members| combine::equal(members.count())),
-        EnsembleMethod::Vote => None,
-        EnsembleMethod::Calibrated => on_all.map(|fitted| fitted.calibrated),
-        EnsembleMethod::Weighted => on_all.map(|fitted| fitted.weighted),
+    if is_fitted && on_all.is_none() {
+        tracing::info!(
+            "dev: all labelled questions are about one paragraph: no weights are fitted, members count alike"
+        );
+    }
+    let weights = match (method, on_all) {
+        (EnsembleMethod::Vote, _) => None,
+        (EnsembleMethod::Calibrated, Some(fitted)) => Some(fitted.calibrated),
+        (EnsembleMethod::Weighted, Some(fitted)) => Some(fitted.weighted),
+        _ => members.map(|members| combine::equal(members.count())),
     };
     Ok((fitted, weights))
 }

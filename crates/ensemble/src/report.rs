@@ -14,8 +14,9 @@ use crate::fit::Fitted;
 /// Measures members and all methods on dev, which has a labelled question. With `knows_no_answer`,
 /// the answer is none where that scores higher than the best span; a vote's scores are the mean's.
 ///
-/// `longest`: the longest answer in characters. `held_out` are the weights fitted without each part:
-/// they are measured on the part. `weights` are those of the method in use.
+/// `longest`: the longest answer in characters. `held_out` are the weights fitted without each part,
+/// which are measured on the part; none where nothing is held out. `weights` are those of the method
+/// in use.
 ///
 /// # Errors
 /// Fails if dev cannot be read.
@@ -45,13 +46,15 @@ pub fn measure(
             let (scores, whole) = combined(weights);
             best(scores.view(), whole)
         };
-        let fitted = &held_out[question.part];
+        let fitted = held_out.get(question.part);
+        let of_fitted =
+            |weights: fn(&Fitted) -> &[f64]| fitted.and_then(|f| of_weights(weights(f)));
         let vote = votes(&question.members, longest).into_iter().next();
         let (scores, whole) = combined(&mean);
         let methods = [
             of_weights(&mean),
-            of_weights(&fitted.calibrated),
-            of_weights(&fitted.weighted),
+            of_fitted(|fitted| &fitted.calibrated),
+            of_fitted(|fitted| &fitted.weighted),
             answer(vote, scores.view(), whole),
         ];
         let members = question.members.iter().zip(&question.wholes);
@@ -87,19 +90,21 @@ pub fn measure(
     let shares: Vec<f64> = shares.collect();
     let alone = shares[METHODS..].to_vec();
     let mean_member = alone.iter().sum::<f64>() / members as f64;
+    let is_fitted = !held_out.is_empty();
     let scores = EnsembleScores {
         members: alone,
         mean_member,
         mean: shares[0],
-        calibrated: shares[1],
-        weighted: shares[2],
+        calibrated: is_fitted.then_some(shares[1]),
+        weighted: is_fitted.then_some(shares[2]),
         vote: shares[3],
         gain: 0.0,
     };
     let in_use = match method {
         EnsembleMethod::Mean => scores.mean,
-        EnsembleMethod::Calibrated => scores.calibrated,
-        EnsembleMethod::Weighted => scores.weighted,
+        // Without fitted weights members count alike.
+        EnsembleMethod::Calibrated => scores.calibrated.unwrap_or(scores.mean),
+        EnsembleMethod::Weighted => scores.weighted.unwrap_or(scores.mean),
         EnsembleMethod::Vote => scores.vote,
     };
     Ok(EnsembleReport {
@@ -176,6 +181,20 @@ mod tests {
             assert_eq!(scores.mean_member, 0.5);
             assert_eq!(scores.gain, scores.mean - scores.mean_member);
             assert_eq!(report.weights, Some(vec![0.5, 0.5]));
+            assert!(scores.calibrated.is_some() && dev.are_held_out());
+        });
+        // All about one paragraph.
+        let together = questions.into_iter().map(|question| TestQuestion {
+            paragraph: 0,
+            ..question
+        });
+        with_dev("共1,2人口", &together.collect::<Vec<_>>(), |dev| {
+            assert!(!dev.are_held_out());
+            let weighted = EnsembleMethod::Weighted;
+            let report = measure(dev, weighted, 30, false, &[], Some(equal(2))).unwrap();
+            let scores = report.task_exact_match;
+            assert_eq!((scores.calibrated, scores.weighted), (None, None));
+            assert_eq!(scores.gain, scores.mean - scores.mean_member);
         });
     }
 

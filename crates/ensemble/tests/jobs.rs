@@ -78,6 +78,27 @@ fn methods_that_fit_are_refused_where_no_dev_question_has_an_answer() -> Result<
 }
 
 #[test]
+fn weights_that_cannot_be_held_out_are_not_fitted() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path();
+    // Made questions are about one paragraph, four at a time.
+    made::data(&path.join("data"), Split::Dev, 4, true)?;
+    made::prediction(&path.join("one"), Split::Dev, 4, 1)?;
+    made::prediction(&path.join("two"), Split::Dev, 4, 2)?;
+    for method in ["calibrated", "weighted"] {
+        let (code, message) = run(path, &settings(method), &INPUTS)?;
+        assert_eq!(code, 0, "{message}");
+        assert!(message.contains("no weights are fitted"), "{message}");
+        let report = EnsembleReport::read(&path.join("output"))?.context("a report")?;
+        assert_eq!(report.weights, Some(vec![0.5, 0.5]));
+        assert_eq!(report.task_exact_match.calibrated, None);
+        assert_eq!(report.task_exact_match.weighted, None);
+        fs_err::remove_dir_all(path.join("output"))?;
+    }
+    Ok(())
+}
+
+#[test]
 fn jobs_and_artifacts_that_cannot_be_end_in_a_sentence() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path();
