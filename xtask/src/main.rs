@@ -179,7 +179,8 @@ enum Task {
             value_name = "NUMBER",
             default_value_t = 1.0,
             requires = "no_answer_probability",
-            allow_negative_numbers = true
+            allow_negative_numbers = true,
+            value_parser = finite
         )]
         no_answer_threshold: f64,
         /// Print JSON, with all digits
@@ -260,6 +261,14 @@ fn named<T: Clone + Send + Sync + 'static, const COUNT: usize>(
 ) -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(names)
         .map(move |name| from_name(&name).expect("only these names pass"))
+}
+
+/// A number that something can be above.
+fn finite(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ => Err("must be a finite number".to_owned()),
+    }
 }
 
 fn main() -> ExitCode {

@@ -2,6 +2,7 @@
 //! program that it waits for.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
@@ -90,6 +91,22 @@ pub fn check(saved: &str) -> Result<()> {
     Ok(())
 }
 
+/// As [`check`], and fails likewise where a program that was waited for has ended by such a signal,
+/// which it may have had before this one.
+pub fn check_ended(status: ExitStatus, saved: &str) -> Result<()> {
+    check(saved)?;
+    let of_code = status.code().and_then(|code| code.checked_sub(128));
+    let signal = status.signal().or(of_code);
+    match signal.filter(|signal| [SIGINT, SIGTERM, SIGHUP].contains(signal)) {
+        Some(signal) => Err(Interrupted {
+            signal,
+            saved: saved.to_owned(),
+        }
+        .into()),
+        None => Ok(()),
+    }
+}
+
 /// Lets a stage that this program starts end when this program does, also where it is killed.
 pub fn bind(stage: &mut Command) {
     stage.env(PARENT, std::process::id().to_string());
@@ -149,5 +166,32 @@ pub(crate) fn end_with_parent() {
     if rustix::process::getppid() != Some(parent) {
         // The runner has ended before it could be asked for.
         std::process::exit(128 + SIGTERM);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_ended_by_a_signal_was_interrupted() {
+        let exit = |code: i32| code << 8;
+        for (status, expected) in [
+            (0, None),
+            (exit(1), None),
+            (exit(2), None),
+            (exit(128), None),
+            (9, None), // killed
+            (exit(128 + 9), None),
+            (SIGINT, Some(130)),
+            (exit(130), Some(130)),
+            (SIGTERM, Some(143)),
+            (exit(143), Some(143)),
+            (SIGHUP, Some(129)),
+        ] {
+            let ended = check_ended(ExitStatus::from_raw(status), "").err();
+            let code = ended.map(|error| error.downcast::<Interrupted>().unwrap().exit_code());
+            assert_eq!(code, expected, "{status}");
+        }
     }
 }

@@ -5,8 +5,9 @@ use std::io::{BufRead, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use spanwise_artifact::answers::{self, AnswerRecord};
+use spanwise_artifact::answers::{self, AnswerRecord, Candidate};
 use spanwise_artifact::questions::{Paragraph, Question, Questions};
+use spanwise_artifact::settings::EnsembleMethod;
 use spanwise_artifact::{Reference, Split, Stage, UserError};
 use spanwise_data::input::InputFile;
 
@@ -160,10 +161,19 @@ impl<'a> Asking<'a> {
         };
         test.write(self.session.folder(), Split::Test)?;
         let answers = run::answer(self.output, &self.pipeline, stages)?;
+        let Pipeline {
+            members,
+            folds,
+            student,
+            ..
+        } = &self.pipeline;
+        // One model has nobody to vote with, and a student answers alone.
+        let several = (members.len() > 1 || folds.is_some()) && student.is_none();
+        let by_votes = several && self.pipeline.ensemble.method == EnsembleMethod::Vote;
         for record in answers::read(&answers)? {
             let record = record?;
             if record.split == Split::Test {
-                write(&record, results)?;
+                write(&record, by_votes, results)?;
             }
         }
         results.flush()?;
@@ -171,7 +181,8 @@ impl<'a> Asking<'a> {
     }
 }
 
-fn write(record: &AnswerRecord, results: &mut dyn Write) -> Result<()> {
+/// Prints a question's answer and what else was near. `by_votes`: whether spans rank by votes.
+fn write(record: &AnswerRecord, by_votes: bool, results: &mut dyn Write) -> Result<()> {
     writeln!(results, "{}", record.question)?;
     let probability = record.probability.map(|p| format!(", probability {p:.2}"));
     let probability = probability.unwrap_or_default();
@@ -181,24 +192,34 @@ fn write(record: &AnswerRecord, results: &mut dyn Write) -> Result<()> {
         on_a_line(&record.answer)
     };
     writeln!(results, "  {answer}{probability}")?;
-    // Where no answer is the best, the best span comes after it.
-    let ahead = record.null_score_diff.filter(|_| record.answer.is_empty());
-    let others = usize::from(ahead.is_none());
-    let best = record.candidates.first().and_then(|best| best.score);
+    let others = usize::from(!is_unanswered(record));
     for candidate in record.candidates.iter().take(SHOWN).skip(others) {
-        if let (Some(best), Some(score)) = (best, candidate.score) {
-            let text = on_a_line(&candidate.text);
-            let behind = best - score + ahead.unwrap_or(0.0);
-            // A threshold may prefer no answer to a span that scores higher.
-            let (distance, way) = if behind < 0.0 {
-                (-behind, "ahead")
-            } else {
-                (behind, "behind")
-            };
-            writeln!(results, "  or {text}, {distance:.2} {way}")?;
-        }
+        let distance = match behind(record, candidate, by_votes) {
+            Some(behind) if behind < 0.0 => format!(", {:.2} ahead", -behind),
+            Some(behind) => format!(", {behind:.2} behind"),
+            None if candidate.score.is_some() => String::new(),
+            None => continue,
+        };
+        writeln!(results, "  or {}{distance}", on_a_line(&candidate.text))?;
     }
     Ok(())
+}
+
+/// Whether no answer was preferred to the best span.
+fn is_unanswered(record: &AnswerRecord) -> bool {
+    record.answer.is_empty() && record.null_score_diff.is_some()
+}
+
+/// How much lower a candidate scores than what was answered, in logits, or votes where those rank
+/// spans. Below 0 where a threshold prefers no answer to a span that scores higher. `None` between
+/// votes and no answer, which is not voted for, and for a candidate that no score supports.
+fn behind(record: &AnswerRecord, candidate: &Candidate, by_votes: bool) -> Option<f32> {
+    let behind_best = record.candidates.first()?.score? - candidate.score?;
+    if !is_unanswered(record) {
+        return Some(behind_best);
+    }
+    let ahead_of_best = record.null_score_diff.filter(|_| !by_votes)?;
+    Some(ahead_of_best + behind_best)
 }
 
 /// Paragraphs may have several lines, and answers run across them.

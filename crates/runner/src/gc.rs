@@ -15,7 +15,7 @@ use spanwise_program::output::message;
 use spanwise_program::signals;
 
 use crate::programs::JOB_PREFIX;
-use crate::{links, lock, owner, session, workspace};
+use crate::{links, lock, session, workspace};
 
 /// What is removed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,7 +38,6 @@ pub fn run(output: &Path, scope: Scope, out: &mut dyn Write) -> Result<()> {
     if !dry_run {
         let runs = output.join("runs");
         if runs.is_dir() {
-            session::remove_left(&runs)?;
             remove_left(&runs)?;
         }
     }
@@ -221,9 +220,7 @@ fn refuse_held(artifacts: &Path) -> Result<()> {
 
 /// Removes what runs and sessions that were killed have left in the folders of runs.
 fn remove_left(folder: &Path) -> Result<()> {
-    if owner::is_claimed(folder) {
-        session::remove_left(folder)?;
-    }
+    session::remove_left(folder)?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {

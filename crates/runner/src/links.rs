@@ -26,12 +26,25 @@ pub fn replace(target: &Path, link: &Path) -> Result<()> {
     let parent = link.parent().context("a link lies in a folder")?;
     loop {
         fs_err::create_dir_all(parent)?;
-        match put(target, parent, link) {
+        match again(|| put(target, parent, link)) {
             // Another run of the same pipeline has removed the empty folder meanwhile.
             Err(error) if error.kind() == ErrorKind::NotFound && !parent.exists() => {}
-            result => return Ok(result?),
+            result => return result.with_context(|| format!("link {}", link.display())),
         }
     }
+}
+
+/// Tries what makes something new and renames it into place, and tries it again where the new thing
+/// was gone by then: beside a command that holds no artifact, `gc` takes it for what a killed run has
+/// left.
+fn again(put: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    for _ in 0..2 {
+        match put() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            result => return result,
+        }
+    }
+    put()
 }
 
 /// Renames a new link into place: there is no moment without a link.
@@ -120,7 +133,8 @@ const LONGEST: u64 = 1 << 13;
 
 /// Writes a file of a run's folder, so that at no moment half of it is there.
 pub fn write(path: &Path, text: &str) -> Result<()> {
-    Ok(write_bytes(path, text.as_bytes())?)
+    again(|| write_bytes(path, text.as_bytes()))
+        .with_context(|| format!("write {}", path.display()))
 }
 
 fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {

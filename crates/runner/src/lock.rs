@@ -4,16 +4,21 @@
 //! so it also holds where a directory is shared between machines, and is nobody's where its owner
 //! is gone.
 
+use std::fs::Permissions;
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fs_err::OpenOptions;
 use serde::{Deserialize, Serialize};
 use spanwise_program::signals;
+use tempfile::TempPath;
+
+use crate::workspace;
 
 /// Time between renewals.
 const RENEWAL: Duration = Duration::from_secs(10);
@@ -60,7 +65,7 @@ impl Lock {
     ) -> Result<Self> {
         let path = path_of(artifact);
         if let Some(parent) = path.parent() {
-            fs_err::create_dir_all(parent)?;
+            workspace::create_folder(parent)?;
         }
         let owner = Owner::this();
         let mut seen: Option<(Vec<u8>, Instant)> = None;
@@ -101,12 +106,18 @@ impl Lock {
         let file = path.clone();
         let renewal = thread::spawn(move || {
             while stopped.recv_timeout(RENEWAL) == Err(RecvTimeoutError::Timeout) {
-                if !owner.has(&file) {
-                    break; // another machine has taken it for nobody's
+                match fs_err::read(&file) {
+                    Ok(content) if owner.wrote(&content) => {
+                        owner.renewals += 1;
+                        // Where this fails for long, another machine may do the same work again.
+                        let _ = owner.write(&file);
+                    }
+                    // Another machine has taken it for nobody's.
+                    Ok(_) => break,
+                    Err(error) if error.kind() == ErrorKind::NotFound => break,
+                    // It may be readable the next time.
+                    Err(_) => {}
                 }
-                owner.renewals += 1;
-                // Where this fails for long, another machine may do the same work again.
-                let _ = owner.write(&file);
             }
         });
         Self {
@@ -176,7 +187,7 @@ fn age(path: &Path) -> Result<Duration> {
 /// Removes the lock whose content was `content`; one that another run has taken meanwhile stays.
 fn take_away(path: &Path, content: &[u8]) -> Result<()> {
     // One run at a time looks and removes: else it might remove what another has taken since.
-    let turn = path.with_extension("takeover");
+    let turn = path.with_added_extension("takeover");
     match OpenOptions::new().write(true).create_new(true).open(&turn) {
         Ok(_) => {
             if fs_err::read(path).is_ok_and(|now| now == content) {
@@ -235,7 +246,7 @@ impl Owner {
     /// Makes a lock this one's that is nobody's; false where it is somebody's.
     fn take(&self, path: &Path) -> Result<bool> {
         let new = self.draft(path)?;
-        let taken = match fs_err::hard_link(&new, path) {
+        match fs_err::hard_link(&new, path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
             Err(_) => {
                 // Where there are no hard links, the lock is empty for a moment.
@@ -246,33 +257,39 @@ impl Owner {
                 }
             }
             Ok(()) => Ok(true),
-        };
-        // It may have been renamed.
-        let _ = fs_err::remove_file(new);
-        taken
+        }
     }
 
     /// Writes a lock anew.
     fn write(&self, path: &Path) -> Result<()> {
         // Renamed into place: there is no moment with half of it.
-        Ok(fs_err::rename(self.draft(path)?, path)?)
+        Ok(self.draft(path)?.persist(path)?)
     }
 
-    fn draft(&self, path: &Path) -> Result<PathBuf> {
-        let thread = thread::current().id();
-        let new = path.with_extension(format!("new-{}-{thread:?}", self.process));
-        fs_err::write(&new, serde_json::to_string(self)?)?;
-        Ok(new)
+    /// A file beside a lock with what it will say, whose name no other process, of whichever machine,
+    /// has.
+    fn draft(&self, path: &Path) -> Result<TempPath> {
+        let parent = path.parent().context("a lock lies in a directory")?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let new = tempfile::Builder::new()
+            .prefix(&format!("{name}.new-"))
+            // Other users look at it, too.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(parent)?;
+        fs_err::write(new.path(), serde_json::to_string(self)?)?;
+        Ok(new.into_temp_path())
     }
 
     /// Whether a lock is this one's.
     fn has(&self, path: &Path) -> bool {
-        let content = fs_err::read(path).unwrap_or_default();
-        let owner: Option<Self> = serde_json::from_slice(&content).ok();
-        owner.is_some_and(|owner| {
-            let same = |owner: &Self| (owner.machine.clone(), owner.process, owner.started);
-            same(&owner) == same(self)
-        })
+        fs_err::read(path).is_ok_and(|content| self.wrote(&content))
+    }
+
+    /// Whether a lock with this content is this one's.
+    fn wrote(&self, content: &[u8]) -> bool {
+        let same = |owner: &Self| (owner.machine.clone(), owner.process, owner.started);
+        let owner: Option<Self> = serde_json::from_slice(content).ok();
+        owner.is_some_and(|owner| same(&owner) == same(self))
     }
 }
 

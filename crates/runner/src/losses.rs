@@ -51,7 +51,7 @@ fn of(
             "answers in no window",
         ),
     };
-    let unlabelled = metrics.map_or(0, |metrics| metrics.unlabelled);
+    let unlabelled = metrics.map_or(data.unlabelled, |metrics| metrics.unlabelled);
     let long = metrics.map_or(0, |metrics| match split {
         Split::Train => metrics.train_longer_than_max_answer_length,
         Split::Dev | Split::Test => metrics.longer_than_max_answer_length,

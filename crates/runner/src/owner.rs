@@ -39,7 +39,7 @@ pub(crate) fn check(run: &Path, pipeline: &Pipeline) -> Result<()> {
 /// Makes a run's folder that of a pipeline file.
 pub(crate) fn claim(run: &Path, pipeline: &Pipeline) -> Result<()> {
     check(run, pipeline)?;
-    fs_err::create_dir_all(run)?;
+    workspace::create_folder(run)?;
     // From the root where it lies below, so that the checkout can be moved.
     let path = absolute(pipeline);
     let root = fs_err::canonicalize(workspace::root())?;

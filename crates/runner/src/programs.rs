@@ -1,10 +1,12 @@
 //! The stage programs: built when they are needed, started as processes.
 
 use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
 use serde_json::Value;
 use spanwise_artifact::settings::Device;
 use spanwise_artifact::{Job, Stage, UserError, jsonl};
@@ -195,13 +197,30 @@ impl Execute for Programs {
 fn run(stage: Stage, command: &mut Command, resumes: &str) -> Result<()> {
     signals::bind(command);
     let (_, status) = signals::run(command).with_context(|| format!("start {command:?}"))?;
-    signals::check(resumes)?;
     let status = status.with_context(|| format!("wait for {command:?}"))?;
+    ended(stage, status, resumes)
+}
+
+/// What it means that a stage has ended so.
+fn ended(stage: Stage, status: ExitStatus, resumes: &str) -> Result<()> {
+    signals::check_ended(status, resumes)?;
     match status.code() {
         Some(0) => Ok(()),
         // The stage has said what and why.
         Some(code) if code == i32::from(EXIT_USER_ERROR) => {
             bail!(UserError::new(format!("the {stage} stage stopped")))
+        }
+        _ if status.signal() == Some(Signal::KILL.as_raw()) => {
+            let takes_less = if trains(stage) {
+                ": a smaller micro_batch_size takes less"
+            } else if stage == Stage::Predict {
+                ": a smaller predict.batch_size takes less"
+            } else {
+                ""
+            };
+            let message = format!("the {stage} stage was killed{resumes}");
+            let hint = format!("the system does that where memory runs out{takes_less}");
+            bail!(UserError::new(message).hint(hint))
         }
         _ => bail!("the {stage} stage failed: {status}"),
     }
@@ -241,6 +260,28 @@ fn target_directory() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stage_that_the_system_has_killed_is_no_fault_of_ours() {
+        let ended = |stage, status| ended(stage, ExitStatus::from_raw(status), ": again").err();
+        assert!(ended(Stage::Train, 0).is_none());
+        let killed = ended(Stage::Train, 9).unwrap();
+        let killed: &UserError = killed.downcast_ref().unwrap();
+        assert_eq!(killed.message, "the train stage was killed: again");
+        assert_eq!(
+            killed.hint.as_deref(),
+            Some(
+                "the system does that where memory runs out: a smaller micro_batch_size takes less"
+            )
+        );
+        let killed = ended(Stage::Data, 9).unwrap();
+        let killed: &UserError = killed.downcast_ref().unwrap();
+        let hint = "the system does that where memory runs out";
+        assert_eq!(killed.hint.as_deref(), Some(hint));
+        // A fault that the processor has found.
+        assert!(!ended(Stage::Train, 11).unwrap().is::<UserError>());
+        assert!(ended(Stage::Train, 2 << 8).unwrap().is::<UserError>());
+    }
 
     #[test]
     fn what_cannot_be_is_known_before_libtorch_is_fetched() {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use spanwise_artifact::answers::{
     ANSWERS_FILE, METRICS_FILE, PREDICTION_FILES, REPORT_FILE, SUBMISSION_FILE,
 };
@@ -141,7 +141,8 @@ pub(crate) fn texts<'a>(
 }
 
 /// Walks through a pipeline. Where a stage is about to read an artifact that is damaged, the
-/// artifact is removed and the walk begins anew: it is stale then.
+/// artifact is removed and the walk begins anew: it is stale then. So is one that another run has
+/// removed.
 fn walk<'a>(
     output: &Path,
     pipeline: &'a Pipeline,
@@ -157,10 +158,10 @@ fn walk<'a>(
                 Ok(Removed(artifact)) => ensure!(
                     removed.insert(artifact.clone()),
                     UserError::new(format!(
-                        "{} is damaged again",
+                        "{} was damaged or removed again",
                         workspace::display(&artifact)
                     ))
-                    .hint("what is written does not stay as it was: look after the disk")
+                    .hint("what is written does not stay as it was: look after the disk, and what else writes to it")
                 ),
                 Err(error) => return Err(error),
             },
@@ -169,10 +170,19 @@ fn walk<'a>(
     }
 }
 
-/// An artifact was damaged, and is removed.
+/// An artifact that was found earlier was removed, by this run where it was damaged.
 #[derive(Debug, thiserror::Error)]
-#[error("{} was damaged", .0.display())]
+#[error("{} was removed", .0.display())]
 struct Removed(PathBuf);
+
+/// [`Removed`] where an artifact is gone, which explains the error then.
+fn removed_or(artifact: &Path, error: Error) -> Error {
+    if artifact.exists() {
+        error
+    } else {
+        Removed(artifact.to_owned()).into()
+    }
+}
 
 impl Run<'_> {
     /// The artifacts of its stages that are there.
@@ -206,7 +216,8 @@ impl Run<'_> {
         let run = self.store.run();
         let _lock = Lock::take(run, |_| Ok(()))?;
         for (node, artifact) in self.graph.nodes().iter().zip(&self.artifacts) {
-            if let Some(artifact) = artifact {
+            // What another run has removed since was read before.
+            if let Some(artifact) = artifact.as_ref().filter(|artifact| artifact.exists()) {
                 self.store.link(node, artifact)?;
             }
         }
@@ -529,7 +540,7 @@ impl<'a, 'w> Walk<'a, 'w> {
         if self.scope.only.is_some_and(is_needless) {
             return Ok(None);
         }
-        let Some(ready) = store.ready(graph, index, artifacts)? else {
+        let Some(ready) = self.ready(index)? else {
             let waits = graph.missing(node, artifacts).join(", ");
             self.say(&label, &format!("waiting for {waits}"))?;
             return Ok(None);
@@ -566,7 +577,8 @@ impl<'a, 'w> Walk<'a, 'w> {
             self.made.insert(output.clone());
         }
         if !matches!(self.mode, Mode::Look) {
-            self.run.store.link(self.node(index), &output)?;
+            let linked = self.run.store.link(self.node(index), &output);
+            linked.map_err(|error| removed_or(&output, error))?;
         }
         Ok(Some(output))
     }
@@ -684,13 +696,7 @@ impl<'a, 'w> Walk<'a, 'w> {
                 self.say(&label, "waits for another run that makes it anew")
             })?);
         }
-        let Run {
-            graph,
-            store,
-            artifacts,
-            ..
-        } = &self.run;
-        let now = store.ready(graph, index, artifacts)?;
+        let now = self.ready(index)?;
         if now.is_none_or(|now| now.output != output) {
             return Ok(None);
         }
@@ -705,6 +711,22 @@ impl<'a, 'w> Walk<'a, 'w> {
             }
         }
         Ok(Some(holds))
+    }
+
+    /// What node `index` is made from. Fails with [`Removed`] where another run has removed some of
+    /// it since this one has found it.
+    fn ready(&self, index: usize) -> Result<Option<Ready>> {
+        let Run {
+            graph,
+            store,
+            artifacts,
+            ..
+        } = &self.run;
+        store.ready(graph, index, artifacts).map_err(|error| {
+            let read = self.artifacts_read(index).into_iter();
+            let read = read.filter_map(|(input, _)| artifacts[input].as_deref());
+            read.fold(error, |error, artifact| removed_or(artifact, error))
+        })
     }
 
     /// The nodes whose artifacts node `index` reads, and which of their files.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::lock::Lock;
-use crate::owner;
+use crate::{owner, workspace};
 
 /// What the names of sessions' folders begin with. No run's folder does.
 const PREFIX: &str = ".session-";
@@ -21,7 +21,7 @@ pub(crate) struct Session {
 impl Session {
     /// Begins one in `parent`: each has a folder of its own, since there may be several at once.
     pub(crate) fn begin(parent: &Path) -> Result<Self> {
-        fs_err::create_dir_all(parent)?;
+        workspace::create_folder(parent)?;
         remove_left(parent)?;
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
         let lock = Lock::take(folder.path(), |_| Ok(()))?;

@@ -69,13 +69,16 @@ pub(crate) fn gains(own: &[Vec<f64>], others: &[Vec<f64>]) -> Option<Samples> {
 
 /// The probability of gains at least as large, of either sign, if the two were equally good: for
 /// one repetition by McNemar's test, for several by the standard error over questions and
-/// repetitions.
+/// repetitions, or where gains are too much the same to have one, by McNemar's test of their means.
 pub(crate) fn probability(gains: &[Vec<f64>]) -> f64 {
     if let [gains] = gains {
         return mcnemar(gains);
     }
     let gain = Estimate::of(gains);
-    both_tails(gain.mean, gain.error.unwrap_or(0.0))
+    match gain.error {
+        Some(error) => both_tails(gain.mean, error),
+        None => mcnemar(&vec![gain.mean; gains[0].len()]),
+    }
 }
 
 /// A probability as people read it.
@@ -124,6 +127,10 @@ mod tests {
         // Ten questions gained and none lost: (10 - 0)² / 10 = 10, p = 0.00157.
         let gained = [vec![1.0; 10], vec![0.0; 90]].concat();
         assert!((probability(std::slice::from_ref(&gained)) - 0.001_565).abs() < 1e-5);
+        // The same gain of one question under every seed is no more certain than under one.
+        let one = probability(&[vec![1.0]]);
+        assert_eq!(probability(&[vec![1.0], vec![1.0], vec![1.0]]), one);
+        assert!(one > 0.3);
         // What a gained question counts does not matter.
         let halves: Vec<f64> = gained.iter().map(|gain| gain / 2.0).collect();
         assert!((probability(&[halves]) - probability(&[gained])).abs() < 1e-12);

@@ -1,5 +1,6 @@
 //! Where things lie in the checkout, and how other programs are started in it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -48,6 +49,19 @@ pub(crate) fn temporary<T>(made: std::io::Result<T>) -> Result<T, UserError> {
         ))
         .hint("TMPDIR names another folder for temporary files")
     })
+}
+
+/// Makes a folder that the user has named, or may have put a file in the place of.
+pub(crate) fn create_folder(folder: &Path) -> Result<()> {
+    match fs_err::create_dir_all(folder) {
+        Err(error)
+            if [ErrorKind::AlreadyExists, ErrorKind::NotADirectory].contains(&error.kind()) =>
+        {
+            let message = format!("{}: a file is in its place", display(folder));
+            Err(UserError::new(message).into())
+        }
+        result => Ok(result?),
+    }
 }
 
 /// A path as the user writes it: relative ones start at the root.

@@ -27,6 +27,9 @@ struct Recorder {
     /// The checkpoints that it was asked to look at.
     checked: Vec<String>,
     ran: Vec<Stage>,
+    /// An artifact that is removed as soon as windows are made, as by another run that finds it
+    /// damaged.
+    removes: Option<PathBuf>,
 }
 
 /// A checkpoint that cannot be used, as its small files tell.
@@ -154,7 +157,11 @@ impl Execute for Recorder {
             wall_seconds: SECONDS,
             tool_version: String::new(),
         };
-        draft.commit(&manifest)
+        draft.commit(&manifest)?;
+        match self.removes.take_if(|_| job.stage == Stage::Windows) {
+            Some(artifact) => Ok(fs_err::remove_dir_all(artifact)?),
+            None => Ok(()),
+        }
     }
 }
 
@@ -463,6 +470,24 @@ fn damaged_bytes_are_never_read() -> Result<()> {
     fs_err::rename(test?, dev?)?;
     let (ran, log) = folder.run(&[], &Scope::default())?;
     assert_eq!(ran, [Predict, Predict], "{log}");
+    Ok(())
+}
+
+#[test]
+fn what_another_run_removes_meanwhile_is_made_again() -> Result<()> {
+    use Stage::{Answers, Checkpoint, Data, Ensemble, Predict, Train, Windows};
+    let folder = Folder::new()?;
+    folder.ran(&[])?;
+    folder.write("train.json", "more")?;
+    let mut stages = Recorder {
+        removes: Some(folder.artifact_file("checkpoint", "")?),
+        ..Recorder::default()
+    };
+    let log = folder.run_with(&mut stages, &[], &Scope::default())?;
+    let ran = [
+        Data, Windows, Checkpoint, Train, Predict, Predict, Ensemble, Answers,
+    ];
+    assert_eq!(stages.ran, ran, "{log}");
     Ok(())
 }
 

@@ -257,8 +257,7 @@ fn extent(response: &Response<Body>, start: u64) -> (u64, Option<u64>) {
 
 /// Writes a body to `file`, `total` bytes with the `start` that it holds.
 fn copy(body: Body, file: &mut File, start: u64, total: u64) -> Result<(), FileError> {
-    let mut progress = Progress::bytes("fetch", total as usize);
-    progress.advance(start as usize);
+    let mut progress = Progress::bytes("fetch", total as usize).behind(start as usize);
     let mut reader = body.into_with_config().limit(u64::MAX).reader();
     let mut buffer = vec![0; 1 << 16];
     let mut position = start;

@@ -90,7 +90,11 @@ pub fn run(evaluation: &Evaluation, out: &mut dyn Write) -> Result<()> {
             "no question of {} has a reference answer",
             data.shown()
         ))
-        .hint("predictions are scored on labelled questions")
+        .hint(if scoring.questions() > 0 {
+            "where empty lists of answers mean that there is none, --metric squad2 scores them"
+        } else {
+            "predictions are scored on labelled questions"
+        })
     );
     for Side { predictions, .. } in &scoring.sides {
         let (name, shown) = (&predictions.name, data.shown());

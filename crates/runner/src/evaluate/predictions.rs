@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -206,6 +206,9 @@ impl<'de> Visitor<'de> for Entries<'_, '_> {
     }
 }
 
+/// Longest header of a submission, in bytes.
+const LONGEST_HEADER: u64 = 1 << 12;
+
 /// Reads the rows of a submission.
 fn csv(name: &str, reader: impl Read, sink: &mut Sink<'_, String>) -> Result<(), UserError> {
     let wrong = |error: csv::Error| match (Misquoted::of(&error), error.kind()) {
@@ -213,19 +216,31 @@ fn csv(name: &str, reader: impl Read, sink: &mut Sink<'_, String>) -> Result<(),
         (None, csv::ErrorKind::Io(error)) => unreadable(name, error),
         (None, _) => UserError::new(format!("{name}: {error}")),
     };
-    let mut rows = Rows::new(b',', reader);
-    let mut row = StringRecord::new();
-    rows.read(&mut row).map_err(wrong)?;
-    let expected = ["ID", "Answer"];
-    let same = |(found, expected): (&str, &str)| found.trim().eq_ignore_ascii_case(expected);
-    if row.len() != 2 || !row.iter().zip(expected).all(same) {
-        let found: Vec<&str> = row.iter().collect();
-        let found = excerpt(&found.join(",")).to_string();
+    // Looked at before the rows: of another kind of file, their quotes are not what is wrong.
+    let mut reader = BufReader::new(reader);
+    let mut header = Vec::new();
+    let mut beginning = reader.by_ref().take(LONGEST_HEADER);
+    // Empty lines before it are none of the rows.
+    while matches!(header.last(), None | Some(b'\n')) && header.trim_ascii().is_empty() {
+        let read = beginning.read_until(b'\n', &mut header);
+        if read.map_err(|error| unreadable(name, &error))? == 0 {
+            break;
+        }
+    }
+    let found = String::from_utf8_lossy(&header);
+    let found = found.trim_start_matches(['\r', '\n']);
+    let found = found.split(['\r', '\n']).next().unwrap_or_default();
+    let cells = found.split(',').map(|cell| cell.trim().trim_matches('"'));
+    if !cells.map(str::to_ascii_lowercase).eq(["id", "answer"]) {
+        let found = excerpt(found).to_string();
         return Err(UserError::new(format!(
             "{name} is neither a JSON object nor a submission: its first line is {found}"
         ))
         .hint("expected {\"id\": \"answer\"}, or a CSV file with the columns ID,Answer"));
     }
+    let mut rows = Rows::new(b',', header.as_slice().chain(reader));
+    let mut row = StringRecord::new();
+    rows.read(&mut row).map_err(wrong)?;
     while rows.read(&mut row).map_err(wrong)? {
         let (Some(id), Some(answer), 2) = (row.get(0), row.get(1), row.len()) else {
             let (line, found) = (rows.line(), row.len());
@@ -275,6 +290,7 @@ mod tests {
             "ID,Answer\n0,李白\n1,\n2,\"a, \"\"b\"\"\"\n",
             &[("0", "李白"), ("1", ""), ("2", "a, \"b\"")],
         )?;
+        check("\r\n\nID,Answer\n1,a\n", &[("1", "a")])?;
         // What data frames take for no value is text.
         check(
             "\u{feff}id,answer\r\n1,NaN\r\n2,NA\r\n3, null\r\n",
@@ -310,6 +326,12 @@ mod tests {
         );
         check(b"[]", "its first line is \"[]\"");
         check(b"1,x\n", "its first line is \"1,x\"");
+        // As R writes tables.
+        check(b"\"ID\";\"Answer\"\n1;\"x\"\n", "its first line is");
+        check(
+            b"\"ID\",\"Answer\"\n1,\"x\" y\n",
+            "goes on behind its closing quote",
+        );
         check(b"ID,Answer\n1,x\n2\n", ":3: 1 columns: must be 2");
         check(
             b"ID,Answer\n1,x\n2,\"y\n3,z\n",

@@ -240,7 +240,8 @@ impl Measured {
                 measured.push((record.id, fingerprint::of_bytes(asked.as_bytes()), metrics));
             }
         }
-        measured.sort_by(|one, other| one.0.cmp(&other.0));
+        // Files of the course layout all count from 0, so that ids may repeat.
+        measured.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
         let mut questions = String::new();
         for (id, asked, _) in &measured {
             questions += &serde_json::to_string(&(id, asked))?;
@@ -287,6 +288,10 @@ mod tests {
         let reversed = measured(&[("2", "when?", 0.0), ("1", "who?", 1.0)]);
         assert_eq!(first.questions, reversed.questions);
         assert_eq!(first.metrics, reversed.metrics);
+        let two_files = measured(&[("1", "who?", 1.0), ("1", "when?", 0.0)]);
+        let other_order = measured(&[("1", "when?", 0.0), ("1", "who?", 1.0)]);
+        assert_eq!(two_files.questions, other_order.questions);
+        assert_eq!(two_files.metrics, other_order.metrics);
         for others in [
             [("1", "who?", 1.0), ("2", "where?", 0.0)],
             [("1", "who?", 1.0), ("3", "when?", 0.0)],

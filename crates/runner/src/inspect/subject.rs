@@ -1,6 +1,5 @@
 //! What was typed → the pipeline whose first stages run.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
@@ -135,15 +134,7 @@ impl Subject {
                 self.folder.clone()
             }
         };
-        // The standard library's sentence is enough: the other one names the path again.
-        fs_err::create_dir_all(&folder).map_err(|error| {
-            let what = match error.kind() {
-                ErrorKind::AlreadyExists | ErrorKind::NotADirectory => "a file is in its place",
-                ErrorKind::PermissionDenied => "permission denied",
-                _ => "no folder can be made there",
-            };
-            UserError::new(format!("{}: {what}", workspace::display(&folder)))
-        })?;
+        workspace::create_folder(&folder)?;
         Ok(folder)
     }
 }
