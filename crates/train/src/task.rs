@@ -45,7 +45,7 @@ pub struct TrainingData<'a> {
 
 /// One in so many questions about long paragraphs is learned from by a window without its answer as
 /// well, others every epoch. With one of each, where six windows in ten have no answer, a model of
-/// two epochs learns that and not to find answers (docs/results.md).
+/// two epochs learns that and not to find answers.
 const WITHOUT_ANSWER: usize = 4;
 
 /// A question's windows to learn from.
@@ -63,8 +63,8 @@ pub struct TrainingExample {
 /// Where the paragraphs of some questions do not answer them, windows that do not answer their
 /// question are learned from, too, as [`NO_ANSWER`]: one of each unanswerable question, and in
 /// addition to the window with the answer one without it, of paragraphs that are longer than a
-/// window, for one question in [`WITHOUT_ANSWER`]. With `negative_windows`, which teach only that
-/// the answer is elsewhere, there are none of the latter.
+/// window, for a quarter of the questions. With `negative_windows`, which teach only that the answer
+/// is elsewhere, there are none of the latter.
 pub struct SpanTask<'a> {
     data: TrainingData<'a>,
     settings: &'a TrainTable,
