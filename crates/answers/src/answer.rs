@@ -414,18 +414,12 @@ impl AnsweredSplit {
                 confidence.expected_calibration_error,
             );
         }
-        if let Some(length) = metrics.max_answer_length
-            && self.split == Split::Dev
-            && self.max_answer_length != Some(length.characters)
-        {
-            let why = match length.held_out_gain {
-                Some(_) => "such limits lose on held-out parts",
-                None => NOT_HELD_OUT,
-            };
-            tracing::info!(
-                "{split}: the best limit on dev, {} characters, is not applied: {why}",
-                length.characters
-            );
+        let length = metrics
+            .max_answer_length
+            .filter(|_| self.split == Split::Dev);
+        // The best limit may be the one that is in use without a fitted one.
+        if let Some(length) = length.filter(|one| Some(one.characters) != self.max_answer_length) {
+            log_unapplied(length);
         }
         let length = metrics.max_answer_length.iter().map(|fitted| {
             let name = format!("a limit of {} characters", fitted.characters);
@@ -447,6 +441,18 @@ impl AnsweredSplit {
 /// Why nothing that is fitted is applied.
 const NOT_HELD_OUT: &str =
     "all questions that it is fitted to are about one paragraph, and nothing could be held out";
+
+/// Logs why a fitted limit is not applied.
+fn log_unapplied(length: FittedLength) {
+    let why = match length.held_out_gain {
+        Some(_) => "such limits lose on held-out parts",
+        None => NOT_HELD_OUT,
+    };
+    tracing::info!(
+        "dev: the best limit on dev, {} characters, is not applied: {why}",
+        length.characters
+    );
+}
 
 /// Logs when questions are left unanswered, and on dev what a fitted threshold gains.
 fn log_threshold(split: &str, null: NullMetrics) {

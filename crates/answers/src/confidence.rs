@@ -83,7 +83,7 @@ impl Temperatures {
     /// Fails if dev cannot be read.
     pub fn fit(dev: &ScoredSplit, fitted: &Fitted) -> Result<Self> {
         let mut labelled = Vec::new();
-        let mut losses: Vec<(usize, Losses)> = Vec::new();
+        let mut losses: Vec<(u32, Losses)> = Vec::new();
         let all = dev.len();
         let sample = sample(dev, QUESTIONS)?;
         dev.in_order(
@@ -95,7 +95,7 @@ impl Temperatures {
                     let index = first + index;
                     let is_fitted_on = in_sample(index, sample, all);
                     let losses = is_fitted_on.then(|| fitted.losses(question)).flatten();
-                    (index, question.question.paragraph as u32, losses)
+                    (index as u32, question.question.paragraph as u32, losses)
                 });
                 Ok(some.collect::<Vec<_>>())
             },
@@ -113,13 +113,13 @@ impl Temperatures {
         }
         let mut parts = vec![NO_PART; all];
         for ((question, _), part) in labelled.into_iter().zip(of_labelled) {
-            parts[question] = part as u8;
+            parts[question as usize] = part as u8;
         }
         let best = |part: Option<usize>| {
             let mut sums = [0f64; TEMPERATURES];
             let mut count = 0;
             for (question, losses) in &losses {
-                if part != Some(usize::from(parts[*question])) {
+                if part != Some(usize::from(parts[*question as usize])) {
                     count += 1;
                     for (sum, loss) in sums.iter_mut().zip(losses) {
                         *sum += f64::from(*loss);

@@ -149,10 +149,7 @@ fn fit(
     members: Option<&Members>,
     dev: Option<&Dev>,
 ) -> Result<(Vec<Fitted>, Option<Vec<f64>>)> {
-    let is_fitted = matches!(
-        method,
-        EnsembleMethod::Calibrated | EnsembleMethod::Weighted
-    );
+    let is_fitted = method.is_fitted();
     let mut selections: Vec<Questions> = (0..PARTS).map(Questions::Without).collect();
     selections.extend(is_fitted.then_some(Questions::All));
     let mut fitted = match dev.filter(|dev| dev.are_held_out()) {

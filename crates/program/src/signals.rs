@@ -14,6 +14,9 @@ use signal_hook::iterator::Signals;
 
 use crate::output::message;
 
+/// The signals that ask a program to end.
+const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+
 /// The first signal that was kept; 0 before one was.
 static KEPT: AtomicI32 = AtomicI32::new(0);
 
@@ -49,7 +52,7 @@ impl Interrupted {
     reason = "a second signal ends whatever is being done"
 )]
 pub fn keep() -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("listen to signals")?;
+    let mut signals = Signals::new(ENDING).context("listen to signals")?;
     thread::spawn(move || {
         let mut first = None;
         for signal in signals.forever() {
@@ -97,7 +100,7 @@ pub fn check_ended(status: ExitStatus, saved: &str) -> Result<()> {
     check(saved)?;
     let of_code = status.code().and_then(|code| code.checked_sub(128));
     let signal = status.signal().or(of_code);
-    match signal.filter(|signal| [SIGINT, SIGTERM, SIGHUP].contains(signal)) {
+    match signal.filter(|signal| ENDING.contains(signal)) {
         Some(signal) => Err(Interrupted {
             signal,
             saved: saved.to_owned(),

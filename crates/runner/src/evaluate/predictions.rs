@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -210,14 +210,13 @@ impl<'de> Visitor<'de> for Entries<'_, '_> {
 const LONGEST_HEADER: u64 = 1 << 12;
 
 /// Reads the rows of a submission.
-fn csv(name: &str, reader: impl Read, sink: &mut Sink<'_, String>) -> Result<(), UserError> {
+fn csv(name: &str, mut reader: impl BufRead, sink: &mut Sink<'_, String>) -> Result<(), UserError> {
     let wrong = |error: csv::Error| match (Misquoted::of(&error), error.kind()) {
         (Some(error), _) => misquoted(name, error),
         (None, csv::ErrorKind::Io(error)) => unreadable(name, error),
         (None, _) => UserError::new(format!("{name}: {error}")),
     };
     // Looked at before the rows: of another kind of file, their quotes are not what is wrong.
-    let mut reader = BufReader::new(reader);
     let mut header = Vec::new();
     let mut beginning = reader.by_ref().take(LONGEST_HEADER);
     // Empty lines before it are none of the rows.
