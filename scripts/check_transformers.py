@@ -259,22 +259,30 @@ class Squad2ReferenceTest(SilentTest):
             program.main()
         return printed.getvalue().splitlines()
 
-    def test_windows_without_the_whole_answer_end_at_the_first_token(self):
-        args = SimpleNamespace(checkpoint=self.directory / "bert", length=16, stride=4)
+    def test_an_epoch_learns_from_windows_with_and_without_the_answer(self):
+        args = SimpleNamespace(checkpoint=self.directory / "bert", length=36)
         texts = hf_reference.Texts(args)
-        answer = "八百二十"  # characters 10 to 13; windows of 11 begin at 0, 4, 8 and 12
-        answers = [{"text": answer, "answer_start": check_tokens.CHINESE.find(answer)}]
-        for answers, expected in [
-            (answers, [(0, 0), (10, 13), (6, 9), (0, 0)]),
-            ([], [(0, 0)] * 4),
-        ]:
-            question = squad2_metrics.Question("a", "t", "海拔", check_tokens.CHINESE, answers)
-            rows = hf_squad2_reference.training_rows(args, texts, [question])
-            self.assertEqual([row[2:] for row in rows], expected)
-            for question_ids, window_ids, start, end in rows:
+        paragraph, answer = "甲" * 20 + "八百二十" + "乙" * 20, "八百二十"
+        answers = [{"text": answer, "answer_start": paragraph.find(answer)}]
+
+        def rows(answers):
+            question = squad2_metrics.Question("a", "t", "海拔", paragraph, answers)
+            found = hf_squad2_reference.examples(texts, [question])
+            return hf_squad2_reference.epoch_rows(found), hf_squad2_reference.epoch_size(found)
+
+        for _ in range(20):
+            found, size = rows(answers)
+            self.assertEqual((len(found), size), (2, 2))
+            for question_ids, window_ids, start, end in found:
                 row = texts.pad([(question_ids, window_ids)])["input_ids"][0]
                 labelled = texts.tokenizer.convert_ids_to_tokens(row[start : end + 1])
                 self.assertEqual("".join(labelled), answer if end else "[CLS]")
+                self.assertEqual(len(window_ids), 31 if end else 20)
+                window = "".join(texts.tokenizer.convert_ids_to_tokens(window_ids))
+                self.assertEqual(answer in window, end > 0)
+            found, size = rows([])
+            self.assertEqual(([row[2:] for row in found], size), ([(0, 0)], 1))
+        self.assertEqual(rows([{"text": paragraph, "answer_start": 0}]), ([], 0))
 
     def test_null_score_is_the_lowest_and_the_best_span_is_of_one_window(self):
         # The first token, the question and a separator; then two tokens of the paragraph.

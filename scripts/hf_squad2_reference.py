@@ -5,12 +5,14 @@
     env/bin/python scripts/hf_squad2_reference.py --checkpoint DIR --train train.json \
         --dev dev.json --out DIR
 
-Fine-tunes on a file in SQuAD 2.0's layout and answers another one. The rules are those of BERT's
-script for SQuAD 2.0:
+Fine-tunes on a file in SQuAD 2.0's layout and answers another one. Windows to learn from are sampled
+as this project does; the other rules are those of BERT's script for SQuAD 2.0:
 https://github.com/google-research/bert/blob/eedf5716ce1268e56f0a50264a88cafad334ac61/run_squad.py
 
-- Training learns from every window of a paragraph. A window that does not hold the whole answer,
-  or whose question has none, has its start and its end at the first token.
+- An epoch learns from one window of every question, placed at random: one that holds the whole
+  answer, or any where the question has none. For a quarter of the questions about paragraphs longer
+  than a window it learns from one without the answer as well. Without an answer, start and end are
+  at the first token.
 - The null score of a question is the least sum of both logits of the first token over its windows.
 - The best span is the one with the highest sum of start and end logit in one window, among spans of
   the paragraph of at most --max-answer characters.
@@ -35,12 +37,18 @@ import math
 import random
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 import squad2_metrics
 from hf_reference import QUESTION_TOKENS, Texts, autocast, load_model, make_optimizer, take_step
+
+# One in so many questions about long paragraphs is learned from by a window without its answer.
+WITHOUT_ANSWER = 4
+# The least tokens of such a window.
+SHORTEST_WITHOUT = 16
 
 
 def main():
@@ -67,6 +75,8 @@ def main():
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
+    # Numbers close to 0 make some processors many times slower.
+    torch.set_flush_denormal(True)
     random.seed(args.seed)
     model, texts = load_model(args), Texts(args)
 
@@ -89,22 +99,72 @@ def threshold(text):
     return text if text == "fit" else float(text)
 
 
-def training_rows(args, texts, questions):
-    """Returns question ids, window ids, and the positions of start and end, of every window."""
-    rows = []
+@dataclass
+class Example:
+    """A question to learn from, in tokens."""
+
+    question_ids: list
+    paragraph_ids: list
+    # The first and the last token of the paragraph that have characters of the answer.
+    answer: tuple | None
+    # The most tokens of the paragraph in a window.
+    room: int
+
+    def row(self, first, last, answer=None):
+        """The ids of the question and of a window, and the positions of start and end."""
+        base = len(self.question_ids) + 2 - first
+        start, end = (token + base for token in answer) if answer else (0, 0)
+        window = self.paragraph_ids[first : min(last, first + self.room)]
+        return self.question_ids, window, start, end
+
+    def sampled_row(self):
+        """A window that holds the whole answer, or any where there is none."""
+        count = len(self.paragraph_ids)
+        low, high = 0, max(0, count - self.room)
+        if self.answer:
+            low = max(0, self.answer[1] + 1 - self.room)
+            high = min(self.answer[0], high)
+        return self.row(random.randint(low, high), count, self.answer)
+
+    def sides(self):
+        """What stands before and after the answer, where it is long enough to teach something."""
+        first, last = self.answer
+        sides = [(0, first), (last + 1, len(self.paragraph_ids))]
+        return [side for side in sides if side[1] - side[0] >= SHORTEST_WITHOUT]
+
+    def row_without_answer(self):
+        sides = self.sides()
+        [(low, high)] = random.choices(sides, weights=[high - low for low, high in sides])
+        return self.row(random.randint(low, max(low, high - self.room)), high)
+
+    def has_row_without_answer(self):
+        return bool(self.answer and len(self.paragraph_ids) > self.room and self.sides())
+
+
+def examples(texts, questions):
+    """Returns the questions to learn from. Those whose answer no window holds are left out."""
+    found = []
     for question in questions:
         question_ids = question_tokens(texts, question)
-        windows, _ = texts.windows(question_ids, question.paragraph)
-        answer = answer_tokens(texts, question)
-        if question.answers and not answer:
-            continue  # no token has a character of it
-        for index, (_, window_ids) in enumerate(windows):
-            start, end = 0, 0
-            if answer:
-                first, last = (token - index * args.stride for token in answer)
-                if first >= 0 and last < len(window_ids):
-                    start, end = first + len(question_ids) + 2, last + len(question_ids) + 2
-            rows.append((question_ids, window_ids, start, end))
+        paragraph_ids, _ = texts.tokens(question.paragraph)
+        answer, room = answer_tokens(texts, question), texts.room(question_ids)
+        if not question.answers or (answer and answer[1] - answer[0] < room):
+            found.append(Example(question_ids, paragraph_ids, answer, room))
+    return found
+
+
+def epoch_size(questions):
+    long = sum(example.has_row_without_answer() for example in questions)
+    return len(questions) + math.ceil(long / WITHOUT_ANSWER)
+
+
+def epoch_rows(questions):
+    """Returns question ids, window ids, and the positions of start and end, in a random order."""
+    rows = [example.sampled_row() for example in questions]
+    long = [example for example in questions if example.has_row_without_answer()]
+    twice = random.sample(long, math.ceil(len(long) / WITHOUT_ANSWER))
+    rows += [example.row_without_answer() for example in twice]
+    random.shuffle(rows)
     return rows
 
 
@@ -125,17 +185,16 @@ def answer_tokens(texts, question):
 
 def fine_tune(args, model, texts, questions):
     """Trains in place and returns the number of steps."""
-    rows = training_rows(args, texts, questions)
-    steps = math.ceil(args.epochs * len(rows) / args.batch)
+    questions = examples(texts, questions)
+    steps = math.ceil(args.epochs * epoch_size(questions) / args.batch)
     if steps == 0:
         return steps
     optimizer, schedule = make_optimizer(model, args.lr, steps)
     model.train()
-    order = []
+    rows = []
     for step in range(steps):
-        if not order:
-            order = random.sample(range(len(rows)), len(rows))
-        batch, order = [rows[index] for index in order[: args.batch]], order[args.batch :]
+        rows = rows or epoch_rows(questions)
+        batch, rows = rows[: args.batch], rows[args.batch :]
         inputs = texts.pad(batch)
         inputs["start_positions"] = torch.tensor([row[2] for row in batch])
         inputs["end_positions"] = torch.tensor([row[3] for row in batch])
