@@ -28,7 +28,8 @@ fn main() {
         .flag_if_supported("-fno-tree-loop-distribute-patterns")
         // The processors measured gain from the full width of their vectors.
         .flag_if_supported("-mprefer-vector-width=512")
-        .file(format!("{SOURCES}/kernels.cpp"));
+        .file(format!("{SOURCES}/kernels.cpp"))
+        .file(format!("{SOURCES}/operators.cpp"));
     // libtorch's own OpenMP: a second one in the process would have threads of its own.
     let openmp = "libgomp.so.1";
     if directory.join(openmp).exists() {

@@ -46,8 +46,10 @@ fn libtorch() -> String {
         return "not set up: `cargo xtask setup` fetches it".to_owned();
     }
     let version = setup::version(&directory).unwrap_or_else(|| "of unknown version".to_owned());
-    let cuda = directory.join("lib/libtorch_cuda.so").exists();
-    format!("{version}, {}", if cuda { "with CUDA" } else { "CPU only" })
+    match setup::cuda_version(&directory) {
+        Some(cuda) => format!("{version}, with CUDA {cuda}"),
+        None => format!("{version}, CPU only"),
+    }
 }
 
 /// The first line a program prints; `None` where it is missing or fails.

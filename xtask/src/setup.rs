@@ -17,8 +17,11 @@ use spanwise_program::pip;
 use spanwise_runner::programs::has_nvidia_gpu;
 use spanwise_runner::{links, workspace};
 
-/// The release that burn-tch 0.22 is made for.
+/// The release that is fetched: the one that burn-tch 0.22 is made for.
 const VERSION: &str = "2.9.0";
+
+/// What begins the releases that work. burn-tch calls none of the functions in which they differ.
+const SUPPORTED: [&str; 3] = ["2.9.", "2.10.", "2.11."];
 
 /// Wheels whose libraries libtorch's CPU half names, in the CUDA build that the package index has.
 const CUDA_STUBS: [&str; 2] = [
@@ -30,20 +33,18 @@ const CUDA_STUBS: [&str; 2] = [
 pub(crate) fn run(cuda: bool) -> Result<()> {
     let destination = workspace::libtorch();
     let has_cuda = destination.join("lib/libtorch_cuda.so").exists();
-    if workspace::has_libtorch()
-        && version(&destination).as_deref() == Some(VERSION)
-        && (has_cuda || !cuda)
-    {
+    let there = supported_version(&destination).filter(|_| workspace::has_libtorch());
+    if let Some(version) = there.filter(|_| has_cuda || !cuda) {
         message(format_args!(
-            "libtorch {VERSION} is set up in {}",
+            "libtorch {version} is set up in {}",
             workspace::display(&destination)
         ));
         return Ok(());
     }
     let replaces = workspace::has_libtorch();
-    if let Some(found) = existing()? {
+    if let Some((found, version)) = existing()? {
         message(format_args!(
-            "using the libtorch {VERSION} in {}",
+            "using the libtorch {version} in {}",
             found.display()
         ));
         remove(&destination)?;
@@ -62,32 +63,33 @@ pub(crate) fn run(cuda: bool) -> Result<()> {
         workspace::check(workspace::cargo().args(["clean", "--quiet"]).args(stale))?;
     }
     message(format_args!(
-        "libtorch {VERSION} is set up in {}",
+        "libtorch {} is set up in {}",
+        version(&destination).unwrap_or_else(|| VERSION.to_owned()),
         workspace::display(&destination)
     ));
     Ok(())
 }
 
-/// A libtorch of the right version that the user already has.
-fn existing() -> Result<Option<PathBuf>> {
+/// A libtorch that works and that the user already has, with its version.
+fn existing() -> Result<Option<(PathBuf, String)>> {
     if let Some(directory) = std::env::var_os("LIBTORCH")
         .map(PathBuf::from)
         .filter(|path| *path != workspace::libtorch())
     {
-        let found = version(&directory);
-        ensure!(
-            found.as_deref() == Some(VERSION),
-            UserError::new(format!(
-                "LIBTORCH names {}, which holds {}, not libtorch {VERSION}",
-                directory.display(),
-                found.map_or_else(
-                    || "no libtorch".to_owned(),
-                    |found| format!("version {found}")
-                )
-            ))
-            .hint("unset LIBTORCH to have the right version fetched")
-        );
-        return Ok(Some(directory));
+        let Some(found) = supported_version(&directory) else {
+            let held = version(&directory).map_or_else(
+                || "no libtorch".to_owned(),
+                |found| format!("version {found}"),
+            );
+            let error = UserError::new(format!(
+                "LIBTORCH names {}, which holds {held}, not libtorch 2.9, 2.10 or 2.11",
+                directory.display()
+            ));
+            return Err(error
+                .hint("unset LIBTORCH to have the right version fetched")
+                .into());
+        };
+        return Ok(Some((directory, found)));
     }
     if std::env::var_os("LIBTORCH_USE_PYTORCH").is_some()
         || std::env::var_os("VIRTUAL_ENV").is_some()
@@ -98,8 +100,8 @@ fn existing() -> Result<Option<PathBuf>> {
             .output()
             .context("start python3")?;
         let directory = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-        if version(&directory).as_deref() == Some(VERSION) {
-            return Ok(Some(directory));
+        if let Some(found) = supported_version(&directory) {
+            return Ok(Some((directory, found)));
         }
     }
     Ok(None)
@@ -117,6 +119,24 @@ pub(crate) fn version(directory: &Path) -> Option<String> {
         .unwrap_or(&text);
     let release = line.trim_start_matches(|c: char| !c.is_ascii_digit());
     Some(release.split(['+', '\'']).next()?.trim().to_owned())
+}
+
+/// The release of a libtorch directory, if it is one that works.
+fn supported_version(directory: &Path) -> Option<String> {
+    let is_supported = |release: &String| SUPPORTED.iter().any(|begin| release.starts_with(begin));
+    version(directory).filter(is_supported)
+}
+
+/// The version of CUDA that a libtorch directory's libraries are made for; `None` for those without
+/// CUDA.
+pub(crate) fn cuda_version(directory: &Path) -> Option<String> {
+    if !directory.join("lib/libtorch_cuda.so").exists() {
+        return None;
+    }
+    let text = fs_err::read_to_string(directory.join("version.py")).unwrap_or_default();
+    let named = text.lines().find_map(|line| line.strip_prefix("cuda: "));
+    let quoted = named.and_then(|line| line.split('\'').nth(1));
+    Some(quoted.unwrap_or("of unknown version").to_owned())
 }
 
 /// The whole CUDA build, in a Python environment of its own, where its libraries find each other.
@@ -286,6 +306,45 @@ fn replace_front_library(libraries: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn releases_that_work_are_known_by_their_files() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path();
+        let python = |release: &str, cuda: &str| {
+            let text =
+                format!("__version__ = '{release}'\ndebug = False\ncuda: Optional[str] = {cuda}\n");
+            fs_err::write(path.join("version.py"), text)
+        };
+        assert_eq!((supported_version(path), cuda_version(path)), (None, None));
+        for (release, supported) in [
+            ("2.8.0", false),
+            ("2.9.0+cpu", true),
+            ("2.9.1", true),
+            ("2.10.0+cu128", true),
+            ("2.11.0+cu130", true),
+            ("2.12.0", false),
+            ("2.110.0", false),
+            ("12.9.0", false),
+        ] {
+            python(release, "None")?;
+            let number = release.split('+').next().map(str::to_owned);
+            assert_eq!(version(path), number);
+            assert_eq!(supported_version(path), number.filter(|_| supported));
+        }
+        // Of a wheel's CPU half, whose version.py is the CUDA build's.
+        python("2.11.0+cu130", "'13.0'")?;
+        assert_eq!(cuda_version(path), None);
+        fs_err::create_dir(path.join("lib"))?;
+        fs_err::write(path.join("lib/libtorch_cuda.so"), "")?;
+        assert_eq!(cuda_version(path), Some("13.0".to_owned()));
+        // An archive in place of a wheel.
+        fs_err::remove_file(path.join("version.py"))?;
+        fs_err::write(path.join("build-version"), "2.10.0+cu128\n")?;
+        assert_eq!(supported_version(path), Some("2.10.0".to_owned()));
+        assert_eq!(cuda_version(path), Some("of unknown version".to_owned()));
+        Ok(())
+    }
 
     #[test]
     fn what_killed_setups_have_left_is_removed() -> Result<()> {

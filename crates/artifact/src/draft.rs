@@ -32,8 +32,18 @@ pub struct Draft {
     directory: tempfile::TempDir,
     destination: PathBuf,
     logs: Vec<String>,
+    computing: Computing,
     began: Instant,
     earlier_seconds: f64,
+}
+
+/// What a stage with a model computes with, as it was chosen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Computing {
+    /// The device.
+    pub device: Option<String>,
+    /// Number format of matrix products.
+    pub precision: Option<String>,
 }
 
 impl Draft {
@@ -64,6 +74,7 @@ impl Draft {
             directory,
             destination: destination.to_owned(),
             logs: Vec::new(),
+            computing: Computing::default(),
             began: Instant::now(),
             earlier_seconds: 0.0,
         })
@@ -83,6 +94,11 @@ impl Draft {
     pub fn log_file(&mut self, name: &str) -> PathBuf {
         self.logs.push(name.to_owned());
         self.file(name)
+    }
+
+    /// What it is computed with, for the manifest.
+    pub fn computing(&mut self) -> &mut Computing {
+        &mut self.computing
     }
 
     /// Adds the seconds that interrupted runs have spent on it.

@@ -32,6 +32,9 @@ pub struct Manifest {
     pub files: BTreeMap<String, FileRecord>,
     /// The device it was computed on, for stages that have a model.
     pub device: Option<String>,
+    /// Number format of its matrix products, for stages that have a model.
+    #[serde(default)]
+    pub precision: Option<String>,
     /// When it was finished, in UTC.
     pub created: String,
     /// How long that took, in seconds.
@@ -166,6 +169,7 @@ mod tests {
             code: BTreeMap::new(),
             files: BTreeMap::from([("content".to_owned(), record)]),
             device: None,
+            precision: None,
             created: String::new(),
             wall_seconds: 0.1,
             tool_version: String::new(),

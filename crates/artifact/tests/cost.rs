@@ -37,6 +37,7 @@ fn an_artifact_of_a_gigabyte() -> Result<()> {
         code: BTreeMap::new(),
         files,
         device: None,
+        precision: None,
         created: String::new(),
         wall_seconds: 0.0,
         tool_version: String::new(),

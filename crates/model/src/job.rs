@@ -2,30 +2,51 @@
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
-use spanwise_artifact::settings::Precision;
+use spanwise_artifact::settings;
 use spanwise_artifact::windows::{LAYOUT_FILE, Layout, Template, WindowFile};
-use spanwise_artifact::{Job, Split, UserError, jsonl};
+use spanwise_artifact::{Draft, Job, Split, UserError, jsonl};
 use spanwise_config::EncoderConfig;
-use spanwise_ops::device;
+use spanwise_ops::{Precision, device};
 
-/// Opens the job's device.
-pub fn open_device(job: &Job) -> Result<Device> {
+/// Opens the job's device, and notes it in the draft.
+pub fn open_device(job: &Job, draft: &mut Draft) -> Result<Device> {
     let open = device::open(job.device.unwrap_or_default())?;
     tracing::info!("device: {}", open.name);
+    draft.computing().device = Some(open.name);
     Ok(open.device)
 }
 
-/// The precision to compute in: as set, but fp32 where bf16 would have to be emulated.
-pub fn precision(setting: Precision, device: &Device) -> Precision {
+/// Returns the precision to compute in, and notes it in the draft: as set, but fp32 where bf16 would
+/// have to be emulated.
+pub fn precision(setting: settings::Precision, device: &Device, draft: &mut Draft) -> Precision {
+    let precision = supported(setting, device);
+    draft.computing().precision = Some(precision.to_string());
+    precision
+}
+
+/// The same without a draft.
+pub fn supported(setting: settings::Precision, device: &Device) -> Precision {
     match setting {
-        Precision::Fp32 => Precision::Fp32,
-        Precision::Bf16 if device::has_bf16(device) => Precision::Bf16,
-        Precision::Bf16 => {
+        settings::Precision::Auto => {
+            let fastest = device::fastest_precision(device);
+            tracing::info!("precision: {fastest}, the fastest in hardware");
+            fastest
+        }
+        settings::Precision::Fp32 => Precision::Fp32,
+        settings::Precision::Bf16 if device::has_bf16(device) => Precision::Bf16,
+        settings::Precision::Bf16 => {
             // Emulated products round more and take many times as long.
-            tracing::warn!("this processor has no bf16 in hardware: computing in fp32");
+            if device::is_cpu(device) {
+                tracing::warn!("this processor has no bf16 in hardware: computing in fp32");
+            } else {
+                tracing::warn!(
+                    "this GPU has no bf16 in hardware: computing in fp32; precision = \"auto\" \
+                     takes the fastest format that it has"
+                );
+            }
             Precision::Fp32
         }
-        Precision::Fp16 => {
+        settings::Precision::Fp16 => {
             if device::is_cpu(device) {
                 tracing::warn!(
                     "fp16 is far slower than fp32 on a CPU; bf16 is the fast format there"

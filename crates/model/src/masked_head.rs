@@ -3,9 +3,8 @@
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
-use spanwise_artifact::settings::Precision;
 use spanwise_config::EncoderConfig;
-use spanwise_ops::Activation;
+use spanwise_ops::{Activation, Precision};
 
 use crate::encoder::layer_norm::LayerNorm;
 use crate::encoder::linear::Linear;

@@ -56,13 +56,13 @@ impl TrainingMemory {
         self.state + self.activations
     }
 
-    /// Returns the figures in GiB, for people. `has_kernels` says whether kernels compute, without
+    /// Returns the figures in GiB, for people. `is_fused`: whether the device computes operations by itself, without
     /// which the sum is a lower bound.
-    pub fn describe(self, has_kernels: bool) -> String {
+    pub fn describe(self, is_fused: bool) -> String {
         let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
         format!(
             "{} {:.1} GiB: {:.1} for parameters, gradients and optimizer, {:.1} for activations",
-            if has_kernels { "about" } else { "more than" },
+            if is_fused { "about" } else { "more than" },
             gib(self.total()),
             gib(self.state),
             gib(self.activations),

@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use spanwise_artifact::settings::Precision;
 use spanwise_config::EncoderConfig;
+use spanwise_ops::Precision;
 
 use crate::batch::Batch;
 use crate::encoder::linear::Linear;

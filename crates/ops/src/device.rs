@@ -1,11 +1,12 @@
 //! The devices that models compute on: opening them by name, and what they can do.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use burn::tensor::Device;
 use spanwise_artifact::{UserError, settings};
 
-use crate::libtorch;
+use crate::{Precision, libtorch};
 
 /// Whether this program was built with libtorch.
 pub const HAS_LIBTORCH: bool = cfg!(feature = "tch");
@@ -33,14 +34,29 @@ pub fn open(device: settings::Device) -> Result<OpenDevice, UserError> {
     }
 }
 
-/// Whether kernels take the place of compositions here, with and without gradients.
-pub fn has_kernels(device: &Device) -> bool {
-    libtorch::is_cpu(device)
+/// How a device computes the operations of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Implementation {
+    /// As compositions of Burn's operations: flex, Apple's GPUs.
+    Compositions,
+    /// With kernels of this project: libtorch's CPU.
+    Kernels,
+    /// With libtorch's own fused operators: GPUs of NVIDIA's.
+    Operators,
 }
 
-/// Whether the device is an NVIDIA GPU. Attention has a kernel there.
-pub fn is_cuda(device: &Device) -> bool {
-    libtorch::is_cuda(device)
+/// How a device computes operations, with and without gradients.
+///
+/// Two variables of the environment change it, for tests and measurements: with `SPANWISE_NATIVE`
+/// libtorch's CPU computes as a GPU does, with `SPANWISE_COMPOSED` every device composes.
+pub fn implementation(device: &Device) -> Implementation {
+    static COMPOSED: LazyLock<bool> =
+        LazyLock::new(|| std::env::var_os("SPANWISE_COMPOSED").is_some());
+    if *COMPOSED {
+        Implementation::Compositions
+    } else {
+        libtorch::implementation(device)
+    }
 }
 
 /// Whether the device is the processor that the program itself runs on.
@@ -48,9 +64,33 @@ pub fn is_cpu(device: &Device) -> bool {
     *device == Device::flex() || libtorch::is_cpu(device)
 }
 
-/// Whether the device multiplies bfloat16 in hardware, and so faster than f32; assumed of a GPU.
+/// Whether the device multiplies bfloat16 in hardware, and so faster than f32; assumed of a GPU that
+/// does not say what it can.
 pub fn has_bf16(device: &Device) -> bool {
-    !is_cpu(device) || processor_has_bf16()
+    if is_cpu(device) {
+        return processor_has_bf16();
+    }
+    libtorch::compute_capability(device).is_none_or(|capability| capability >= BF16_CAPABILITY)
+}
+
+/// Compute capability of the first NVIDIA GPUs that multiply bfloat16 in hardware: Ampere.
+const BF16_CAPABILITY: (u32, u32) = (8, 0);
+
+/// Compute capability of the first NVIDIA GPUs with fast products in 16-bit floats: Volta.
+const FP16_CAPABILITY: (u32, u32) = (7, 0);
+
+/// The fastest number format that the device has in hardware.
+pub fn fastest_precision(device: &Device) -> Precision {
+    if implementation(device) == Implementation::Compositions {
+        return Precision::Fp32;
+    }
+    if has_bf16(device) {
+        return Precision::Bf16;
+    }
+    match libtorch::compute_capability(device) {
+        Some(capability) if capability >= FP16_CAPABILITY => Precision::Fp16,
+        _ => Precision::Fp32,
+    }
 }
 
 /// What this machine computes with: pairs of a label and a finding, for people to read.
@@ -68,6 +108,18 @@ pub fn facts() -> Vec<(&'static str, String)> {
         auto.map_or_else(|error| error.message, |open| open.name),
     ));
     facts
+}
+
+/// The largest number of bytes that were in tensors of a GPU at once since the last call; 0 for any
+/// other device.
+pub fn peak_memory(device: &Device) -> u64 {
+    libtorch::peak_memory(device)
+}
+
+/// Runs `body`, and writes which of libtorch's operators and which kernels of a GPU ran meanwhile to
+/// a file, as a Chrome trace.
+pub fn trace<T>(device: &Device, path: &Path, body: impl FnOnce() -> T) -> Result<T, UserError> {
+    libtorch::trace(device, path, body)
 }
 
 /// Waits for the random generator that all threads of a process share, and holds it. Tests run in
@@ -118,8 +170,9 @@ mod tests {
     }
 
     #[test]
-    fn flex_is_a_processor_without_kernels() {
+    fn flex_is_a_processor_that_composes() {
         let flex = Device::flex();
-        assert!(is_cpu(&flex) && !is_cuda(&flex) && !has_kernels(&flex));
+        assert!(is_cpu(&flex));
+        assert_eq!(implementation(&flex), Implementation::Compositions);
     }
 }

@@ -1,8 +1,8 @@
 //! The few heavy operations of the model, and the devices they run on.
 //!
 //! Each operation is defined by a composition of Burn's own operations, which runs on any device.
-//! Where a device has a kernel for it, the kernel takes the composition's place without the model
-//! noticing.
+//! Where a device has something faster, an [`Implementation`] of its own, that takes the
+//! composition's place without the model noticing.
 //!
 //! - [`device`]: opening devices, and what they can do
 //! - `compose`: the compositions
@@ -19,11 +19,13 @@ mod libtorch;
 #[path = "libtorch/absent.rs"]
 mod libtorch;
 pub mod optimizer;
+mod precision;
 
 use burn::tensor::{DType, FloatDType, Int, Tensor, activation, module};
-pub use spanwise_artifact::settings::Precision;
+pub use precision::Precision;
 pub use spanwise_config::Activation;
 
+use device::Implementation;
 use libtorch::kernel;
 
 /// Converts a tensor to f32, without a copy where it is f32 already.
@@ -48,14 +50,21 @@ fn to_precision<const D: usize>(x: Tensor<D>, precision: Precision) -> Tensor<D>
     }
 }
 
-/// Whether kernels take the place of compositions for this tensor. They are made for f32 and bf16.
-fn has_kernels<const D: usize>(x: &Tensor<D>) -> bool {
-    x.dtype() != DType::F16 && device::has_kernels(&x.device())
+/// Whether the tensor's device computes operations by itself, in place of compositions. Kernels for
+/// CPUs are made for f32 and bf16.
+fn is_fused<const D: usize>(x: &Tensor<D>) -> bool {
+    match device::implementation(&x.device()) {
+        Implementation::Compositions => false,
+        Implementation::Kernels => x.dtype() != DType::F16,
+        Implementation::Operators => true,
+    }
 }
 
-/// Whether kernels take the place of `linear` in this precision.
-fn has_linear_kernel<const D: usize>(x: &Tensor<D>, precision: Precision) -> bool {
-    precision != Precision::Fp16 && has_kernels(x)
+/// Like [`is_fused`], for [`linear`] in this precision.
+fn is_linear_fused<const D: usize>(x: &Tensor<D>, precision: Precision) -> bool {
+    let is_made = precision != Precision::Fp16
+        || device::implementation(&x.device()) == Implementation::Operators;
+    is_made && is_fused(x)
 }
 
 /// `x · weight + bias`, in the given precision.
@@ -64,7 +73,7 @@ fn has_linear_kernel<const D: usize>(x: &Tensor<D>, precision: Precision) -> boo
 /// - x: `[batch, tokens, inputs]`, weight: `[inputs, outputs]`, bias: `[outputs]`
 /// - output: `[batch, tokens, outputs]`
 pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, precision: Precision) -> Tensor<3> {
-    if has_linear_kernel(&x, precision) {
+    if is_linear_fused(&x, precision) {
         kernel!(kernel_linear(x, weight, bias; precision))
     } else {
         compose::linear(x, weight, bias, precision)
@@ -80,7 +89,7 @@ pub fn linear_activated(
     activation: Activation,
 ) -> Tensor<3> {
     let recorded = x.device().is_autodiff();
-    if activation == Activation::Gelu && !recorded && has_linear_kernel(&x, precision) {
+    if activation == Activation::Gelu && !recorded && is_linear_fused(&x, precision) {
         kernel!(kernel_linear_gelu(x, weight, bias; precision))
     } else {
         activate(linear(x, weight, bias, precision), activation)
@@ -92,7 +101,7 @@ pub fn linear_activated(
 /// # Shapes
 /// - x and output: `[batch, tokens, hidden]`, f32; gamma and beta: `[hidden]`
 pub fn layer_norm(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> Tensor<3> {
-    if has_kernels(&x) {
+    if is_fused(&x) {
         kernel!(kernel_layer_norm(x, gamma, beta; epsilon))
     } else {
         compose::layer_norm(x, gamma, beta, epsilon)
@@ -112,7 +121,7 @@ pub fn residual_layer_norm(
     epsilon: f64,
     dropout_probability: f64,
 ) -> Tensor<3> {
-    if has_kernels(&x) {
+    if is_fused(&x) {
         kernel!(kernel_residual_layer_norm(x, residual, gamma, beta; epsilon, dropout_probability))
     } else {
         compose::residual_layer_norm(x, residual, gamma, beta, epsilon, dropout_probability)
@@ -131,7 +140,7 @@ pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<
 /// Zeroes elements with `probability` and scales the others up, on a device that records gradients;
 /// the identity on any other.
 pub fn dropout<const D: usize>(x: Tensor<D>, probability: f64) -> Tensor<D> {
-    if probability > 0.0 && has_kernels(&x) {
+    if probability > 0.0 && is_fused(&x) {
         kernel!(kernel_dropout(x; probability))
     } else {
         compose::dropout(x, probability)
@@ -168,7 +177,7 @@ pub fn attention(
     heads: usize,
     dropout_probability: f64,
 ) -> Tensor<3> {
-    if has_kernels(&qkv) || device::is_cuda(&qkv.device()) {
+    if is_fused(&qkv) {
         kernel!(kernel_attention(qkv, mask; heads, dropout_probability))
     } else {
         compose::attention(qkv, mask, heads, dropout_probability)

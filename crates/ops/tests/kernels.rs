@@ -1,14 +1,37 @@
-//! Kernels against the compositions that they replace, and their gradients against finite
-//! differences.
+//! What devices compute in place of compositions, against these, and its gradients against finite
+//! differences: kernels on libtorch's CPU, libtorch's operators on GPUs, and with `SPANWISE_NATIVE`
+//! on the CPU as well.
 #![cfg(feature = "tch")]
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use spanwise_artifact::settings;
-use spanwise_ops::{self as ops, MASKED, Precision, device};
+use spanwise_ops::device::{Implementation, implementation};
+use spanwise_ops::{self as ops, Activation, MASKED, Precision, device};
 
-/// libtorch's CPU, where the kernels run.
 fn cpu() -> Device {
     device::open(settings::Device::Cpu).unwrap().device
+}
+
+/// libtorch's CPU, and a GPU where there is one.
+fn devices() -> Vec<Device> {
+    let gpu = device::open(settings::Device::Cuda(0)).ok();
+    let devices: Vec<_> = [cpu()]
+        .into_iter()
+        .chain(gpu.map(|open| open.device))
+        .collect();
+    for device in &devices {
+        assert_ne!(implementation(device), Implementation::Compositions);
+        assert_eq!(
+            implementation(&device.clone().autodiff()),
+            implementation(device)
+        );
+    }
+    devices
+}
+
+/// Whether kernels of this project compute.
+fn is_ours(device: &Device) -> bool {
+    implementation(device) == Implementation::Kernels
 }
 
 /// Numbers between -1 and 1 that look random and are the same everywhere.
@@ -77,13 +100,22 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
         .fold(0.0, f32::max)
 }
 
-/// The kernel on libtorch against the composition on flex: output and gradients.
+/// An operation on every device of libtorch's against the composition on flex: output and gradients.
 fn check_composition(name: &str, inputs: &[Input], operation: Operation, tolerance: f32) {
-    let kernels = cpu();
-    assert!(device::has_kernels(&kernels) && device::has_kernels(&kernels.clone().autodiff()));
-    let flex = Device::flex();
-    let (output, gradients) = run(inputs, &kernels, operation);
-    let (expected, expected_gradients) = run(inputs, &flex, operation);
+    for device in devices() {
+        check_composition_on(&device, name, inputs, operation, tolerance);
+    }
+}
+
+fn check_composition_on(
+    device: &Device,
+    name: &str,
+    inputs: &[Input],
+    operation: Operation,
+    tolerance: f32,
+) {
+    let (output, gradients) = run(inputs, device, operation);
+    let (expected, expected_gradients) = run(inputs, &Device::flex(), operation);
     let difference = largest_difference(&output, &expected);
     assert!(
         difference < tolerance,
@@ -98,10 +130,16 @@ fn check_composition(name: &str, inputs: &[Input], operation: Operation, toleran
     }
 }
 
-/// The kernel's gradients against finite differences of its own output, in one direction per input.
+/// The gradients of every device against finite differences of its own output, in one direction per
+/// input.
 fn check_differences(name: &str, inputs: &[Input], operation: Operation) {
-    let device = cpu();
-    let (output, gradients) = run(inputs, &device, operation);
+    for device in devices() {
+        check_differences_on(&device, name, inputs, operation);
+    }
+}
+
+fn check_differences_on(device: &Device, name: &str, inputs: &[Input], operation: Operation) {
+    let (output, gradients) = run(inputs, device, operation);
     let weights = numbers(output.len(), 99);
     for (index, gradient) in gradients
         .iter()
@@ -114,7 +152,7 @@ fn check_differences(name: &str, inputs: &[Input], operation: Operation) {
             for (value, along) in inputs[index].iter_mut().zip(&direction) {
                 *value += step * along;
             }
-            let (output, _) = run(&inputs, &device, operation);
+            let (output, _) = run(&inputs, device, operation);
             output
                 .iter()
                 .zip(&weights)
@@ -168,11 +206,48 @@ fn linear() {
     check_differences("f32", &inputs, &operation(Precision::Fp32));
     // The two round sums over tokens at different points, to three digits.
     check_composition("bf16", &inputs, &operation(Precision::Bf16), 0.1);
+    check_composition("fp16", &inputs, &operation(Precision::Fp16), 0.02);
+}
+
+#[test]
+fn linear_activated() {
+    let _generator = device::hold_generator();
+    let inputs = [sequence(1), input(&[HIDDEN, 7], 2), input(&[7], 3)];
+    let operation = |precision| {
+        move |x: &Flat| {
+            let (weight, bias) = (x[1].clone().reshape([HIDDEN, 7]), x[2].clone());
+            let gelu = Activation::Gelu;
+            flat(ops::linear_activated(
+                three(&x[0]),
+                weight,
+                bias,
+                precision,
+                gelu,
+            ))
+        }
+    };
+    check_composition("f32", &inputs, &operation(Precision::Fp32), 1e-5);
+    check_differences("f32", &inputs, &operation(Precision::Fp32));
+    check_composition("bf16", &inputs, &operation(Precision::Bf16), 0.1);
+    for device in devices() {
+        let without_gradients = |precision| {
+            let inputs = tensors(&inputs, &device);
+            values(operation(precision)(&inputs))
+        };
+        let (expected, _) = run(&inputs, &device, &operation(Precision::Fp32));
+        let found = without_gradients(Precision::Fp32);
+        assert!(largest_difference(&found, &expected) < 1e-5);
+        let found = without_gradients(Precision::Bf16);
+        assert!(largest_difference(&found, &expected) < 0.1);
+    }
 }
 
 #[test]
 fn denormal_numbers_are_zero_in_kernels_and_not_in_rust() {
     let _generator = device::hold_generator();
+    if !is_ours(&cpu()) {
+        return;
+    }
     // Every product is about 1e-40, and rows are enough for all threads.
     let rows = 1024;
     let tensor =
@@ -237,6 +312,29 @@ fn layer_norms() {
         ))
     };
     check_composition("residual in bf16", &inputs, &low, 0.05);
+    let dropped_low = |x: &Flat| {
+        let low = three(&x[0]).cast(FloatDType::BF16);
+        let (gamma, beta) = (x[1].clone(), x[2].clone());
+        flat(ops::residual_layer_norm(
+            low,
+            three(&x[3]),
+            gamma,
+            beta,
+            1e-5,
+            0.3,
+        ))
+    };
+    for device in devices() {
+        let (high, gradients) = run(&inputs, &device, &residual(0.3));
+        let (low, low_gradients) = run(&inputs, &device, &dropped_low);
+        assert!(
+            largest_difference(&high, &low) < 0.05,
+            "the same is dropped"
+        );
+        for (high, low) in gradients.iter().zip(&low_gradients) {
+            assert!(largest_difference(high, low) < 0.1);
+        }
+    }
 }
 
 /// A mask of rows with nothing, with some tokens and, if `all_of_one`, with all tokens padded.
@@ -273,7 +371,14 @@ fn check_attention(tokens: usize, heads: usize, size: usize) {
         }
     };
     let name = |what: &str| format!("{what}, {tokens} tokens, {heads} × {size}");
-    check_composition(&name("f32"), &inputs, &operation(0.0, false, true), 1e-5);
+    for device in devices() {
+        // libtorch's attention makes something else of a row of nothing but padding.
+        let padded_row = is_ours(&device);
+        let high = operation(0.0, false, padded_row);
+        check_composition_on(&device, &name("f32"), &inputs, &high, 1e-5);
+        let low = operation(0.0, true, padded_row);
+        check_composition_on(&device, &name("bf16"), &inputs, &low, 0.1);
+    }
     // In a row of nothing but padding, scores are rounded away beside the mask, and differences
     // with them.
     check_differences(&name("f32"), &inputs, &operation(0.0, false, false));
@@ -282,7 +387,6 @@ fn check_attention(tokens: usize, heads: usize, size: usize) {
         &inputs,
         &operation(0.3, false, false),
     );
-    check_composition(&name("bf16"), &inputs, &operation(0.0, true, true), 0.1);
 }
 
 #[test]
@@ -303,6 +407,9 @@ fn attention_of_whole_vectors() {
 fn attention_drops_the_same_in_both_precisions() {
     let _generator = device::hold_generator();
     let device = cpu();
+    if !is_ours(&device) {
+        return;
+    }
     let (tokens, heads, width) = (40, 2, 3 * 64);
     let inputs = [input(&[BATCH, tokens, width], 1)];
     let operation = |low: bool| {
@@ -330,12 +437,15 @@ fn attention_drops_the_same_in_both_precisions() {
 #[test]
 fn dropout_drops_its_share_and_scales_the_rest() {
     let _generator = device::hold_generator();
-    let device = cpu();
+    devices().iter().for_each(check_dropout);
+}
+
+fn check_dropout(device: &Device) {
     let count = 200_000;
     let ones = [vec![1.0; count]];
     for probability in [0.1, 0.5] {
         let operation = move |x: &Flat| ops::dropout(x[0].clone(), probability);
-        let (output, gradients) = run(&ones, &device, &operation);
+        let (output, gradients) = run(&ones, device, &operation);
         let kept = 1.0 / (1.0 - probability as f32);
         assert!(
             output
@@ -367,7 +477,7 @@ fn dropout_drops_its_share_and_scales_the_rest() {
         );
 
         assert_eq!(
-            run(&ones, &device, &operation).0,
+            run(&ones, device, &operation).0,
             output,
             "the same seed drops the same"
         );
@@ -376,7 +486,7 @@ fn dropout_drops_its_share_and_scales_the_rest() {
             ops::dropout(x[0].clone(), probability)
         };
         assert_ne!(
-            run(&ones, &device, &twice).0,
+            run(&ones, device, &twice).0,
             output,
             "the next dropout drops others"
         );
@@ -385,7 +495,8 @@ fn dropout_drops_its_share_and_scales_the_rest() {
 
 #[test]
 fn nothing_is_dropped_without_gradients() {
-    let device = cpu();
-    let x = Tensor::<1>::from_data(TensorData::new(numbers(50, 1), [50]), &device);
-    assert_eq!(values(ops::dropout(x.clone(), 0.5)), values(x));
+    for device in devices() {
+        let x = Tensor::<1>::from_data(TensorData::new(numbers(50, 1), [50]), &device);
+        assert_eq!(values(ops::dropout(x.clone(), 0.5)), values(x));
+    }
 }

@@ -24,17 +24,18 @@ fn predict(job: &Job, draft: &mut Draft) -> Result<()> {
         table: settings,
         splits,
     } = job.settings()?;
-    let device = job::open_device(job)?;
+    let device = job::open_device(job, draft)?;
     let directory = job.input("train")?;
     let config = EncoderConfig::read(&directory.join("config.json"))?;
     let layout = job::read_layout(job, &config)?;
     let (model, missing) = weights::load::<SpanModel>(directory, &device)?;
     ensure!(missing.is_empty(), "the trained model has no span head");
+    let precision = settings.precision.unwrap_or(Precision::Fp32);
     let scorer = Scorer {
         model: &model,
         device: &device,
         layout: &layout,
-        precision: job::precision(settings.precision.unwrap_or(Precision::Fp32), &device),
+        precision: job::precision(precision, &device, draft),
         tokens_per_pass: settings.batch_size * layout.max_length,
     };
     for split in splits {

@@ -9,11 +9,12 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use spanwise_artifact::UserError;
-use spanwise_artifact::settings::{Precision, PretrainTable};
+use spanwise_artifact::settings::PretrainTable;
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_model::MaskedModel;
 use spanwise_model::batch::Batch;
 use spanwise_model::pair_template::{Row, input_length, input_row, question_and_paragraph_ranges};
+use spanwise_ops::Precision;
 use spanwise_training::{Hyperparameters, MicroBatch, Task, mask};
 
 /// Of the masked tokens, the share that the model sees as they are, and the share that it sees as

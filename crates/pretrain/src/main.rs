@@ -18,8 +18,12 @@ fn main() -> ExitCode {
 
 fn pretrain(job: &Job, draft: &mut Draft) -> Result<()> {
     let settings: PretrainTable = job.settings()?;
-    let device = job::open_device(job)?.autodiff();
-    let precision = job::precision(settings.precision.unwrap_or(Precision::Fp32), &device);
+    let device = job::open_device(job, draft)?.autodiff();
+    let precision = job::precision(
+        settings.precision.unwrap_or(Precision::Fp32),
+        &device,
+        draft,
+    );
     let checkpoint = job.input("checkpoint")?;
     let config = EncoderConfig::read(&checkpoint.join("config.json"))?;
     let layout = job::read_layout(job, &config)?;

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use spanwise_artifact::Split;
-use spanwise_artifact::settings::{Precision, PretrainTable};
+use spanwise_artifact::settings::PretrainTable;
 use spanwise_model::MaskedModel;
+use spanwise_ops::Precision;
 use spanwise_pretrain::MaskedTask;
 use spanwise_testing::backends::devices;
 use spanwise_testing::high_ids::Files;

@@ -153,6 +153,7 @@ impl Execute for Recorder {
             code: job.code.clone(),
             files: draft.files()?,
             device: job.device.map(|device| device.to_string()),
+            precision: None,
             created: String::new(),
             wall_seconds: SECONDS,
             tool_version: String::new(),

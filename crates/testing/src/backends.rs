@@ -1,4 +1,4 @@
-//! Every backend that this build has.
+//! Every backend that this build and this machine have.
 
 use std::sync::MutexGuard;
 
@@ -18,19 +18,27 @@ impl Iterator for Devices {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (name, device) = self.left.next()?;
-        Some((name, device::open(device).expect("the build has it").device))
+        Some((name, device::open(device).expect("it is here").device))
     }
 }
 
-/// Returns every backend that this build has: flex, and libtorch where it is set up. Waits for the
+/// Returns every backend that this build and this machine have: flex, libtorch's CPU and a GPU; of
+/// these, where `SPANWISE_TEST_DEVICES` is set, those that it names (`flex,cpu,cuda`). Waits for the
 /// test that has them.
 pub fn devices() -> Devices {
-    let mut devices = vec![("flex", settings::Device::Flex)];
-    if device::HAS_LIBTORCH {
-        devices.push(("cpu", settings::Device::Cpu));
-    }
+    let all = [
+        ("flex", settings::Device::Flex),
+        ("cpu", settings::Device::Cpu),
+        ("cuda", settings::Device::Cuda(0)),
+    ];
+    let wanted = std::env::var("SPANWISE_TEST_DEVICES").ok();
+    let is_here = |&(name, device): &(&str, settings::Device)| match &wanted {
+        Some(wanted) => wanted.split(',').any(|one| one == name),
+        None => device::open(device).is_ok(),
+    };
+    let here: Vec<_> = all.into_iter().filter(is_here).collect();
     Devices {
-        left: devices.into_iter(),
+        left: here.into_iter(),
         _alone: device::hold_generator(),
     }
 }

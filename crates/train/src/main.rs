@@ -10,7 +10,7 @@ use spanwise_artifact::settings::TrainJob;
 use spanwise_artifact::{Draft, Job, Split, Stage, UserError};
 use spanwise_model::memory::TrainingMemory;
 use spanwise_model::{EncoderConfig, SpanModel, job, weights};
-use spanwise_ops::device::has_kernels;
+use spanwise_ops::device::{Implementation, implementation};
 use spanwise_program as program;
 use spanwise_train::{SpanTask, TrainingData, export};
 use spanwise_training::stage;
@@ -27,8 +27,8 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
     if !settings.learns() {
         return take_over(job, draft);
     }
-    let device = job::open_device(job)?.autodiff();
-    let precision = job::precision(settings.precision, &device);
+    let device = job::open_device(job, draft)?.autodiff();
+    let precision = job::precision(settings.precision, &device, draft);
     let checkpoint = job.input("checkpoint")?;
     let config = EncoderConfig::read(&checkpoint.join("config.json"))?;
     let layout = job::read_layout(job, &config)?;
@@ -64,7 +64,10 @@ fn train(job: &Job, draft: &mut Draft) -> Result<()> {
         precision,
         settings.gradient_checkpointing,
     );
-    tracing::info!("memory: {}", memory.describe(has_kernels(&device)));
+    tracing::info!(
+        "memory: {}",
+        memory.describe(implementation(&device) != Implementation::Compositions)
+    );
 
     let trained = stage::train(job, draft, &task, &hyperparameters, model, &device)?;
     let kept = Some(trained.kept());

@@ -14,13 +14,14 @@ use spanwise_artifact::UserError;
 use spanwise_artifact::profile::longest_answer;
 use spanwise_artifact::questions::Questions;
 use spanwise_artifact::scores::{self, ScoreFile};
-use spanwise_artifact::settings::{DistillTable, LearnedReferences, Precision, TrainTable};
+use spanwise_artifact::settings::{DistillTable, LearnedReferences, TrainTable};
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
 use spanwise_model::SpanModel;
 use spanwise_model::batch::Batch;
 use spanwise_model::pair_template::{
     Row, answer_range, input_length, input_row, question_and_paragraph_ranges,
 };
+use spanwise_ops::Precision;
 use spanwise_training::log::DevMetrics;
 use spanwise_training::{BackwardPass, Hyperparameters, MicroBatch, Task, derive_seed};
 

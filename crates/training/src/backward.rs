@@ -5,9 +5,9 @@ use anyhow::{Result, anyhow};
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Gradients, Tensor};
-use spanwise_artifact::settings::Precision;
 use spanwise_model::batch::{Batch, split_into_passes, width};
 use spanwise_model::{Encoder, EncoderModel};
+use spanwise_ops::Precision;
 
 use crate::hyperparameters::Hyperparameters;
 use crate::seed::derive_seed;

@@ -1,6 +1,7 @@
 //! What a run is configured with, whatever it learns.
 
-use spanwise_artifact::settings::{Precision, Schedule};
+use spanwise_artifact::settings::Schedule;
+use spanwise_ops::Precision;
 
 use crate::schedule;
 

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
+    /// The fastest that the device has in hardware: `bf16` or `fp16` on a GPU, `bf16` or `fp32` on a
+    /// CPU.
+    Auto,
     /// 32-bit floats throughout.
     Fp32,
     /// bfloat16 matrix products.
@@ -22,7 +25,7 @@ pub enum Precision {
 
 /// A name that no number format has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown precision {found:?}: must be fp32, bf16 or fp16")]
+#[error("unknown precision {found:?}: must be auto, fp32, bf16 or fp16")]
 pub struct UnknownPrecision {
     /// The name.
     pub found: String,
@@ -33,6 +36,7 @@ impl FromStr for Precision {
 
     fn from_str(name: &str) -> Result<Self, UnknownPrecision> {
         match name {
+            "auto" => Ok(Self::Auto),
             "fp32" => Ok(Self::Fp32),
             "bf16" => Ok(Self::Bf16),
             "fp16" => Ok(Self::Fp16),
@@ -46,6 +50,7 @@ impl FromStr for Precision {
 impl fmt::Display for Precision {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
+            Self::Auto => "auto",
             Self::Fp32 => "fp32",
             Self::Bf16 => "bf16",
             Self::Fp16 => "fp16",
@@ -59,7 +64,12 @@ mod tests {
 
     #[test]
     fn prints_what_it_parses_and_what_files_hold() {
-        for precision in [Precision::Fp32, Precision::Bf16, Precision::Fp16] {
+        for precision in [
+            Precision::Auto,
+            Precision::Fp32,
+            Precision::Bf16,
+            Precision::Fp16,
+        ] {
             let name = precision.to_string();
             assert_eq!(name.parse(), Ok(precision));
             let json = serde_json::to_string(&precision).unwrap();
@@ -72,7 +82,7 @@ mod tests {
         for name in ["", "f32", "FP32", "bfloat16"] {
             assert_eq!(
                 name.parse::<Precision>().unwrap_err().to_string(),
-                format!("unknown precision {name:?}: must be fp32, bf16 or fp16")
+                format!("unknown precision {name:?}: must be auto, fp32, bf16 or fp16")
             );
         }
     }

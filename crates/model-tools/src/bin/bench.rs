@@ -14,12 +14,12 @@ use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use clap::Parser;
 use serde_json::{Value, json};
 use spanwise_artifact::UserError;
-use spanwise_artifact::settings::{self, Precision};
+use spanwise_artifact::settings;
 use spanwise_model::batch::Batch;
 use spanwise_model::memory::TrainingMemory;
 use spanwise_model::pair_template::Row;
-use spanwise_model::{EncoderConfig, EncoderModel, SpanModel, weights};
-use spanwise_ops::{device, to_f32};
+use spanwise_model::{EncoderConfig, EncoderModel, SpanModel, job, weights};
+use spanwise_ops::{Precision, device, to_f32};
 use spanwise_program as program;
 use spanwise_program::measure::{Memory, median};
 use spanwise_train::loss::{Boundaries, Targets};
@@ -38,9 +38,9 @@ struct Arguments {
     /// Tokens of every row
     #[arg(long, default_value = "384")]
     length: NonZeroUsize,
-    /// Number format of matrix products: fp32, bf16 or fp16
+    /// Number format of matrix products: auto, fp32, bf16 or fp16
     #[arg(long, default_value = "fp32")]
-    precision: Precision,
+    precision: settings::Precision,
     /// Recompute activations in the backward pass in place of keeping them
     #[arg(long)]
     gradient_checkpointing: bool,
@@ -50,6 +50,16 @@ struct Arguments {
     /// Timed runs, after two that are not
     #[arg(long, default_value = "5")]
     repeats: NonZeroUsize,
+    /// Let rows of the second half of the batch end 16, 32, … tokens early
+    #[arg(long)]
+    padded: bool,
+    /// Write which operators and kernels of a GPU run in one training step to this file, as a Chrome
+    /// trace
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Leave out the evaluation pass and the plain product
+    #[arg(long)]
+    train_only: bool,
 }
 
 /// Position of the first row's answer. Every row's is a little further on.
@@ -61,8 +71,12 @@ const QUESTION: usize = 30;
 /// Ids below are special tokens in most vocabularies.
 const FIRST_ID: usize = 110;
 
-/// Rows and columns of the matrices whose product is timed for comparison.
-const SIDE: usize = 2048;
+/// Rows and columns of the matrices whose product is timed for comparison: enough to fill a CPU, and
+/// a GPU.
+const SIDES: [usize; 2] = [2048, 8192];
+
+/// Tokens by which the next row of padded input is shorter.
+const PADDING_STEP: usize = 16;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -73,7 +87,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let open = device::open(arguments.device)?;
-    if arguments.precision == Precision::Bf16 && !device::has_bf16(&open.device) {
+    if arguments.precision == settings::Precision::Bf16 && !device::has_bf16(&open.device) {
         // Training would not use it either, and emulated steps take minutes.
         let left_out = json!({"device": open.name, "left_out": true});
         writeln!(program::output::results(), "{left_out}")?;
@@ -91,15 +105,18 @@ fn run(arguments: &Arguments) -> Result<()> {
     let bench = Bench {
         arguments,
         config,
+        precision: job::supported(arguments.precision, &open.device),
         device: open.device,
     };
     let mut figures = bench.training()?;
     figures["device"] = open.name.into();
-    let eval_step_s = bench.evaluation()?;
-    figures["eval_step_s"] = eval_step_s.into();
-    figures["eval_gflops"] = (bench.forward_operations() / eval_step_s / 1e9).into();
-    let operations = 2.0 * (SIDE as f64).powi(3);
-    figures["matmul_gflops"] = (operations / bench.product()? / 1e9).into();
+    if !arguments.train_only {
+        let eval_step_s = bench.evaluation()?;
+        figures["eval_step_s"] = eval_step_s.into();
+        figures["eval_gflops"] = (bench.forward_operations() / eval_step_s / 1e9).into();
+        figures["eval_peak_bytes"] = device::peak_memory(&bench.device).into();
+        figures["matmul_gflops"] = (bench.product()? / 1e9).into();
+    }
     writeln!(program::output::results(), "{figures}")?;
     Ok(())
 }
@@ -108,6 +125,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 struct Bench<'a> {
     arguments: &'a Arguments,
     config: EncoderConfig,
+    precision: Precision,
     /// Records no gradients.
     device: Device,
 }
@@ -118,10 +136,10 @@ impl Bench<'_> {
         let Arguments {
             batch,
             length,
-            precision,
             gradient_checkpointing,
             ..
         } = *self.arguments;
+        let precision = self.precision;
         let device = self.device.clone().autodiff();
         device.seed(0);
         write_random_weights(&self.arguments.checkpoint, &self.config, &device)?;
@@ -130,7 +148,8 @@ impl Bench<'_> {
         let mut optimizer = AdamW::new(OptimizerSettings::uniform(0.01));
         let input = self.input(&device);
         let targets = Targets::new(&self.answers(), 0.0, &input.mask);
-        let seconds = self.time(|| {
+        device::peak_memory(&self.device);
+        let mut step = || {
             let mut gradients = GradientsAccumulator::new();
             let pass = Pass {
                 model: &model,
@@ -144,8 +163,16 @@ impl Bench<'_> {
             let gradients = optimizer::clip(&model, gradients.grads(), 1.0, 1.0)?;
             model = optimizer.step(model.clone(), gradients, 3e-5);
             scalar(loss)
-        })?;
-        let taken = Memory::Peak.of_this_process().saturating_sub(memory_before);
+        };
+        let seconds = self.time(&mut step)?;
+        let taken = if device::is_cpu(&self.device) {
+            Memory::Peak.of_this_process().saturating_sub(memory_before)
+        } else {
+            device::peak_memory(&self.device)
+        };
+        if let Some(path) = &self.arguments.trace {
+            device::trace(&device, path, step)??;
+        }
         let computed = TrainingMemory::of(
             &self.config,
             batch.get(),
@@ -155,6 +182,8 @@ impl Bench<'_> {
         );
         Ok(json!({
             "train_step_s": seconds,
+            // The backward pass takes twice the operations of the forward pass.
+            "train_tflops": 3.0 * self.forward_operations() / seconds / 1e12,
             "train_peak_bytes": taken,
             "train_peak_bytes_computed": computed.total(),
         }))
@@ -165,32 +194,59 @@ impl Bench<'_> {
         let (model, _) = weights::load::<SpanModel>(&self.arguments.checkpoint, &self.device)?;
         let input = self.input(&self.device);
         self.time(|| {
-            let logits = model.forward(&input, self.arguments.precision);
+            let logits = model.forward(&input, self.precision);
             scalar(logits.start.sum() + logits.end.sum())
         })
     }
 
-    /// Returns the seconds of a matrix product.
+    /// Returns the operations a second of a plain matrix product.
     fn product(&self) -> Result<f64> {
+        let [cpu, gpu] = SIDES;
+        let side = if device::is_cpu(&self.device) {
+            cpu
+        } else {
+            gpu
+        };
         let matrix = || {
-            let matrix = Tensor::<2>::random([SIDE, SIDE], Distribution::Default, &self.device);
-            match self.arguments.precision {
+            let matrix = Tensor::<2>::random([side, side], Distribution::Default, &self.device);
+            match self.precision {
                 Precision::Fp32 => matrix,
                 Precision::Bf16 => matrix.cast(FloatDType::BF16),
                 Precision::Fp16 => matrix.cast(FloatDType::F16),
             }
         };
         let (a, b) = (matrix(), matrix());
-        self.time(|| scalar(to_f32(a.clone().matmul(b.clone()).sum())))
+        let seconds = self.time(|| {
+            // Reading one element waits for all of them.
+            scalar(to_f32(a.clone().matmul(b.clone()).slice([0..1, 0..1])).reshape([1]))
+        })?;
+        Ok(2.0 * (side as f64).powi(3) / seconds)
+    }
+
+    /// Returns the number of tokens of every row.
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        let Arguments {
+            batch,
+            length,
+            padded,
+            ..
+        } = *self.arguments;
+        let first_padded = batch.get() / 2;
+        (0..batch.get()).map(move |row| match row.checked_sub(first_padded) {
+            Some(behind) if padded => {
+                let padding = (behind + 1) * PADDING_STEP;
+                length.get().saturating_sub(padding).max(1)
+            }
+            _ => length.get(),
+        })
     }
 
     /// Returns random rows.
     fn input(&self, device: &Device) -> Batch {
-        let length = self.arguments.length.get();
         let vocabulary = self.config.vocab_size;
         let first = FIRST_ID.min(vocabulary - 1);
         let has_types = self.config.type_vocab_size > 1;
-        let row = |row: usize| -> Row {
+        let row = |(row, length): (usize, usize)| -> Row {
             let id =
                 |position: usize| first + (row * 7919 + position * 104_729) % (vocabulary - first);
             (0..length)
@@ -200,27 +256,25 @@ impl Bench<'_> {
                 })
                 .unzip()
         };
-        let rows: Vec<Row> = (0..self.arguments.batch.get()).map(row).collect();
-        Batch::padded(&rows, length, 0, device)
+        let rows: Vec<Row> = self.lengths().enumerate().map(row).collect();
+        Batch::padded(&rows, self.arguments.length.get(), 0, device)
     }
 
     /// Returns an answer in every row.
     fn answers(&self) -> Vec<Boundaries> {
-        let length = self.arguments.length.get();
-        let answer = |row: usize| {
-            let start = (FIRST_ANSWER + 3 * row).min(length - 1);
+        let answer = |(row, length): (usize, usize)| {
+            let start = (FIRST_ANSWER + 3 * row) % length;
             Boundaries {
                 answer: start..(start + 6).min(length),
                 rows: 1,
             }
         };
-        (0..self.arguments.batch.get()).map(answer).collect()
+        self.lengths().enumerate().map(answer).collect()
     }
 
-    /// Returns the multiplications and additions in the matrix products of a forward pass.
+    /// Returns the multiplications and additions in the matrix products of a forward pass, without
+    /// those of padding.
     fn forward_operations(&self) -> f64 {
-        let [batch, tokens] = [self.arguments.batch, self.arguments.length];
-        let [batch, tokens] = [batch, tokens].map(|size| size.get() as f64);
         let [hidden, inner, layers] = [
             self.config.hidden_size,
             self.config.intermediate_size,
@@ -228,8 +282,9 @@ impl Bench<'_> {
         ]
         .map(|size| size as f64);
         let linear = 4.0 * hidden * hidden + 2.0 * hidden * inner;
-        let attention = 2.0 * tokens * hidden;
-        2.0 * batch * tokens * layers * (linear + attention)
+        let row = |tokens: f64| tokens * (linear + 2.0 * tokens * hidden);
+        let rows: f64 = self.lengths().map(|length| row(length as f64)).sum();
+        2.0 * layers * rows
     }
 
     /// Returns the median seconds of `step`, after two runs that warm up.

@@ -2,9 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use spanwise_artifact::settings::Precision;
 use spanwise_config::EncoderConfig;
-use spanwise_ops::{self as ops, Activation};
+use spanwise_ops::{self as ops, Activation, Precision};
 
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;

@@ -12,9 +12,8 @@ pub mod linear;
 use burn::module::Module;
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
-use spanwise_artifact::settings::Precision;
 use spanwise_config::EncoderConfig;
-use spanwise_ops as ops;
+use spanwise_ops::{self as ops, Precision};
 
 use crate::batch::Batch;
 use embeddings::Embeddings;

@@ -1,8 +1,8 @@
 //! Scores of characters from scores of windows.
 
 use anyhow::Result;
-use spanwise_artifact::settings::Precision;
 use spanwise_model::score::{Scored, Scorer};
+use spanwise_ops::Precision;
 use spanwise_testing::backends::devices;
 use spanwise_testing::high_ids::Files;
 use spanwise_testing::tiny::span_model;

@@ -1,9 +1,11 @@
 //! Stands in for libtorch in a build without it: no devices, no kernels.
 
+use std::path::Path;
+
 use burn::tensor::Device;
 use spanwise_artifact::{UserError, settings};
 
-use crate::device::OpenDevice;
+use crate::device::{Implementation, OpenDevice};
 
 /// Takes the place of a kernel; never reached, since no device here has any.
 macro_rules! kernel {
@@ -50,9 +52,26 @@ pub(crate) fn is_cpu(_: &Device) -> bool {
     false
 }
 
-/// Whether the device is a GPU through libtorch; none is.
-pub(crate) fn is_cuda(_: &Device) -> bool {
-    false
+/// See [`crate::device::implementation`].
+pub(crate) fn implementation(_: &Device) -> Implementation {
+    Implementation::Compositions
+}
+
+/// The compute capability of a GPU of NVIDIA's; there is none.
+pub(crate) fn compute_capability(_: &Device) -> Option<(u32, u32)> {
+    None
+}
+
+/// See [`crate::device::peak_memory`].
+pub(crate) fn peak_memory(_: &Device) -> u64 {
+    0
+}
+
+/// See [`crate::device::trace`]: refused.
+pub(crate) fn trace<T>(_: &Device, _: &Path, _: impl FnOnce() -> T) -> Result<T, UserError> {
+    Err(UserError::new(
+        "a trace needs libtorch, and this program was built without it",
+    ))
 }
 
 /// The optimizer's operations in libtorch, which computes none of them here.

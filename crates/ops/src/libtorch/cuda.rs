@@ -2,9 +2,10 @@
 //! al., 2022, arXiv:2205.14135) and memory-efficient attention (Rabe & Staats, 2021,
 //! arXiv:2112.05682), of which it picks one by shape and format.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
-use super::kernels::Kernel;
+use super::extension::Kernel;
+use super::sys;
 
 /// Added to the score of padding in place of [`crate::MASKED`]: 16-bit floats do not reach that,
 /// and the logarithm of a softmax's denominator, which these kernels keep, would vanish beside it
@@ -25,7 +26,10 @@ impl ScaledDotProduct {
         let (batch, tokens, triple) = qkv.size3().expect("has three dimensions");
         let (heads, hidden) = (self.heads as i64, triple / 3);
         let parts = qkv.reshape([batch, tokens, 3, heads, hidden / heads]);
-        let [q, k, v] = [0, 1, 2].map(|part| parts.select(2, part).transpose(1, 2));
+        // Its backward pass is one stack; those of three selections would fill three gradients of
+        // all of qkv with zeros and add them up.
+        let parts = parts.unbind(2);
+        let [q, k, v] = [0, 1, 2].map(|part: usize| parts[part].transpose(1, 2));
         let mask = mask.clamp_min(LOWEST).to_kind(qkv.kind());
         let mask = mask.reshape([batch, 1, 1, tokens]);
         let (dropout, causal, scale, grouped) = (self.probability, false, None, false);
@@ -45,9 +49,12 @@ impl ScaledDotProduct {
 }
 
 impl Kernel<2> for ScaledDotProduct {
-    // What libtorch has recorded shares memory with the input and with the result.
-    const KEPT: [bool; 2] = [true, false];
     const KEEPS_RESULT: bool = true;
+
+    fn kept(&self) -> [bool; 2] {
+        // What libtorch has recorded shares memory with the input and with the result.
+        [true, false]
+    }
 
     fn forward(&self, [qkv, mask]: [&Tensor; 2]) -> Vec<Tensor> {
         tch::with_grad(|| {
@@ -66,11 +73,7 @@ impl Kernel<2> for ScaledDotProduct {
         let [_, recorded, leaf] = outputs else {
             unreachable!("the forward pass saves three")
         };
-        let mut gradients = tch::with_grad(|| {
-            let along = (recorded * gradient).sum(Kind::Float);
-            Tensor::run_backward(&[along], &[leaf], false, false)
-        });
-        [gradients.pop(), None]
+        [Some(sys::recorded_backward(recorded, leaf, gradient)), None]
     }
 }
 
@@ -79,7 +82,8 @@ mod tests {
     use tch::{Device, Kind, Tensor};
 
     use super::ScaledDotProduct;
-    use crate::libtorch::kernels::{Attention, Kernel};
+    use crate::libtorch::extension::Kernel;
+    use crate::libtorch::kernels::Attention;
     use crate::libtorch::sys::Dropout;
 
     const HEADS: usize = 4;

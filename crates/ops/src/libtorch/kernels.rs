@@ -1,323 +1,29 @@
-//! The operations as libtorch's own kernels, forward and backward, through Burn's backend
-//! extension.
-//!
-//! A [`Kernel`] describes what is computed; [`run`] and [`run_recorded`] carry it through Burn,
-//! without and with gradients.
+//! The operations as kernels of this project, forward and backward, on a CPU.
 
-use std::fmt::Debug;
-
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, LibTorch, TensorMetadata, backend_extension};
-use burn::tensor::DType;
-use burn_tch::TchTensor;
 use tch::{Kind, Tensor};
 
-use super::cuda::ScaledDotProduct;
+use super::extension::Kernel;
 use super::sys::{self, Dropout};
 use crate::Precision;
 
-/// An operation on `N` tensors.
-pub(super) trait Kernel<const N: usize>: Debug + Clone + Send + 'static {
-    /// Inputs that the backward pass reads.
-    const KEPT: [bool; N];
-
-    /// Whether the backward pass reads the result.
-    const KEEPS_RESULT: bool = false;
-
-    /// Returns the result first, then whatever else the backward pass reads.
-    fn forward(&self, inputs: [&Tensor; N]) -> Vec<Tensor>;
-
-    /// Returns the gradients of the inputs. `outputs` are the forward pass's, without the result if
-    /// that is not kept.
-    fn backward(
-        &self,
-        gradient: &Tensor,
-        inputs: [Option<&Tensor>; N],
-        outputs: &[Tensor],
-    ) -> [Option<Tensor>; N];
-}
-
-/// What a backward pass needs of its forward pass. Held as Burn's tensors: Burn counts those to
-/// know whether it may write into their storage.
-#[derive(Debug, Clone)]
-struct Saved<K, const N: usize> {
-    kernel: K,
-    inputs: [Option<TchTensor>; N],
-    outputs: Vec<TchTensor>,
-}
-
-/// The backward pass of a kernel, as Burn's graph of gradients holds it.
-#[derive(Debug)]
-struct BackwardPass<K>(std::marker::PhantomData<K>);
-
-impl<K: Kernel<N>, const N: usize> Backward<LibTorch, N> for BackwardPass<K> {
-    type State = Saved<K, N>;
-
-    fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = gradients.consume::<LibTorch>(&ops.node);
-        let Saved {
-            kernel,
-            inputs,
-            outputs,
-        } = ops.state;
-        let inputs = inputs
-            .each_ref()
-            .map(|input| input.as_ref().map(|input| &input.tensor));
-        let outputs: Vec<Tensor> = outputs
-            .iter()
-            .map(|output| output.tensor.shallow_clone())
-            .collect();
-        let found = kernel.backward(&gradient.tensor, inputs, &outputs);
-        for (parent, gradient) in ops.parents.into_iter().zip(found) {
-            if let (Some(parent), Some(gradient)) = (parent, gradient) {
-                gradients.register::<LibTorch>(parent.id, TchTensor::new(gradient));
-            }
-        }
-    }
-}
-
-/// Runs a kernel without gradients.
-fn run<K: Kernel<N>, const N: usize>(kernel: &K, inputs: [TchTensor; N]) -> TchTensor {
-    let mut outputs = kernel.forward(inputs.each_ref().map(|input| &input.tensor));
-    TchTensor::new(outputs.swap_remove(0))
-}
-
-/// Runs a kernel and records its backward pass.
-#[expect(
-    clippy::redundant_closure_for_method_calls,
-    reason = "the methods' type has no short name"
-)]
-fn run_recorded<K: Kernel<N>, C: CheckpointStrategy, const N: usize>(
-    kernel: K,
-    inputs: [FloatTensor<Autodiff<LibTorch, C>>; N],
-) -> FloatTensor<Autodiff<LibTorch, C>> {
-    let prepared = BackwardPass::<K>(std::marker::PhantomData)
-        .prepare::<C>(inputs.each_ref().map(|input| input.node()))
-        .compute_bound()
-        .stateful();
-    let inputs = inputs.map(|input| input.into_primitive());
-    let mut outputs: Vec<TchTensor> = kernel
-        .forward(inputs.each_ref().map(|input| &input.tensor))
-        .into_iter()
-        .map(TchTensor::new)
-        .collect();
-    match prepared {
-        OpsKind::Tracked(prepared) => {
-            let mut kept = K::KEPT.into_iter();
-            let inputs = inputs.map(|input| kept.next().unwrap_or(false).then_some(input));
-            let output = if K::KEEPS_RESULT {
-                outputs[0].clone()
-            } else {
-                outputs.remove(0)
-            };
-            let saved = Saved {
-                kernel,
-                inputs,
-                outputs,
-            };
-            prepared.finish(saved, output)
-        }
-        OpsKind::UnTracked(prepared) => prepared.finish(outputs.swap_remove(0)),
-    }
-}
-
-/// The operations that have kernels.
-#[backend_extension(LibTorch, Autodiff)]
-pub(crate) trait Kernels: Backend {
-    /// See [`crate::linear`].
-    fn kernel_linear(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        precision: Precision,
-    ) -> FloatTensor<Self>;
-
-    /// GELU of [`crate::linear`], without gradients.
-    fn kernel_linear_gelu(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        precision: Precision,
-    ) -> FloatTensor<Self>;
-
-    /// See [`crate::layer_norm`].
-    fn kernel_layer_norm(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        epsilon: f64,
-    ) -> FloatTensor<Self>;
-
-    /// See [`crate::residual_layer_norm`].
-    fn kernel_residual_layer_norm(
-        x: FloatTensor<Self>,
-        residual: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        epsilon: f64,
-        probability: f64,
-    ) -> FloatTensor<Self>;
-
-    /// See [`crate::dropout`].
-    fn kernel_dropout(x: FloatTensor<Self>, probability: f64) -> FloatTensor<Self>;
-
-    /// See [`crate::attention`].
-    fn kernel_attention(
-        qkv: FloatTensor<Self>,
-        mask: FloatTensor<Self>,
-        heads: usize,
-        probability: f64,
-    ) -> FloatTensor<Self>;
-}
-
-impl Kernels for LibTorch {
-    fn kernel_linear(
-        x: TchTensor,
-        weight: TchTensor,
-        bias: TchTensor,
-        precision: Precision,
-    ) -> TchTensor {
-        run(&Linear(precision), [x, weight, bias])
-    }
-
-    fn kernel_linear_gelu(
-        x: TchTensor,
-        weight: TchTensor,
-        bias: TchTensor,
-        precision: Precision,
-    ) -> TchTensor {
-        let gelu = true;
-        TchTensor::new(Linear(precision).compute([&x.tensor, &weight.tensor, &bias.tensor], gelu))
-    }
-
-    fn kernel_layer_norm(
-        x: TchTensor,
-        gamma: TchTensor,
-        beta: TchTensor,
-        epsilon: f64,
-    ) -> TchTensor {
-        run(&LayerNorm { epsilon }, [x, gamma, beta])
-    }
-
-    fn kernel_residual_layer_norm(
-        x: TchTensor,
-        residual: TchTensor,
-        gamma: TchTensor,
-        beta: TchTensor,
-        epsilon: f64,
-        _probability: f64,
-    ) -> TchTensor {
-        let kernel = ResidualLayerNorm {
-            epsilon,
-            dropout: Dropout::NONE,
-            bfloat16: x.dtype() == DType::BF16,
-        };
-        run(&kernel, [x, residual, gamma, beta])
-    }
-
-    fn kernel_dropout(x: TchTensor, _probability: f64) -> TchTensor {
-        x
-    }
-
-    fn kernel_attention(
-        qkv: TchTensor,
-        mask: TchTensor,
-        heads: usize,
-        _probability: f64,
-    ) -> TchTensor {
-        if qkv.tensor.device().is_cuda() {
-            let attention = ScaledDotProduct {
-                heads,
-                probability: 0.0,
-            };
-            return TchTensor::new(attention.compute(&qkv.tensor, &mask.tensor));
-        }
-        let dropout = Dropout::NONE;
-        run(&Attention { heads, dropout }, [qkv, mask])
-    }
-}
-
-impl<C: CheckpointStrategy> Kernels for Autodiff<LibTorch, C> {
-    fn kernel_linear(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        precision: Precision,
-    ) -> FloatTensor<Self> {
-        run_recorded::<_, C, 3>(Linear(precision), [x, weight, bias])
-    }
-
-    fn kernel_linear_gelu(
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: Precision,
-    ) -> FloatTensor<Self> {
-        unreachable!("gradients need the input of GELU")
-    }
-
-    fn kernel_layer_norm(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        epsilon: f64,
-    ) -> FloatTensor<Self> {
-        run_recorded::<_, C, 3>(LayerNorm { epsilon }, [x, gamma, beta])
-    }
-
-    fn kernel_residual_layer_norm(
-        x: FloatTensor<Self>,
-        residual: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        epsilon: f64,
-        probability: f64,
-    ) -> FloatTensor<Self> {
-        let kernel = ResidualLayerNorm {
-            epsilon,
-            dropout: Dropout::sample(probability),
-            bfloat16: x.dtype() == DType::BF16,
-        };
-        run_recorded::<_, C, 4>(kernel, [x, residual, gamma, beta])
-    }
-
-    fn kernel_dropout(x: FloatTensor<Self>, probability: f64) -> FloatTensor<Self> {
-        run_recorded::<_, C, 1>(DropElements(Dropout::sample(probability)), [x])
-    }
-
-    fn kernel_attention(
-        qkv: FloatTensor<Self>,
-        mask: FloatTensor<Self>,
-        heads: usize,
-        probability: f64,
-    ) -> FloatTensor<Self> {
-        if qkv.primitive().tensor.device().is_cuda() {
-            return run_recorded::<_, C, 2>(ScaledDotProduct { heads, probability }, [qkv, mask]);
-        }
-        let dropout = Dropout::sample(probability);
-        run_recorded::<_, C, 2>(Attention { heads, dropout }, [qkv, mask])
-    }
-}
-
 /// `x · weight + bias`, the product in the given precision.
 #[derive(Debug, Clone)]
-struct Linear(Precision);
+pub(super) struct Linear(pub(super) Precision);
+
+/// The format of a precision's numbers.
+pub(super) fn kind(precision: Precision) -> Kind {
+    match precision {
+        Precision::Fp32 => Kind::Float,
+        Precision::Bf16 => Kind::BFloat16,
+        Precision::Fp16 => Kind::Half,
+    }
+}
 
 impl Linear {
-    fn kind(&self) -> Kind {
-        match self.0 {
-            Precision::Fp32 => Kind::Float,
-            Precision::Bf16 => Kind::BFloat16,
-            Precision::Fp16 => Kind::Half,
-        }
-    }
-
-    fn compute(&self, [x, weight, bias]: [&Tensor; 3], gelu: bool) -> Tensor {
-        let [x2, weight2, bias2] = [&flat(x), weight, bias].map(|input| input.to_kind(self.kind()));
+    /// Returns `x · weight + bias`, or its GELU.
+    pub(super) fn compute(&self, [x, weight, bias]: [&Tensor; 3], gelu: bool) -> Tensor {
+        let [x2, weight2, bias2] =
+            [&flat(x), weight, bias].map(|input| input.to_kind(kind(self.0)));
         let mut shape = x.size();
         *shape.last_mut().expect("has dimensions") = weight.size()[1];
         sys::linear(&x2, &weight2, &bias2, gelu).reshape(shape)
@@ -330,7 +36,9 @@ fn flat(x: &Tensor) -> Tensor {
 }
 
 impl Kernel<3> for Linear {
-    const KEPT: [bool; 3] = [true, true, false];
+    fn kept(&self) -> [bool; 3] {
+        [true, true, false]
+    }
 
     fn forward(&self, inputs: [&Tensor; 3]) -> Vec<Tensor> {
         vec![self.compute(inputs, false)]
@@ -343,8 +51,8 @@ impl Kernel<3> for Linear {
         _: &[Tensor],
     ) -> [Option<Tensor>; 3] {
         let (x, weight) = (x.expect("kept"), weight.expect("kept"));
-        let gradient = flat(gradient).to_kind(self.kind());
-        let [x2, weight2] = [&flat(x), weight].map(|input| input.to_kind(self.kind()));
+        let gradient = flat(gradient).to_kind(kind(self.0));
+        let [x2, weight2] = [&flat(x), weight].map(|input| input.to_kind(kind(self.0)));
         let [d_x, d_weight, d_bias] = sys::linear_backward(&gradient, &x2, &weight2);
         [
             Some(d_x.reshape(x.size()).to_kind(x.kind())),
@@ -356,12 +64,14 @@ impl Kernel<3> for Linear {
 
 /// See [`crate::layer_norm`].
 #[derive(Debug, Clone)]
-struct LayerNorm {
-    epsilon: f64,
+pub(super) struct LayerNorm {
+    pub(super) epsilon: f64,
 }
 
 impl Kernel<3> for LayerNorm {
-    const KEPT: [bool; 3] = [false, true, false];
+    fn kept(&self) -> [bool; 3] {
+        [false, true, false]
+    }
 
     fn forward(&self, [x, gamma, beta]: [&Tensor; 3]) -> Vec<Tensor> {
         sys::layer_norm(x, None, gamma, beta, self.epsilon, Dropout::NONE).into()
@@ -392,15 +102,17 @@ impl Kernel<3> for LayerNorm {
 
 /// See [`crate::residual_layer_norm`].
 #[derive(Debug, Clone)]
-struct ResidualLayerNorm {
-    epsilon: f64,
-    dropout: Dropout,
+pub(super) struct ResidualLayerNorm {
+    pub(super) epsilon: f64,
+    pub(super) dropout: Dropout,
     /// Whether x is bfloat16, and so its gradient.
-    bfloat16: bool,
+    pub(super) bfloat16: bool,
 }
 
 impl Kernel<4> for ResidualLayerNorm {
-    const KEPT: [bool; 4] = [false, false, true, false];
+    fn kept(&self) -> [bool; 4] {
+        [false, false, true, false]
+    }
 
     fn forward(&self, [x, residual, gamma, beta]: [&Tensor; 4]) -> Vec<Tensor> {
         sys::layer_norm(x, Some(residual), gamma, beta, self.epsilon, self.dropout).into()
@@ -430,10 +142,12 @@ impl Kernel<4> for ResidualLayerNorm {
 
 /// See [`crate::dropout`].
 #[derive(Debug, Clone)]
-struct DropElements(Dropout);
+pub(super) struct DropElements(pub(super) Dropout);
 
 impl Kernel<1> for DropElements {
-    const KEPT: [bool; 1] = [false];
+    fn kept(&self) -> [bool; 1] {
+        [false]
+    }
 
     fn forward(&self, [x]: [&Tensor; 1]) -> Vec<Tensor> {
         vec![sys::dropout(x, self.0)]
@@ -457,8 +171,11 @@ pub(super) struct Attention {
 }
 
 impl Kernel<2> for Attention {
-    const KEPT: [bool; 2] = [true; 2];
     const KEEPS_RESULT: bool = true;
+
+    fn kept(&self) -> [bool; 2] {
+        [true; 2]
+    }
 
     fn forward(&self, [qkv, mask]: [&Tensor; 2]) -> Vec<Tensor> {
         sys::attention(qkv, mask, self.heads, self.dropout).into()

@@ -1,8 +1,9 @@
 //! libtorch: its devices, and the kernels and the optimizer step that run on them. Nothing outside
 //! this folder depends on it.
 //!
-//! - `kernels`: the operations of the model, through Burn's backend extension
-//! - `cuda`: attention on GPUs
+//! - `extension`: the operations of the model, through Burn's backend extension
+//! - `kernels`: on a CPU, kernels of this project
+//! - `operators`, `cuda`: on a GPU, libtorch's own operators, and its attention
 //! - `optimizer`: the gradient norm and AdamW
 //! - `sys`: calls into C++, whose sources are in `cpp/`
 //! - `allocator`: the C library's allocator, tuned for tensors
@@ -14,22 +15,26 @@
 
 mod allocator;
 mod cuda;
-pub(crate) mod kernels;
+pub(crate) mod extension;
+mod kernels;
+mod operators;
 pub(crate) mod optimizer;
 mod sys;
 
+use std::ffi::CString;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use spanwise_artifact::UserError;
 
-use crate::device::OpenDevice;
+use crate::device::{self, Implementation, OpenDevice};
 
 /// `kernel!(name(tensors…; others…))`: the kernel's result as a tensor.
 macro_rules! kernel {
     ($name:ident($($tensor:expr),+; $($other:expr),*)) => {
         burn::tensor::Tensor::from_dispatch(
-            <burn::backend::Dispatch as crate::libtorch::kernels::Kernels>::$name(
+            <burn::backend::Dispatch as crate::libtorch::extension::Kernels>::$name(
                 $($tensor.into_dispatch(),)+ $($other),*
             ),
         )
@@ -101,15 +106,28 @@ pub(crate) fn mps() -> Result<OpenDevice, UserError> {
 
 /// What this libtorch computes with: pairs of a label and a finding, for people to read.
 pub(crate) fn facts() -> Vec<(&'static str, String)> {
-    let cuda = match (tch::utils::has_cuda(), *CUDA_DEVICES) {
-        (false, _) => "not in this libtorch".to_owned(),
-        (true, 0) => "no device".to_owned(),
-        (true, count) => format!("{count} device(s)"),
+    // A libtorch with CUDA says that it has none where it reaches no device.
+    let cuda = match *CUDA_DEVICES {
+        0 => "no device that this libtorch reaches".to_owned(),
+        count => (0..count).map(describe).collect::<Vec<_>>().join(", "),
     };
     vec![
         ("libtorch threads", tch::get_num_threads().to_string()),
         ("CUDA", cuda),
     ]
+}
+
+/// What a GPU of NVIDIA's can compute in hardware.
+fn describe(index: usize) -> String {
+    let Some((major, minor)) = sys::compute_capability(index) else {
+        return format!("cuda:{index}");
+    };
+    let bf16 = if device::has_bf16(&Device::libtorch_cuda(index)) {
+        "bf16"
+    } else {
+        "no bf16"
+    };
+    format!("cuda:{index} (compute capability {major}.{minor}, {bf16} in hardware)")
 }
 
 /// Whether the device is libtorch's CPU.
@@ -118,7 +136,42 @@ pub(crate) fn is_cpu(device: &Device) -> bool {
     *device == Device::libtorch()
 }
 
-/// Whether the device is a GPU that libtorch reaches through CUDA.
-pub(crate) fn is_cuda(device: &Device) -> bool {
-    (0..*CUDA_DEVICES).any(|index| *device == Device::libtorch_cuda(index))
+/// See [`crate::device::implementation`].
+pub(crate) fn implementation(device: &Device) -> Implementation {
+    match (is_cpu(device), cuda_index(device)) {
+        (true, _) if *operators::EVERYWHERE => Implementation::Operators,
+        (true, _) => Implementation::Kernels,
+        (false, Some(_)) => Implementation::Operators,
+        (false, None) => Implementation::Compositions,
+    }
+}
+
+/// The number of a GPU that libtorch reaches through CUDA; `None` for any other device.
+fn cuda_index(device: &Device) -> Option<usize> {
+    (0..*CUDA_DEVICES).find(|&index| *device == Device::libtorch_cuda(index))
+}
+
+/// The compute capability of a GPU of NVIDIA's; `None` for any other device, and where the driver
+/// cannot be asked.
+pub(crate) fn compute_capability(device: &Device) -> Option<(u32, u32)> {
+    cuda_index(device).and_then(sys::compute_capability)
+}
+
+/// See [`crate::device::peak_memory`].
+pub(crate) fn peak_memory(device: &Device) -> u64 {
+    cuda_index(device).map_or(0, sys::peak_memory)
+}
+
+/// See [`crate::device::trace`].
+pub(crate) fn trace<T>(
+    device: &Device,
+    path: &Path,
+    body: impl FnOnce() -> T,
+) -> Result<T, UserError> {
+    let file = CString::new(path.as_os_str().as_encoded_bytes());
+    let file = file.map_err(|_| UserError::new("a file name has no zero byte"))?;
+    sys::trace_start(cuda_index(device).is_some());
+    let result = body();
+    sys::trace_stop(&file);
+    Ok(result)
 }

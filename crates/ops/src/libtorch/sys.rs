@@ -1,11 +1,12 @@
-//! The functions of `cpp/kernels.cpp`, on tch's tensors: all of the project's calls into C++.
+//! The functions of `cpp/kernels.cpp` and `cpp/operators.cpp`, on tch's tensors: all of the project's
+//! calls into C++.
 
 #![expect(
     unsafe_code,
     reason = "calls into C++; every function checks its arguments and reports failures as messages"
 )]
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 
 use tch::Tensor;
 
@@ -98,6 +99,24 @@ unsafe extern "C" {
         epsilon: f64,
         divisor: *const CTensor,
     ) -> *const c_char;
+    fn spanwise_native_layer_norm_backward(
+        gradient: *const CTensor,
+        sum: *const CTensor,
+        mean: *const CTensor,
+        deviation: *const CTensor,
+        gamma: *const CTensor,
+        outputs: *mut *mut CTensor,
+    ) -> *const c_char;
+    fn spanwise_recorded_backward(
+        result: *const CTensor,
+        input: *const CTensor,
+        gradient: *const CTensor,
+        outputs: *mut *mut CTensor,
+    ) -> *const c_char;
+    fn spanwise_compute_capability(index: c_int) -> c_int;
+    fn spanwise_peak_memory(index: i64) -> i64;
+    fn spanwise_trace_start(cuda: c_int) -> *const c_char;
+    fn spanwise_trace_stop(path: *const c_char) -> *const c_char;
 }
 
 /// One dropout: the same elements in the forward and the backward pass.
@@ -329,4 +348,57 @@ pub(super) fn adamw(
             divisor,
         )
     });
+}
+
+/// Gradients of what was normalised, gamma and beta, through libtorch's own operator.
+pub(super) fn native_layer_norm_backward(
+    gradient: &Tensor,
+    sum: &Tensor,
+    mean: &Tensor,
+    deviation: &Tensor,
+    gamma: &Tensor,
+) -> [Tensor; 3] {
+    let [gradient, sum, mean, deviation, gamma] =
+        [gradient, sum, mean, deviation, gamma].map(pointer);
+    // SAFETY: every pointer is that of a tensor that is borrowed for the call.
+    all(call(|outputs| unsafe {
+        spanwise_native_layer_norm_backward(gradient, sum, mean, deviation, gamma, outputs)
+    }))
+}
+
+/// The gradient of `input`, given that of `result`, which libtorch has recorded.
+pub(super) fn recorded_backward(result: &Tensor, input: &Tensor, gradient: &Tensor) -> Tensor {
+    let [result, input, gradient] = [result, input, gradient].map(pointer);
+    // SAFETY: every pointer is that of a tensor that is borrowed for the call.
+    let [d_input] = all(call(|outputs| unsafe {
+        spanwise_recorded_backward(result, input, gradient, outputs)
+    }));
+    d_input
+}
+
+/// The compute capability of a GPU, major and minor; `None` where the driver cannot be asked.
+pub(super) fn compute_capability(index: usize) -> Option<(u32, u32)> {
+    // SAFETY: takes no pointers.
+    let capability = unsafe { spanwise_compute_capability(c_int::try_from(index).ok()?) };
+    let capability = u32::try_from(capability).ok().filter(|&found| found > 0)?;
+    Some((capability / 10, capability % 10))
+}
+
+/// The largest number of bytes that were in tensors of a GPU at once since the last call.
+pub(super) fn peak_memory(index: usize) -> u64 {
+    // SAFETY: reads and resets counters under the allocator's own lock.
+    let bytes = unsafe { spanwise_peak_memory(index as i64) };
+    bytes.max(0) as u64
+}
+
+/// Records operators, and kernels of a GPU, up to [`trace_stop`].
+pub(super) fn trace_start(cuda: bool) {
+    // SAFETY: takes no pointers.
+    let [] = call(|_| unsafe { spanwise_trace_start(cuda.into()) });
+}
+
+/// Writes what was recorded to a file, as a Chrome trace.
+pub(super) fn trace_stop(path: &CString) {
+    // SAFETY: the string is borrowed for the call.
+    let [] = call(|_| unsafe { spanwise_trace_stop(path.as_ptr()) });
 }

@@ -102,6 +102,7 @@ mod tests {
             code: map(&[("a.rs", "a"), ("b.rs", "a"), ("c.rs", "a"), ("d.rs", "a")]),
             files: BTreeMap::new(),
             device: None,
+            precision: None,
             created: String::new(),
             wall_seconds: 0.0,
             tool_version: String::new(),

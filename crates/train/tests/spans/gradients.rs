@@ -4,8 +4,9 @@
 use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::Device;
-use spanwise_artifact::settings::{Precision, TrainTable};
+use spanwise_artifact::settings::TrainTable;
 use spanwise_model::{SpanModel, parameters};
+use spanwise_ops::Precision;
 use spanwise_testing::backends::devices;
 use spanwise_testing::high_ids::Files;
 use spanwise_testing::tiny::{largest_difference, span_model, values};

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use burn::tensor::Device;
-use spanwise_artifact::settings::{Precision, TrainTable};
+use spanwise_artifact::settings::TrainTable;
+use spanwise_ops::Precision;
 use spanwise_testing::high_ids::Files;
 use spanwise_train::{SpanTask, TrainingData};
 

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use burn::tensor::Device;
 use serde_json::Value;
-use spanwise_artifact::settings::{Precision, Settings, TrainTable};
+use spanwise_artifact::settings::{Settings, TrainTable};
 use spanwise_artifact::{Reference, jsonl};
+use spanwise_ops::Precision;
 use spanwise_testing::backends::devices;
 use spanwise_testing::high_ids::Files;
 use spanwise_testing::resuming::{assert_resumes, numbers};

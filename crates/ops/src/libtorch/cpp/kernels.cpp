@@ -2,13 +2,13 @@
 // returns nullptr, or a message that the caller frees. CPU tensors only, unless a function's
 // comment says otherwise.
 
+#include "guarded.h"
 #include "rows.h"
 #include "tiled_attention.h"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
-#include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -59,18 +59,14 @@ class FlushDenormals {
   FlushDenormals& operator=(const FlushDenormals&) = delete;
 };
 
-// Runs body and returns what it throws as a message, else nullptr. on_cpu: where body computes.
+// Runs body, which computes on the CPU if `on_cpu`.
 template <typename Body>
-const char* guarded(Body body, bool on_cpu = true) {
-  try {
-    c10::NoGradGuard no_grad;
+const char* computed(Body body, bool on_cpu = true) {
+  return guarded([&] {
     std::optional<FlushDenormals> flush_denormals;
     if (on_cpu) flush_denormals.emplace();
     body();
-    return nullptr;
-  } catch (const std::exception& error) {
-    return strdup(error.what());
-  }
+  });
 }
 
 template <typename T>
@@ -390,13 +386,13 @@ int64_t spanwise_random_seed() {
 // x · weight + bias, or its GELU. x: [rows, inputs], weight: [inputs, outputs], all of one type.
 const char* spanwise_linear(const Tensor* x, const Tensor* weight, const Tensor* bias, int gelu,
                             Tensor** outputs) {
-  return guarded([&] { outputs[0] = new Tensor(affine(*x, *weight, *bias, gelu)); });
+  return computed([&] { outputs[0] = new Tensor(affine(*x, *weight, *bias, gelu)); });
 }
 
 // Gradients of x, weight and bias; the bias's in f32, since it is a long sum over all tokens.
 const char* spanwise_linear_backward(const Tensor* gradient, const Tensor* x, const Tensor* weight,
                                      Tensor** outputs) {
-  return guarded([&] {
+  return computed([&] {
     Tensor d_x = at::empty({gradient->size(0), weight->size(0)}, gradient->options());
     multiply(*gradient, weight->t(), d_x);
     outputs[0] = new Tensor(d_x);
@@ -412,7 +408,7 @@ const char* spanwise_linear_backward(const Tensor* gradient, const Tensor* x, co
 // every row.
 const char* spanwise_layer_norm(const Tensor* x, const Tensor* residual, const Tensor* gamma, const Tensor* beta,
                                 double epsilon, double probability, int64_t seed, Tensor** outputs) {
-  return guarded([&] {
+  return computed([&] {
     const Tensor in = x->contiguous();
     const Tensor added = residual ? residual->contiguous() : Tensor();
     const int64_t width = in.size(-1), rows = in.numel() / std::max<int64_t>(width, 1);
@@ -444,7 +440,7 @@ const char* spanwise_layer_norm(const Tensor* x, const Tensor* residual, const T
 const char* spanwise_layer_norm_backward(const Tensor* gradient, const Tensor* sum, const Tensor* statistics,
                                          const Tensor* gamma, int bfloat16, int has_residual, double probability,
                                          int64_t seed, Tensor** outputs) {
-  return guarded([&] {
+  return computed([&] {
     const Tensor incoming = gradient->contiguous();
     const int64_t width = sum->size(-1), rows = sum->numel() / std::max<int64_t>(width, 1);
     Tensor d_x = at::empty(sum->sizes(), sum->options().dtype(bfloat16 ? at::kBFloat16 : at::kFloat));
@@ -477,7 +473,7 @@ const char* spanwise_layer_norm_backward(const Tensor* gradient, const Tensor* s
 // x with elements zeroed and the others scaled up. Given the result's gradient as x, the gradient
 // of the input.
 const char* spanwise_dropout(const Tensor* x, double probability, int64_t seed, Tensor** outputs) {
-  return guarded([&] {
+  return computed([&] {
     const Tensor in = x->contiguous();
     Tensor out = at::empty_like(in);
     const auto dropout = dropout_of(seed, probability);
@@ -503,7 +499,7 @@ const char* spanwise_dropout(const Tensor* x, double probability, int64_t seed, 
 // tokens, 2], for the backward pass.
 const char* spanwise_attention(const Tensor* qkv, const Tensor* mask, int64_t heads, double probability,
                                int64_t seed, Tensor** outputs) {
-  return guarded([&] {
+  return computed([&] {
     const Tensor in = qkv->contiguous(), masks = mask->contiguous();
     const int64_t batch = in.size(0), tokens = in.size(1), hidden = in.size(2) / 3;
     const auto dropout = dropout_of(seed, probability);
@@ -525,7 +521,7 @@ const char* spanwise_attention(const Tensor* qkv, const Tensor* mask, int64_t he
 const char* spanwise_attention_backward(const Tensor* gradient, const Tensor* qkv, const Tensor* mask,
                                         const Tensor* out, const Tensor* statistics, int64_t heads,
                                         double probability, int64_t seed, Tensor** outputs) {
-  return guarded([&] {
+  return computed([&] {
     const Tensor in = qkv->contiguous(), masks = mask->contiguous(), incoming = gradient->contiguous();
     const Tensor attended = out->contiguous();
     const auto dropout = dropout_of(seed, probability);
@@ -543,7 +539,7 @@ const char* spanwise_attention_backward(const Tensor* gradient, const Tensor* qk
 
 // The L2 norm of `count` tensors together, on any device.
 const char* spanwise_global_norm(Tensor** tensors, int64_t count, Tensor** outputs) {
-  return guarded([&] {
+  return computed([&] {
     std::vector<Tensor> all;
     for (int64_t i = 0; i < count; i++) all.push_back(*tensors[i]);
     outputs[0] = new Tensor(at::stack(at::_foreach_norm(all)).norm());
@@ -556,7 +552,7 @@ const char* spanwise_adamw(Tensor** parameters, Tensor** gradients, Tensor** fir
                            Tensor** second_moments, int64_t count, int64_t step, double learning_rate,
                            double beta_1, double beta_2, double weight_decay, double epsilon,
                            const Tensor* divisor) {
-  return guarded([&] {
+  return computed([&] {
     const auto list = [count](Tensor** from) {
       std::vector<Tensor> all;
       for (int64_t i = 0; i < count; i++) all.push_back(*from[i]);

@@ -1,0 +1,91 @@
+// What libtorch computes, and does not expose to its Rust bindings, on any device. Each function
+// returns nullptr, or a message that the caller frees.
+
+#include "guarded.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/profiler_kineto.h>
+
+#include <set>
+
+#if defined(__linux__)
+#include <dlfcn.h>
+#endif
+
+using at::Tensor;
+
+using namespace spanwise;
+
+extern "C" {
+
+// Gradients of the normalised sum, gamma and beta. mean and deviation: those that
+// at::native_layer_norm has returned beside its result.
+const char* spanwise_native_layer_norm_backward(const Tensor* gradient, const Tensor* sum, const Tensor* mean,
+                                                const Tensor* deviation, const Tensor* gamma, Tensor** outputs) {
+  return guarded([&] {
+    // beta's values do not matter, only that there is one.
+    auto [d_sum, d_gamma, d_beta] = at::native_layer_norm_backward(
+        *gradient, *sum, {sum->size(-1)}, *mean, *deviation, *gamma, *gamma, {true, true, true});
+    outputs[0] = new Tensor(d_sum);
+    outputs[1] = new Tensor(d_gamma);
+    outputs[2] = new Tensor(d_beta);
+  });
+}
+
+// The gradient of `input`, given that of `result`, from what libtorch has recorded between them.
+const char* spanwise_recorded_backward(const Tensor* result, const Tensor* input, const Tensor* gradient,
+                                       Tensor** outputs) {
+  return guarded([&] {
+    outputs[0] = new Tensor(torch::autograd::grad({*result}, {*input}, {*gradient})[0]);
+  });
+}
+
+// Ten times the compute capability of a GPU, such as 75 for 7.5, or 0 where the driver cannot be
+// asked. libtorch's own way to ask needs CUDA's headers.
+int spanwise_compute_capability(int index) {
+#if defined(__linux__)
+  void* driver = dlopen("libcuda.so.1", RTLD_NOW);
+  if (!driver) return 0;
+  const auto initialise = reinterpret_cast<int (*)(unsigned)>(dlsym(driver, "cuInit"));
+  const auto get = reinterpret_cast<int (*)(int*, int)>(dlsym(driver, "cuDeviceGet"));
+  const auto attribute = reinterpret_cast<int (*)(int*, int, int)>(dlsym(driver, "cuDeviceGetAttribute"));
+  constexpr int major_attribute = 75, minor_attribute = 76;  // of CUdevice_attribute
+  int device = 0, major = 0, minor = 0;
+  if (!initialise || !get || !attribute || initialise(0) || get(&device, index)) return 0;
+  if (attribute(&major, major_attribute, device) || attribute(&minor, minor_attribute, device)) return 0;
+  return 10 * major + minor;
+#else
+  return 0;
+#endif
+}
+
+// The largest number of bytes that were in tensors of a GPU at once since the last call.
+int64_t spanwise_peak_memory(int64_t index) {
+  auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(c10::DeviceType::CUDA));
+  if (!allocator || !allocator->initialized()) return 0;
+  const auto device = static_cast<c10::DeviceIndex>(index);
+  const auto peak = allocator->getDeviceStats(device).allocated_bytes[0].peak;
+  allocator->resetPeakStats(device);
+  return peak;
+}
+
+// Records every operator, and every kernel of a GPU, up to spanwise_trace_stop.
+const char* spanwise_trace_start(int cuda) {
+  return guarded([&] {
+    using namespace torch::profiler::impl;
+    const ProfilerConfig config(ProfilerState::KINETO);
+    std::set<ActivityType> activities{ActivityType::CPU};
+    if (cuda) activities.insert(ActivityType::CUDA);
+    torch::autograd::profiler::prepareProfiler(config, activities);
+    torch::autograd::profiler::enableProfiler(config, activities, {at::RecordScope::FUNCTION});
+  });
+}
+
+// Writes what was recorded to a file, as a Chrome trace.
+const char* spanwise_trace_stop(const char* path) {
+  return guarded([&] { torch::autograd::profiler::disableProfiler()->save(path); });
+}
+
+}  // extern "C"
