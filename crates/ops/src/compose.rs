@@ -3,7 +3,7 @@
 
 use burn::tensor::{Distribution, FloatDType, Tensor, activation, module};
 
-use crate::{Precision, to_f32, to_precision};
+use crate::{PackedRows, Precision, to_f32, to_precision};
 
 /// See [`crate::linear`].
 pub(crate) fn linear(
@@ -57,10 +57,30 @@ pub(crate) fn dropout<const D: usize>(x: Tensor<D>, probability: f64) -> Tensor<
     x * mask.mul_scalar(1.0 / keep)
 }
 
-/// See [`crate::attention`].
+/// See [`crate::attention`], row by row.
+pub(crate) fn packed_attention(
+    qkv: Tensor<3>,
+    rows: &PackedRows,
+    heads: usize,
+    dropout_probability: f64,
+) -> Tensor<3> {
+    let offsets = rows.offsets.clone().into_data();
+    let offsets: Vec<usize> = offsets
+        .iter::<i64>()
+        .map(|offset| offset as usize)
+        .collect();
+    let attended = offsets.windows(2).map(|row| {
+        let row = qkv.clone().narrow(1, row[0], row[1] - row[0]);
+        attention(row, None, heads, dropout_probability)
+    });
+    Tensor::cat(attended.collect(), 1)
+}
+
+/// See [`crate::attention`]. The mask is additive because one of Burn's backends passes a boolean
+/// mask on with its meaning inverted.
 pub(crate) fn attention(
     qkv: Tensor<3>,
-    mask: Tensor<2>,
+    mask: Option<Tensor<2>>,
     heads: usize,
     dropout_probability: f64,
 ) -> Tensor<3> {
@@ -74,7 +94,11 @@ pub(crate) fn attention(
     };
     let scale = (size as f64).powf(-0.5);
     let scores = to_f32(part(0).mul_scalar(scale).matmul(part(1).swap_dims(2, 3)));
-    let weights = activation::softmax(scores + mask.reshape([batch, 1, 1, tokens]), 3);
+    let scores = match mask {
+        Some(mask) => scores + mask.reshape([batch, 1, 1, tokens]),
+        None => scores,
+    };
+    let weights = activation::softmax(scores, 3);
     let mut weights = dropout(weights, dropout_probability);
     if weights.dtype() != dtype {
         weights = weights.cast(FloatDType::from(dtype));

@@ -20,9 +20,11 @@ mod libtorch;
 mod libtorch;
 pub mod optimizer;
 mod precision;
+mod rows;
 
 use burn::tensor::{DType, FloatDType, Int, Tensor, activation, module};
 pub use precision::Precision;
+pub use rows::{PackedRows, Rows};
 pub use spanwise_config::Activation;
 
 use device::Implementation;
@@ -160,27 +162,22 @@ pub fn embedding(weight: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
 /// but padding yields numbers and not NaN.
 pub const MASKED: f32 = -1e9;
 
-/// Multi-head scaled dot-product attention (Vaswani et al., 2017, arXiv:1706.03762). Matrix
-/// products run in the precision of the inputs, the softmax in f32.
-///
-/// The mask is additive because one of Burn's backends passes a boolean mask on with its meaning
-/// inverted.
+/// Multi-head scaled dot-product attention (Vaswani et al., 2017, arXiv:1706.03762) within every
+/// row. Matrix products run in the precision of the inputs, the softmax in f32.
 ///
 /// # Shapes
 /// - qkv: queries, keys and values side by side, `[batch, tokens, 3 · hidden]`, hidden divisible by
-///   `heads`
-/// - mask: `[batch, tokens]`, 0 for a token to attend to, [`MASKED`] for padding
+///   `heads`; of packed rows, `[1, tokens, 3 · hidden]`
 /// - output: `[batch, tokens, hidden]`
-pub fn attention(
-    qkv: Tensor<3>,
-    mask: Tensor<2>,
-    heads: usize,
-    dropout_probability: f64,
-) -> Tensor<3> {
-    if is_fused(&qkv) {
-        kernel!(kernel_attention(qkv, mask; heads, dropout_probability))
-    } else {
-        compose::attention(qkv, mask, heads, dropout_probability)
+pub fn attention(qkv: Tensor<3>, rows: &Rows, heads: usize, dropout_probability: f64) -> Tensor<3> {
+    match rows {
+        Rows::Padded(mask) => {
+            compose::attention(qkv, Some(mask.clone()), heads, dropout_probability)
+        }
+        Rows::Packed(PackedRows { offsets, longest }) if is_fused(&qkv) => {
+            kernel!(kernel_attention(qkv, offsets.clone(); *longest, heads, dropout_probability))
+        }
+        Rows::Packed(rows) => compose::packed_attention(qkv, rows, heads, dropout_probability),
     }
 }
 

@@ -6,7 +6,7 @@
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use spanwise_artifact::settings;
 use spanwise_ops::device::{Implementation, implementation};
-use spanwise_ops::{self as ops, Activation, MASKED, Precision, device};
+use spanwise_ops::{self as ops, Activation, MASKED, PackedRows, Precision, Rows, device};
 
 fn cpu() -> Device {
     device::open(settings::Device::Cpu).unwrap().device
@@ -337,69 +337,78 @@ fn layer_norms() {
     }
 }
 
-/// A mask of rows with nothing, with some tokens and, if `all_of_one`, with all tokens padded.
-fn mask(tokens: usize, all_of_one: bool, device: &Device) -> Tensor<2> {
-    let padded = |row: usize, token: usize| match row {
-        0 => false,
-        1 => token >= tokens - 4,
-        _ => all_of_one,
-    };
-    let mask: Vec<f32> = (0..BATCH * tokens)
-        .map(|i| {
-            if padded(i / tokens, i % tokens) {
-                MASKED
-            } else {
-                0.0
-            }
-        })
-        .collect();
-    Tensor::from_data(TensorData::new(mask, [BATCH, tokens]), device)
-}
-
-/// Checks heads of `size` values each.
-fn check_attention(tokens: usize, heads: usize, size: usize) {
+/// Checks heads of `size` values each, in rows of these lengths.
+fn check_attention(lengths: &[usize], heads: usize, size: usize) {
     let _generator = device::hold_generator();
-    let width = 3 * heads * size;
-    let inputs = [input(&[BATCH, tokens, width], 1)];
-    let operation = |dropout: f64, low: bool, padded_row: bool| {
+    let (tokens, width) = (lengths.iter().sum(), 3 * heads * size);
+    let inputs = [input(&[tokens, width], 1)];
+    let operation = |dropout: f64, low: bool| {
         move |x: &Flat| {
-            let qkv = x[0].clone().reshape([BATCH, tokens, width]);
+            let qkv = x[0].clone().reshape([1, tokens, width]);
             let qkv = qkv.mul_scalar(2.0);
             let qkv = if low { qkv.cast(FloatDType::BF16) } else { qkv };
-            let mask = mask(tokens, padded_row, &qkv.device());
-            flat(ops::attention(qkv, mask, heads, dropout))
+            let rows = PackedRows::new(lengths.iter().copied(), &qkv.device());
+            flat(ops::attention(qkv, &Rows::Packed(rows), heads, dropout))
         }
     };
-    let name = |what: &str| format!("{what}, {tokens} tokens, {heads} × {size}");
-    for device in devices() {
-        // libtorch's attention makes something else of a row of nothing but padding.
-        let padded_row = is_ours(&device);
-        let high = operation(0.0, false, padded_row);
-        check_composition_on(&device, &name("f32"), &inputs, &high, 1e-5);
-        let low = operation(0.0, true, padded_row);
-        check_composition_on(&device, &name("bf16"), &inputs, &low, 0.1);
+    let name = |what: &str| format!("{what}, rows of {lengths:?} tokens, {heads} × {size}");
+    check_composition(&name("f32"), &inputs, &operation(0.0, false), 1e-5);
+    check_differences(&name("f32"), &inputs, &operation(0.0, false));
+    check_differences(&name("f32 with dropout"), &inputs, &operation(0.3, false));
+    check_composition(&name("bf16"), &inputs, &operation(0.0, true), 0.1);
+}
+
+/// Packed rows attend as padded ones do, and rows that are there twice as two batches would.
+#[test]
+fn packed_rows_attend_like_padded_ones() {
+    let _generator = device::hold_generator();
+    let (lengths, heads, width) = ([13, 9, 1], 2, 3 * 8);
+    let tokens: usize = lengths.iter().sum();
+    let packed = input(&[tokens, width], 1);
+    let (mut padded, mut mask) = (Vec::new(), Vec::new());
+    let mut rest = &packed[..];
+    for length in lengths {
+        let (row, others) = rest.split_at(length * width);
+        rest = others;
+        padded.extend(row);
+        padded.resize(padded.len().next_multiple_of(TOKENS * width), 9.0);
+        mask.extend((0..TOKENS).map(|token| if token < length { 0.0 } else { MASKED }));
     }
-    // In a row of nothing but padding, scores are rounded away beside the mask, and differences
-    // with them.
-    check_differences(&name("f32"), &inputs, &operation(0.0, false, false));
-    check_differences(
-        &name("f32 with dropout"),
-        &inputs,
-        &operation(0.3, false, false),
-    );
+    let flex = Device::flex();
+    let tensor = |values: &[f32], shape: [usize; 3], device: &Device| {
+        Tensor::<3>::from_data(TensorData::new(values.to_vec(), shape), device)
+    };
+    let mask = Tensor::from_data(TensorData::new(mask, [BATCH, TOKENS]), &flex);
+    let qkv = tensor(&padded, [BATCH, TOKENS, width], &flex);
+    let expected = values(flat(ops::attention(qkv, &Rows::Padded(mask), heads, 0.0)));
+    let expected: Vec<f32> = lengths
+        .iter()
+        .zip(expected.chunks(TOKENS * width / 3))
+        .flat_map(|(length, row)| row[..length * width / 3].to_vec())
+        .collect();
+    for device in devices().into_iter().chain([flex]) {
+        let rows = PackedRows::new(lengths, &device);
+        let qkv = tensor(&packed, [1, tokens, width], &device);
+        let found = ops::attention(qkv.clone(), &Rows::Packed(rows.clone()), heads, 0.0);
+        assert!(largest_difference(&values(flat(found)), &expected) < 1e-5);
+        let twice = Tensor::cat(vec![qkv.clone(), qkv], 1);
+        let found = ops::attention(twice, &Rows::Packed(rows.twice()), heads, 0.0);
+        let expected = [&expected[..], &expected].concat();
+        assert!(largest_difference(&values(flat(found)), &expected) < 1e-5);
+    }
 }
 
 #[test]
 fn attention_of_any_size() {
-    check_attention(TOKENS, HEADS, HIDDEN / HEADS);
+    check_attention(&[TOKENS, 1, 9], HEADS, HIDDEN / HEADS);
 }
 
 /// Heads of sizes that are tiled where the processor has the instructions.
 #[test]
 fn attention_of_whole_vectors() {
-    check_attention(TOKENS, 3, 32);
-    check_attention(32, 2, 64);
-    check_attention(75, 2, 32);
+    check_attention(&[TOKENS, 1, 9], 3, 32);
+    check_attention(&[32, 32], 2, 64);
+    check_attention(&[16, 75, 33], 2, 32);
 }
 
 /// Both precisions drop the same weights, in the forward and the backward pass.
@@ -410,14 +419,15 @@ fn attention_drops_the_same_in_both_precisions() {
     if !is_ours(&device) {
         return;
     }
-    let (tokens, heads, width) = (40, 2, 3 * 64);
-    let inputs = [input(&[BATCH, tokens, width], 1)];
+    let (lengths, heads, width) = ([40, 36, 40], 2, 3 * 64);
+    let tokens = lengths.iter().sum();
+    let inputs = [input(&[tokens, width], 1)];
     let operation = |low: bool| {
         move |x: &Flat| {
-            let qkv = x[0].clone().reshape([BATCH, tokens, width]);
+            let qkv = x[0].clone().reshape([1, tokens, width]);
             let qkv = if low { qkv.cast(FloatDType::BF16) } else { qkv };
-            let mask = mask(tokens, false, &qkv.device());
-            flat(ops::attention(qkv, mask, heads, 0.5))
+            let rows = PackedRows::new(lengths, &qkv.device());
+            flat(ops::attention(qkv, &Rows::Packed(rows), heads, 0.5))
         }
     };
     let (high, high_gradients) = run(&inputs, &device, &operation(false));

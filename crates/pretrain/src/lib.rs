@@ -129,7 +129,7 @@ impl<'a> MaskedTask<'a> {
             *id = self.mask_id;
         }
         let input = Batch::from_rows(&rows, self.layout, self.device);
-        let [_, width] = input.ids.dims();
+        let [_, width] = input.mask.dims();
         let losses = masked.len();
         let (positions, ids): (Vec<i64>, Vec<i64>) = masked
             .into_iter()

@@ -58,7 +58,7 @@ pub fn values<M: Module>(model: &M) -> Vec<f32> {
 pub fn batch(rows: &[Row], device: &Device) -> Batch {
     const PADDING: u32 = 0;
     let longest = rows.iter().map(|(ids, _)| ids.len()).max();
-    Batch::padded(rows, longest.unwrap_or(0), PADDING, device)
+    Batch::new(rows, longest.unwrap_or(0), PADDING, device)
 }
 
 /// Returns a matrix's rows.

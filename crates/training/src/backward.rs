@@ -131,7 +131,7 @@ impl<M: EncoderModel> Pass<'_, M> {
         let mut input = || between.pop().expect("one a layer").require_grad();
         let last = input();
         self.seed_block(passes + 1);
-        let loss = loss(last.clone());
+        let loss = loss(self.input.unpack(last.clone()));
         let mut found = loss.backward();
         let mut gradient = take(&last, &mut found);
         self.add(found, gradients);
@@ -155,7 +155,7 @@ impl<M: EncoderModel> Pass<'_, M> {
         self.seed_block(pass + 1);
         encoder
             .layer(pass)
-            .forward(hidden, &self.input.mask, self.precision)
+            .forward(hidden, &self.input.rows, self.precision)
     }
 
     fn seed_block(&self, block: usize) {

@@ -257,7 +257,7 @@ impl Bench<'_> {
                 .unzip()
         };
         let rows: Vec<Row> = self.lengths().enumerate().map(row).collect();
-        Batch::padded(&rows, self.arguments.length.get(), 0, device)
+        Batch::new(&rows, self.arguments.length.get(), 0, device)
     }
 
     /// Returns an answer in every row.

@@ -5,6 +5,7 @@ use burn::tensor::{Device, Int, Tensor};
 use spanwise_config::EncoderConfig;
 use spanwise_ops as ops;
 
+use crate::batch::Batch;
 use crate::encoder::initializer;
 
 use super::layer_norm::LayerNorm;
@@ -48,20 +49,17 @@ impl Embeddings {
         }
     }
 
-    /// Returns the vectors of tokens.
-    ///
-    /// # Shapes
-    /// - `ids` and `token_types`: `[batch, tokens]`
-    /// - output: `[batch, tokens, embedding]`, f32
-    pub fn forward(&self, ids: &Tensor<2, Int>, token_types: &Tensor<2, Int>) -> Tensor<3> {
-        let [_, tokens] = ids.dims();
-        let first = self.first_position as i64;
-        // Padding gets positions too; nothing attends to it.
-        let positions = Tensor::arange(first..first + tokens as i64, &ids.device()).unsqueeze();
+    /// Returns the vectors of tokens, `[batch, tokens, embedding]`, f32, packed where the batch is.
+    pub fn forward(&self, batch: &Batch) -> Tensor<3> {
+        let ids = &batch.ids;
+        let positions = batch
+            .positions
+            .clone()
+            .add_scalar(self.first_position as i64);
         let token_types = match self.token_type.weight.dims() {
             // An encoder with one token type, whatever the tokenizer's pair template says.
-            [1, _] => token_types.zeros_like(),
-            _ => token_types.clone(),
+            [1, _] => batch.token_types.zeros_like(),
+            _ => batch.token_types.clone(),
         };
         let sum = self.word.forward(ids.clone())
             + self.token_type.forward(token_types)

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use spanwise_config::EncoderConfig;
-use spanwise_ops::{self as ops, Activation, Precision};
+use spanwise_ops::{self as ops, Activation, Precision, Rows};
 
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
@@ -71,12 +71,11 @@ impl Layer {
     /// Returns the layer's output. Dropout is active where `hidden` records gradients.
     ///
     /// # Shapes
-    /// - `hidden` and output: `[batch, tokens, hidden]`, f32
-    /// - `mask`: `[batch, tokens]`, f32, added to attention scores
-    pub fn forward(&self, hidden: Tensor<3>, mask: &Tensor<2>, precision: Precision) -> Tensor<3> {
+    /// - `hidden` and output: `[batch, tokens, hidden]`, f32; `[1, tokens, hidden]` of packed rows
+    pub fn forward(&self, hidden: Tensor<3>, rows: &Rows, precision: Precision) -> Tensor<3> {
         let attended = ops::attention(
             self.queries_keys_values(hidden.clone(), precision),
-            mask.clone(),
+            rows,
             self.heads,
             self.attention_dropout,
         );

@@ -85,17 +85,14 @@ impl Encoder {
         let mut hidden = self.embed(batch, precision);
         for pass in 0..self.passes() {
             before_block(pass + 1);
-            hidden = self.layer(pass).forward(hidden, &batch.mask, precision);
+            hidden = self.layer(pass).forward(hidden, &batch.rows, precision);
         }
-        hidden
+        batch.unpack(hidden)
     }
 
-    /// Returns the first layer's input.
-    ///
-    /// # Shapes
-    /// - output: `[batch, tokens, hidden]`, f32
+    /// Returns the first layer's input, f32, packed where the batch is.
     pub fn embed(&self, batch: &Batch, precision: Precision) -> Tensor<3> {
-        let embedded = self.embeddings.forward(&batch.ids, &batch.token_types);
+        let embedded = self.embeddings.forward(batch);
         match &self.projection {
             Some(projection) => ops::to_f32(projection.forward(embedded, precision)),
             None => embedded,

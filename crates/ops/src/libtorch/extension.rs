@@ -12,13 +12,13 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend, LibTorch, TensorMetadata, backend_extension};
 use burn::tensor::DType;
 use burn_tch::TchTensor;
 use tch::Tensor;
 
-use super::cuda::ScaledDotProduct;
+use super::attention::NativeAttention;
 use super::sys::Dropout;
 use super::{kernels, operators};
 use crate::Precision;
@@ -168,10 +168,12 @@ pub(crate) trait Kernels: Backend {
     /// See [`crate::dropout`].
     fn kernel_dropout(x: FloatTensor<Self>, probability: f64) -> FloatTensor<Self>;
 
-    /// See [`crate::attention`].
+    /// See [`crate::attention`]. offsets: where rows begin and end, i32; longest: tokens of the
+    /// longest.
     fn kernel_attention(
         qkv: FloatTensor<Self>,
-        mask: FloatTensor<Self>,
+        offsets: IntTensor<Self>,
+        longest: usize,
         heads: usize,
         probability: f64,
     ) -> FloatTensor<Self>;
@@ -245,19 +247,26 @@ impl Kernels for LibTorch {
 
     fn kernel_attention(
         qkv: TchTensor,
-        mask: TchTensor,
+        offsets: TchTensor,
+        longest: usize,
         heads: usize,
         _probability: f64,
     ) -> TchTensor {
         if operators::compute_on(&qkv.tensor) {
-            let attention = ScaledDotProduct {
+            let kernel = NativeAttention {
+                offsets,
+                longest,
                 heads,
                 probability: 0.0,
             };
-            return TchTensor::new(attention.compute(&qkv.tensor, &mask.tensor));
+            return run(&kernel, [qkv]);
         }
-        let dropout = Dropout::NONE;
-        run(&kernels::Attention { heads, dropout }, [qkv, mask])
+        let kernel = kernels::Attention {
+            offsets,
+            heads,
+            dropout: Dropout::NONE,
+        };
+        run(&kernel, [qkv])
     }
 }
 
@@ -330,14 +339,25 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<LibTorch, C> {
 
     fn kernel_attention(
         qkv: FloatTensor<Self>,
-        mask: FloatTensor<Self>,
+        offsets: IntTensor<Self>,
+        longest: usize,
         heads: usize,
         probability: f64,
     ) -> FloatTensor<Self> {
         if operators::compute_on(&qkv.primitive().tensor) {
-            return run_recorded::<_, C, 2>(ScaledDotProduct { heads, probability }, [qkv, mask]);
+            let kernel = NativeAttention {
+                offsets,
+                longest,
+                heads,
+                probability,
+            };
+            return run_recorded::<_, C, 1>(kernel, [qkv]);
         }
-        let dropout = Dropout::sample(probability);
-        run_recorded::<_, C, 2>(kernels::Attention { heads, dropout }, [qkv, mask])
+        let kernel = kernels::Attention {
+            offsets,
+            heads,
+            dropout: Dropout::sample(probability),
+        };
+        run_recorded::<_, C, 1>(kernel, [qkv])
     }
 }

@@ -1,5 +1,6 @@
 //! The operations as kernels of this project, forward and backward, on a CPU.
 
+use burn_tch::TchTensor;
 use tch::{Kind, Tensor};
 
 use super::extension::Kernel;
@@ -31,7 +32,7 @@ impl Linear {
 }
 
 /// `[batch, tokens, width]` as a matrix, `[batch · tokens, width]`.
-fn flat(x: &Tensor) -> Tensor {
+pub(super) fn flat(x: &Tensor) -> Tensor {
     x.reshape([-1, x.size()[x.dim() - 1]])
 }
 
@@ -163,36 +164,45 @@ impl Kernel<1> for DropElements {
     }
 }
 
-/// See [`crate::attention`], on a CPU.
+/// See [`crate::attention`].
 #[derive(Debug, Clone)]
 pub(super) struct Attention {
+    /// Index of every row's first token, and the number of tokens, `[rows + 1]`, i32.
+    pub(super) offsets: TchTensor,
     pub(super) heads: usize,
     pub(super) dropout: Dropout,
 }
 
-impl Kernel<2> for Attention {
+impl Kernel<1> for Attention {
     const KEEPS_RESULT: bool = true;
 
-    fn kept(&self) -> [bool; 2] {
-        [true; 2]
+    fn kept(&self) -> [bool; 1] {
+        [true]
     }
 
-    fn forward(&self, [qkv, mask]: [&Tensor; 2]) -> Vec<Tensor> {
-        sys::attention(qkv, mask, self.heads, self.dropout).into()
+    fn forward(&self, [qkv]: [&Tensor; 1]) -> Vec<Tensor> {
+        let offsets = &self.offsets.tensor;
+        let [out, statistics] = sys::attention(&flat(qkv), offsets, self.heads, self.dropout);
+        vec![out.unsqueeze(0), statistics]
     }
 
     fn backward(
         &self,
         gradient: &Tensor,
-        inputs: [Option<&Tensor>; 2],
+        [qkv]: [Option<&Tensor>; 1],
         outputs: &[Tensor],
-    ) -> [Option<Tensor>; 2] {
-        let inputs = inputs.map(|input| input.expect("kept"));
+    ) -> [Option<Tensor>; 1] {
+        let qkv = qkv.expect("kept");
         let [out, statistics] = outputs else {
             unreachable!("the forward pass saves two")
         };
-        let outputs = [out, statistics];
-        let d_qkv = sys::attention_backward(gradient, inputs, outputs, self.heads, self.dropout);
-        [Some(d_qkv), None]
+        let d_qkv = sys::attention_backward(
+            &flat(gradient),
+            [&flat(qkv), &self.offsets.tensor],
+            [&flat(out), statistics],
+            self.heads,
+            self.dropout,
+        );
+        [Some(d_qkv.reshape(qkv.size()))]
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! - `extension`: the operations of the model, through Burn's backend extension
 //! - `kernels`: on a CPU, kernels of this project
-//! - `operators`, `cuda`: on a GPU, libtorch's own operators, and its attention
+//! - `operators`, `attention`: on a GPU, libtorch's own operators
 //! - `optimizer`: the gradient norm and AdamW
 //! - `sys`: calls into C++, whose sources are in `cpp/`
 //! - `allocator`: the C library's allocator, tuned for tensors
@@ -14,7 +14,7 @@
 )]
 
 mod allocator;
-mod cuda;
+mod attention;
 pub(crate) mod extension;
 mod kernels;
 mod operators;

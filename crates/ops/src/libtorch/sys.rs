@@ -63,7 +63,7 @@ unsafe extern "C" {
     ) -> *const c_char;
     fn spanwise_attention(
         qkv: *const CTensor,
-        mask: *const CTensor,
+        offsets: *const CTensor,
         heads: i64,
         probability: f64,
         seed: i64,
@@ -72,7 +72,7 @@ unsafe extern "C" {
     fn spanwise_attention_backward(
         gradient: *const CTensor,
         qkv: *const CTensor,
-        mask: *const CTensor,
+        offsets: *const CTensor,
         out: *const CTensor,
         statistics: *const CTensor,
         heads: i64,
@@ -105,6 +105,27 @@ unsafe extern "C" {
         mean: *const CTensor,
         deviation: *const CTensor,
         gamma: *const CTensor,
+        outputs: *mut *mut CTensor,
+    ) -> *const c_char;
+    fn spanwise_native_attention(
+        qkv: *const CTensor,
+        offsets: *const CTensor,
+        longest: i64,
+        heads: i64,
+        probability: f64,
+        outputs: *mut *mut CTensor,
+    ) -> *const c_char;
+    fn spanwise_native_attention_backward(
+        gradient: *const CTensor,
+        qkv: *const CTensor,
+        out: *const CTensor,
+        logarithms: *const CTensor,
+        seed: *const CTensor,
+        offset: *const CTensor,
+        offsets: *const CTensor,
+        longest: i64,
+        heads: i64,
+        probability: f64,
         outputs: *mut *mut CTensor,
     ) -> *const c_char;
     fn spanwise_recorded_backward(
@@ -265,38 +286,38 @@ pub(super) fn dropout(x: &Tensor, dropout: Dropout) -> Tensor {
 }
 
 /// Attended values, and per softmax its largest score and its denominator's inverse for the
-/// backward pass.
+/// backward pass. qkv: `[tokens, 3 · hidden]`; offsets: where rows begin and end, i32.
 pub(super) fn attention(
     qkv: &Tensor,
-    mask: &Tensor,
+    offsets: &Tensor,
     heads: usize,
     dropout: Dropout,
 ) -> [Tensor; 2] {
     let Dropout { probability, seed } = dropout;
-    let [qkv, mask] = [qkv, mask].map(pointer);
+    let [qkv, offsets] = [qkv, offsets].map(pointer);
     // SAFETY: every pointer is that of a tensor that is borrowed for the call.
     all(call(|outputs| unsafe {
-        spanwise_attention(qkv, mask, heads as i64, probability, seed, outputs)
+        spanwise_attention(qkv, offsets, heads as i64, probability, seed, outputs)
     }))
 }
 
 /// The gradient of qkv.
 pub(super) fn attention_backward(
     gradient: &Tensor,
-    [qkv, mask]: [&Tensor; 2],
+    [qkv, offsets]: [&Tensor; 2],
     [out, statistics]: [&Tensor; 2],
     heads: usize,
     dropout: Dropout,
 ) -> Tensor {
     let Dropout { probability, seed } = dropout;
-    let [gradient, qkv, mask, out, statistics] =
-        [gradient, qkv, mask, out, statistics].map(pointer);
+    let [gradient, qkv, offsets, out, statistics] =
+        [gradient, qkv, offsets, out, statistics].map(pointer);
     // SAFETY: every pointer is that of a tensor that is borrowed for the call.
     let [d_qkv] = all(call(|outputs| unsafe {
         spanwise_attention_backward(
             gradient,
             qkv,
-            mask,
+            offsets,
             out,
             statistics,
             heads as i64,
@@ -364,6 +385,63 @@ pub(super) fn native_layer_norm_backward(
     all(call(|outputs| unsafe {
         spanwise_native_layer_norm_backward(gradient, sum, mean, deviation, gamma, outputs)
     }))
+}
+
+/// What libtorch's own attention is given, on a GPU.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AttentionArguments<'a> {
+    /// Where rows begin and end, i32.
+    pub(super) offsets: &'a Tensor,
+    /// Tokens of the longest row.
+    pub(super) longest: usize,
+    /// Number of heads.
+    pub(super) heads: usize,
+    /// Of dropout.
+    pub(super) probability: f64,
+}
+
+/// Attended values, and three tensors for the backward pass. qkv: `[tokens, 3 · hidden]`.
+pub(super) fn native_attention(qkv: &Tensor, arguments: AttentionArguments) -> [Tensor; 4] {
+    let [qkv, offsets] = [qkv, arguments.offsets].map(pointer);
+    // SAFETY: every pointer is that of a tensor that is borrowed for the call.
+    all(call(|outputs| unsafe {
+        spanwise_native_attention(
+            qkv,
+            offsets,
+            arguments.longest as i64,
+            arguments.heads as i64,
+            arguments.probability,
+            outputs,
+        )
+    }))
+}
+
+/// The gradient of qkv, given the outputs of the forward pass.
+pub(super) fn native_attention_backward(
+    gradient: &Tensor,
+    qkv: &Tensor,
+    outputs: [&Tensor; 4],
+    arguments: AttentionArguments,
+) -> Tensor {
+    let [gradient, qkv, offsets] = [gradient, qkv, arguments.offsets].map(pointer);
+    let [out, logarithms, seed, offset] = outputs.map(pointer);
+    // SAFETY: every pointer is that of a tensor that is borrowed for the call.
+    let [d_qkv] = all(call(|outputs| unsafe {
+        spanwise_native_attention_backward(
+            gradient,
+            qkv,
+            out,
+            logarithms,
+            seed,
+            offset,
+            offsets,
+            arguments.longest as i64,
+            arguments.heads as i64,
+            arguments.probability,
+            outputs,
+        )
+    }));
+    d_qkv
 }
 
 /// The gradient of `input`, given that of `result`, which libtorch has recorded.

@@ -172,10 +172,39 @@ Tensor affine(const Tensor& x, const Tensor& weight, const Tensor& bias, bool ge
   return gelu ? at::gelu(out) : out;
 }
 
-// ---- Heads --------------------------------------------------------------------------------------
+// ---- Attention ----------------------------------------------------------------------------------
 
-// A few heads of one row of a batch: few enough that their scores stay in the cache, multiplied in
-// one call.
+// The rows of a packed batch, one after the other without padding: row r has the tokens from
+// first[r] up to first[r + 1].
+struct Rows {
+  std::vector<int64_t> first;
+  std::vector<uint32_t> first_weight;  // of its attention weights among those of all rows and heads
+  int64_t longest = 0;
+
+  // offsets: [rows + 1], int32.
+  Rows(const Tensor& offsets, int64_t heads) : first_weight{0} {
+    TORCH_CHECK(offsets.scalar_type() == at::kInt && offsets.numel() > 0, "expected offsets of rows as int32");
+    const auto* from = data<int32_t>(offsets);
+    first.assign(from, from + offsets.numel());
+    for (int64_t row = 0; row < count(); row++) {
+      longest = std::max(longest, tokens(row));
+      first_weight.push_back(first_weight.back() + static_cast<uint32_t>(tokens(row) * tokens(row) * heads));
+    }
+  }
+
+  int64_t count() const { return static_cast<int64_t>(first.size()) - 1; }
+  int64_t tokens(int64_t row) const { return first[row + 1] - first[row]; }
+
+  // Index of the first query of a row and head among those of all rows and heads.
+  int64_t query(int64_t row, int64_t head, int64_t heads) const { return first[row] * heads + head * tokens(row); }
+
+  // Index of the first weight of a row and head.
+  uint32_t weight(int64_t row, int64_t head) const {
+    return first_weight[row] + static_cast<uint32_t>(head * tokens(row) * tokens(row));
+  }
+};
+
+// A few heads of one row: few enough that their scores stay in the cache, multiplied in one call.
 struct Heads {
   int64_t row, first, count;
 };
@@ -185,12 +214,11 @@ constexpr int64_t CACHED_BYTES = 1 << 20;
 
 // Calls body for every group of heads, on all threads.
 template <typename Body>
-void for_heads(const Tensor& qkv, int64_t heads, Body body) {
-  const int64_t batch = qkv.size(0), tokens = qkv.size(1);
-  const int64_t bytes = std::max<int64_t>(tokens * tokens * qkv.element_size(), 1);
+void for_heads(const Tensor& qkv, const Rows& rows, int64_t heads, Body body) {
+  const int64_t bytes = std::max<int64_t>(rows.longest * rows.longest * qkv.element_size(), 1);
   const int64_t together = std::clamp<int64_t>(CACHED_BYTES / bytes, 1, heads);
   const int64_t groups = (heads + together - 1) / together;
-  at::parallel_for(0, batch * groups, 1, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, rows.count() * groups, 1, [&](int64_t begin, int64_t end) {
     c10::NoGradGuard no_grad;
     for (int64_t index = begin; index < end; index++) {
       const int64_t first = index % groups * together;
@@ -199,16 +227,14 @@ void for_heads(const Tensor& qkv, int64_t heads, Body body) {
   });
 }
 
-// Index of the first value of a token and head in part `part` of [batch, tokens, parts · hidden].
+// Index of the first value of a token and head in part `part` of [tokens, parts · hidden].
 struct Offset {
-  int64_t tokens, width, size, start;
+  int64_t width, size, start;
 
   Offset(const Tensor& x, int64_t parts, int64_t part, int64_t heads)
-      : tokens(x.size(1)), width(x.size(2)), size(width / parts / heads), start(part * (width / parts)) {}
+      : width(x.size(1)), size(width / parts / heads), start(part * (width / parts)) {}
 
-  int64_t operator()(int64_t row, int64_t token, int64_t head) const {
-    return (row * tokens + token) * width + start + head * size;
-  }
+  int64_t operator()(int64_t token, int64_t head) const { return token * width + start + head * size; }
 };
 
 // Copies one head's values. A loop, since for so few a call of memcpy takes longer than the
@@ -221,14 +247,14 @@ INLINE void copy(const T* from, T* to, int64_t size) {
 
 // Copies part `part` of those heads out of x: [heads, tokens, size].
 template <typename T>
-Tensor gather(const Tensor& x, const Heads& heads, int64_t all, int64_t parts, int64_t part) {
+Tensor gather(const Tensor& x, const Rows& rows, const Heads& heads, int64_t all, int64_t parts, int64_t part) {
   const Offset offset(x, parts, part, all);
-  Tensor out = at::empty({heads.count, offset.tokens, offset.size}, x.options());
+  Tensor out = at::empty({heads.count, rows.tokens(heads.row), offset.size}, x.options());
   const T* from = data<T>(x);
   T* to = data<T>(out);
   for (int64_t head = heads.first; head < heads.first + heads.count; head++) {
-    for (int64_t token = 0; token < offset.tokens; token++, to += offset.size) {
-      copy(from + offset(heads.row, token, head), to, offset.size);
+    for (int64_t token = rows.first[heads.row]; token < rows.first[heads.row + 1]; token++, to += offset.size) {
+      copy(from + offset(token, head), to, offset.size);
     }
   }
   return out;
@@ -236,13 +262,14 @@ Tensor gather(const Tensor& x, const Heads& heads, int64_t all, int64_t parts, i
 
 // The inverse of `gather`: copies values into part `part` of those heads in x.
 template <typename T>
-void scatter(const Tensor& values, Tensor& x, const Heads& heads, int64_t all, int64_t parts, int64_t part) {
+void scatter(const Tensor& values, Tensor& x, const Rows& rows, const Heads& heads, int64_t all, int64_t parts,
+             int64_t part) {
   const Offset offset(x, parts, part, all);
   const T* from = data<T>(values);
   T* to = data<T>(x);
   for (int64_t head = heads.first; head < heads.first + heads.count; head++) {
-    for (int64_t token = 0; token < offset.tokens; token++, from += offset.size) {
-      copy(from, to + offset(heads.row, token, head), offset.size);
+    for (int64_t token = rows.first[heads.row]; token < rows.first[heads.row + 1]; token++, from += offset.size) {
+      copy(from, to + offset(token, head), offset.size);
     }
   }
 }
@@ -266,52 +293,50 @@ const Tiles<T>* tiles_for(const Tensor& qkv, int64_t heads) {
     tiles = &avx512_bfloat16_tiles;
   }
 #endif
-  return tiles && qkv.size(2) / 3 / heads % tiles->divisor == 0 ? tiles : nullptr;
+  return tiles && qkv.size(1) / 3 / heads % tiles->divisor == 0 ? tiles : nullptr;
 }
 
 // Calls body for every head of every row, on all threads, with scratch memory.
 template <typename T, typename Body>
-void for_tiled_heads(const Tiles<T>& tiles, const Tensor& qkv, const Tensor& mask, const Tensor& statistics,
+void for_tiled_heads(const Tiles<T>& tiles, const Tensor& qkv, const Rows& rows, const Tensor& statistics,
                      int64_t heads, const Dropout& dropout, Body body) {
   const Offset queries(qkv, 3, 0, heads), keys(qkv, 3, 1, heads), values(qkv, 3, 2, heads);
-  const int64_t tokens = queries.tokens;
-  at::parallel_for(0, qkv.size(0) * heads, 1, [&](int64_t begin, int64_t end) {
-    const Tensor scratch = at::empty({tiles.scratch(tokens, queries.size)}, at::kByte);
+  at::parallel_for(0, rows.count() * heads, 1, [&](int64_t begin, int64_t end) {
+    const Tensor scratch = at::empty({tiles.scratch(rows.longest, queries.size)}, at::kByte);
     for (int64_t index = begin; index < end; index++) {
-      const int64_t row = index / heads, head = index % heads;
-      Head<T> one{tokens, queries.size, queries.width, queries.width / 3};
-      one.queries = data<T>(qkv) + queries(row, 0, head);
-      one.keys = data<T>(qkv) + keys(row, 0, head);
-      one.values = data<T>(qkv) + values(row, 0, head);
-      one.mask = data<float>(mask) + row * tokens;
-      one.statistics = data<float>(statistics) + index * tokens * 2;
-      one.first_query = static_cast<uint32_t>(index * tokens);
+      const int64_t row = index / heads, head = index % heads, token = rows.first[row];
+      Head<T> one{rows.tokens(row), queries.size, queries.width, queries.width / 3};
+      one.queries = data<T>(qkv) + queries(token, head);
+      one.keys = data<T>(qkv) + keys(token, head);
+      one.values = data<T>(qkv) + values(token, head);
+      one.statistics = data<float>(statistics) + 2 * rows.query(row, head, heads);
+      one.first_weight = rows.weight(row, head);
       one.dropout = dropout;
-      body(one, row, head, scratch.data_ptr());
+      body(one, token, head, scratch.data_ptr());
     }
   });
 }
 
 template <typename T>
-void attend_in_tiles(const Tiles<T>& tiles, const Tensor& qkv, const Tensor& mask, int64_t heads,
+void attend_in_tiles(const Tiles<T>& tiles, const Tensor& qkv, const Rows& rows, int64_t heads,
                      const Dropout& dropout, Tensor& out, Tensor& statistics) {
   const Offset offset(out, 1, 0, heads);
-  for_tiled_heads(tiles, qkv, mask, statistics, heads, dropout,
-                  [&](const Head<T>& one, int64_t row, int64_t head, void* scratch) {
-                    tiles.attend(one, data<T>(out) + offset(row, 0, head), scratch);
+  for_tiled_heads(tiles, qkv, rows, statistics, heads, dropout,
+                  [&](const Head<T>& one, int64_t token, int64_t head, void* scratch) {
+                    tiles.attend(one, data<T>(out) + offset(token, head), scratch);
                   });
 }
 
 template <typename T>
-void attend_in_tiles_backward(const Tiles<T>& tiles, const Tensor& gradient, const Tensor& qkv, const Tensor& mask,
+void attend_in_tiles_backward(const Tiles<T>& tiles, const Tensor& gradient, const Tensor& qkv, const Rows& rows,
                               const Tensor& out, const Tensor& statistics, int64_t heads, const Dropout& dropout,
                               Tensor& d_qkv) {
   const Offset offset(out, 1, 0, heads);
-  for_tiled_heads(tiles, qkv, mask, statistics, heads, dropout,
-                  [&](const Head<T>& one, int64_t row, int64_t head, void* scratch) {
-                    const int64_t at = offset(row, 0, head);
+  for_tiled_heads(tiles, qkv, rows, statistics, heads, dropout,
+                  [&](const Head<T>& one, int64_t token, int64_t head, void* scratch) {
+                    const int64_t at = offset(token, head);
                     const auto part = [&](int64_t index) {
-                      return data<T>(d_qkv) + Offset(d_qkv, 3, index, heads)(row, 0, head);
+                      return data<T>(d_qkv) + Offset(d_qkv, 3, index, heads)(token, head);
                     };
                     tiles.attend_backward(one, data<T>(out) + at, data<T>(gradient) + at, part(0), part(1),
                                           part(2), scratch);
@@ -320,49 +345,53 @@ void attend_in_tiles_backward(const Tiles<T>& tiles, const Tensor& gradient, con
 
 // Attention through oneDNN's products, where there are no tiles for it.
 template <typename T>
-void attend_by_products(const Tensor& qkv, const Tensor& mask, int64_t heads, const Dropout& dropout, Tensor& out,
+void attend_by_products(const Tensor& qkv, const Rows& rows, int64_t heads, const Dropout& dropout, Tensor& out,
                         Tensor& statistics) {
-  const int64_t tokens = qkv.size(1), size = qkv.size(2) / 3 / heads;
+  const int64_t size = qkv.size(1) / 3 / heads;
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(size)));
-  for_heads(qkv, heads, [&](const Heads& few) {
-    const auto part = [&](int64_t index) { return gather<T>(qkv, few, heads, 3, index); };
+  for_heads(qkv, rows, heads, [&](const Heads& few) {
+    const auto part = [&](int64_t index) { return gather<T>(qkv, rows, few, heads, 3, index); };
+    const int64_t tokens = rows.tokens(few.row);
     Tensor scores = at::empty({few.count, tokens, tokens}, qkv.options());
     multiply(part(0), part(1).transpose(1, 2), scores);
     std::vector<float> buffer(tokens);
+    float* kept = data<float>(statistics) + 2 * rows.query(few.row, few.first, heads);
+    const uint32_t weight = rows.weight(few.row, few.first);
     for (int64_t line = 0; line < few.count * tokens; line++) {
-      const int64_t query = (few.row * heads + few.first) * tokens + line;
-      softmax_row(data<T>(scores) + line * tokens, data<float>(mask) + few.row * tokens, buffer.data(),
-                  data<float>(statistics) + 2 * query, tokens, scale, static_cast<uint32_t>(query * tokens), dropout);
+      softmax_row(data<T>(scores) + line * tokens, buffer.data(), kept + 2 * line, tokens, scale,
+                  weight + static_cast<uint32_t>(line * tokens), dropout);
     }
     Tensor values = part(2), attended = at::empty_like(values);
     multiply(scores, values, attended);
-    scatter<T>(attended, out, few, heads, 1, 0);
+    scatter<T>(attended, out, rows, few, heads, 1, 0);
   });
 }
 
 template <typename T>
-void attend_by_products_backward(const Tensor& gradient, const Tensor& qkv, const Tensor& mask, const Tensor& out,
+void attend_by_products_backward(const Tensor& gradient, const Tensor& qkv, const Rows& rows, const Tensor& out,
                                  const Tensor& statistics, int64_t heads, const Dropout& dropout, Tensor& d_qkv) {
-  const int64_t tokens = qkv.size(1), size = qkv.size(2) / 3 / heads;
+  const int64_t size = qkv.size(1) / 3 / heads;
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(size)));
-  for_heads(qkv, heads, [&](const Heads& few) {
-    const auto part = [&](int64_t index) { return gather<T>(qkv, few, heads, 3, index); };
+  for_heads(qkv, rows, heads, [&](const Heads& few) {
+    const auto part = [&](int64_t index) { return gather<T>(qkv, rows, few, heads, 3, index); };
+    const int64_t tokens = rows.tokens(few.row);
     const Tensor q = part(0), k = part(1), v = part(2);
-    const Tensor attended = gather<T>(out, few, heads, 1, 0), d_out = gather<T>(gradient, few, heads, 1, 0);
+    const Tensor attended = gather<T>(out, rows, few, heads, 1, 0);
+    const Tensor d_out = gather<T>(gradient, rows, few, heads, 1, 0);
     Tensor scores = at::empty({few.count, tokens, tokens}, qkv.options()), d_scores = at::empty_like(scores);
     multiply(q, k.transpose(1, 2), scores);
     multiply(d_out, v.transpose(1, 2), d_scores);
+    const float* kept = data<float>(statistics) + 2 * rows.query(few.row, few.first, heads);
+    const uint32_t weight = rows.weight(few.row, few.first);
     for (int64_t line = 0; line < few.count * tokens; line++) {
-      const int64_t query = (few.row * heads + few.first) * tokens + line;
       const float delta = dot_row(data<T>(d_out) + line * size, data<T>(attended) + line * size, size);
-      softmax_row_backward(data<T>(scores) + line * tokens, data<T>(d_scores) + line * tokens,
-                           data<float>(mask) + few.row * tokens, data<float>(statistics) + 2 * query, tokens, scale,
-                           delta, static_cast<uint32_t>(query * tokens), dropout);
+      softmax_row_backward(data<T>(scores) + line * tokens, data<T>(d_scores) + line * tokens, kept + 2 * line,
+                           tokens, scale, delta, weight + static_cast<uint32_t>(line * tokens), dropout);
     }
     Tensor d_part = at::empty_like(q);
     const auto write = [&](const Tensor& a, const Tensor& b, int64_t index) {
       multiply(a, b, d_part);
-      scatter<T>(d_part, d_qkv, few, heads, 3, index);
+      scatter<T>(d_part, d_qkv, rows, few, heads, 3, index);
     };
     write(d_scores, k, 0);
     write(d_scores.transpose(1, 2), q, 1);
@@ -489,28 +518,30 @@ const char* spanwise_dropout(const Tensor* x, double probability, int64_t seed, 
   });
 }
 
-// Scaled dot-product attention with dropout of the weights. The scores of a few heads at a time
-// stay in the cache; for the backward pass every softmax keeps its statistics alone, as in
-// FlashAttention (Dao et al., 2022, arXiv:2205.14135) with all keys of a query in one block.
+// Scaled dot-product attention within every row of a packed batch, with dropout of the weights. The
+// scores of a few heads at a time stay in the cache; for the backward pass every softmax keeps its
+// statistics alone, as in FlashAttention (Dao et al., 2022, arXiv:2205.14135) with all keys of a
+// query in one block.
 //
-// qkv: queries, keys and values side by side, [batch, tokens, 3 · hidden], f32 or bfloat16; mask:
-// [batch, tokens], f32, added to the scores. Outputs: the attended values, [batch, tokens, hidden],
-// and the largest score and the inverse of the denominator of every softmax, [batch · heads,
-// tokens, 2], for the backward pass.
-const char* spanwise_attention(const Tensor* qkv, const Tensor* mask, int64_t heads, double probability,
+// qkv: queries, keys and values side by side, [tokens, 3 · hidden], f32 or bfloat16; offsets: index
+// of every row's first token, and the number of tokens, [rows + 1], int32. Outputs: the attended
+// values, [tokens, hidden], and the largest score and the inverse of the denominator of every
+// softmax, [tokens · heads, 2], for the backward pass.
+const char* spanwise_attention(const Tensor* qkv, const Tensor* offsets, int64_t heads, double probability,
                                int64_t seed, Tensor** outputs) {
   return computed([&] {
-    const Tensor in = qkv->contiguous(), masks = mask->contiguous();
-    const int64_t batch = in.size(0), tokens = in.size(1), hidden = in.size(2) / 3;
+    const Tensor in = qkv->contiguous();
+    const Rows rows(*offsets, heads);
+    TORCH_CHECK(rows.first.back() == in.size(0), "rows end at token ", rows.first.back(), " of ", in.size(0));
     const auto dropout = dropout_of(seed, probability);
-    Tensor out = at::empty({batch, tokens, hidden}, in.options());
-    Tensor statistics = at::empty({batch * heads, tokens, 2}, in.options().dtype(at::kFloat));
+    Tensor out = at::empty({in.size(0), in.size(1) / 3}, in.options());
+    Tensor statistics = at::empty({in.size(0) * heads, 2}, in.options().dtype(at::kFloat));
     by_type(in, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
       if (const auto* tiles = tiles_for<T>(in, heads)) {
-        return attend_in_tiles(*tiles, in, masks, heads, dropout, out, statistics);
+        return attend_in_tiles(*tiles, in, rows, heads, dropout, out, statistics);
       }
-      attend_by_products<T>(in, masks, heads, dropout, out, statistics);
+      attend_by_products<T>(in, rows, heads, dropout, out, statistics);
     });
     outputs[0] = new Tensor(out);
     outputs[1] = new Tensor(statistics);
@@ -518,20 +549,21 @@ const char* spanwise_attention(const Tensor* qkv, const Tensor* mask, int64_t he
 }
 
 // The gradient of qkv.
-const char* spanwise_attention_backward(const Tensor* gradient, const Tensor* qkv, const Tensor* mask,
+const char* spanwise_attention_backward(const Tensor* gradient, const Tensor* qkv, const Tensor* offsets,
                                         const Tensor* out, const Tensor* statistics, int64_t heads,
                                         double probability, int64_t seed, Tensor** outputs) {
   return computed([&] {
-    const Tensor in = qkv->contiguous(), masks = mask->contiguous(), incoming = gradient->contiguous();
-    const Tensor attended = out->contiguous();
+    const Tensor in = qkv->contiguous(), incoming = gradient->contiguous(), attended = out->contiguous();
+    const Rows rows(*offsets, heads);
+    TORCH_CHECK(rows.first.back() == in.size(0), "rows end at token ", rows.first.back(), " of ", in.size(0));
     const auto dropout = dropout_of(seed, probability);
     Tensor d_qkv = at::empty(in.sizes(), in.options());
     by_type(in, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
       if (const auto* tiles = tiles_for<T>(in, heads)) {
-        return attend_in_tiles_backward(*tiles, incoming, in, masks, attended, *statistics, heads, dropout, d_qkv);
+        return attend_in_tiles_backward(*tiles, incoming, in, rows, attended, *statistics, heads, dropout, d_qkv);
       }
-      attend_by_products_backward<T>(incoming, in, masks, attended, *statistics, heads, dropout, d_qkv);
+      attend_by_products_backward<T>(incoming, in, rows, attended, *statistics, heads, dropout, d_qkv);
     });
     outputs[0] = new Tensor(d_qkv);
   });

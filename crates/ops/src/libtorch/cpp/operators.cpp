@@ -18,6 +18,36 @@ using at::Tensor;
 
 using namespace spanwise;
 
+namespace {
+
+// The kind of mask that _efficient_attention_forward knows as none.
+constexpr int64_t NO_MASK = 0;
+
+// Queries, keys and values, each [tokens, heads, size], of [tokens, 3 · hidden].
+std::vector<Tensor> parts_of(const Tensor& qkv, int64_t heads) {
+  return qkv.view({qkv.size(0), 3, heads, qkv.size(1) / 3 / heads}).unbind(1);
+}
+
+}  // namespace
+
+extern "C" {
+
+int spanwise_compute_capability(int index);
+
+}
+
+namespace {
+
+// Whether flash attention takes such queries: in a 16-bit format, with heads of a size that it is
+// written for, on a GPU from compute capability 8.0.
+bool has_flash(const Tensor& queries) {
+  const int64_t size = queries.size(2);
+  const bool is_16_bit = queries.scalar_type() == at::kHalf || queries.scalar_type() == at::kBFloat16;
+  return is_16_bit && size % 8 == 0 && size <= 256 && spanwise_compute_capability(queries.get_device()) >= 80;
+}
+
+}  // namespace
+
 extern "C" {
 
 // Gradients of the normalised sum, gamma and beta. mean and deviation: those that
@@ -31,6 +61,59 @@ const char* spanwise_native_layer_norm_backward(const Tensor* gradient, const Te
     outputs[0] = new Tensor(d_sum);
     outputs[1] = new Tensor(d_gamma);
     outputs[2] = new Tensor(d_beta);
+  });
+}
+
+// Attention within every row of a packed batch, on a GPU. qkv: [tokens, 3 · hidden]; offsets: index of
+// every row's first token, and the number of tokens, [rows + 1], int32. Outputs: the attended values,
+// [tokens, hidden], then what the backward pass reads: the logarithms of the softmaxes'
+// denominators, and two tensors of the random numbers' state.
+const char* spanwise_native_attention(const Tensor* qkv, const Tensor* offsets, int64_t longest, int64_t heads,
+                                      double probability, Tensor** outputs) {
+  return guarded([&] {
+    const auto parts = parts_of(*qkv, heads);
+    const std::vector<int64_t> shape{qkv->size(0), qkv->size(1) / 3};
+    if (has_flash(parts[0])) {
+      auto [out, logarithms, seed, offset, debug] = at::_flash_attention_forward(
+          parts[0], parts[1], parts[2], *offsets, *offsets, longest, longest, probability, false, false);
+      outputs[0] = new Tensor(out.reshape(shape));
+      outputs[1] = new Tensor(logarithms);
+      outputs[2] = new Tensor(seed);
+      outputs[3] = new Tensor(offset);
+    } else {
+      auto [out, logarithms, seed, offset, queries, keys] = at::_efficient_attention_forward(
+          parts[0].unsqueeze(0), parts[1].unsqueeze(0), parts[2].unsqueeze(0), std::nullopt, *offsets, *offsets,
+          longest, longest, probability, NO_MASK, true);
+      outputs[0] = new Tensor(out.reshape(shape));
+      outputs[1] = new Tensor(logarithms);
+      outputs[2] = new Tensor(seed);
+      outputs[3] = new Tensor(offset);
+    }
+  });
+}
+
+// The gradient of qkv. out, logarithms, seed and offset: those of the forward pass.
+const char* spanwise_native_attention_backward(const Tensor* gradient, const Tensor* qkv, const Tensor* out,
+                                               const Tensor* logarithms, const Tensor* seed, const Tensor* offset,
+                                               const Tensor* offsets, int64_t longest, int64_t heads,
+                                               double probability, Tensor** outputs) {
+  return guarded([&] {
+    const auto parts = parts_of(*qkv, heads);
+    const Tensor incoming = gradient->reshape(parts[0].sizes()), attended = out->reshape(parts[0].sizes());
+    Tensor d_queries, d_keys, d_values;
+    if (has_flash(parts[0])) {
+      std::tie(d_queries, d_keys, d_values) =
+          at::_flash_attention_backward(incoming, parts[0], parts[1], parts[2], attended, *logarithms, *offsets,
+                                        *offsets, longest, longest, probability, false, *seed, *offset);
+    } else {
+      std::tie(d_queries, d_keys, d_values, std::ignore) = at::_efficient_attention_backward(
+          incoming.unsqueeze(0), parts[0].unsqueeze(0), parts[1].unsqueeze(0), parts[2].unsqueeze(0), std::nullopt,
+          attended.unsqueeze(0), *offsets, *offsets, longest, longest, *logarithms, probability, *seed, *offset,
+          NO_MASK, false);
+    }
+    const std::vector<int64_t> shape{qkv->size(0), 1, heads, qkv->size(1) / 3 / heads};
+    outputs[0] = new Tensor(
+        at::cat({d_queries.reshape(shape), d_keys.reshape(shape), d_values.reshape(shape)}, 1).view(qkv->sizes()));
   });
 }
 

@@ -115,15 +115,14 @@ INLINE void layer_norm_row_backward_of(const float* gradient, const float* sum, 
 }
 
 // Turns the scores of one query into weights with dropout, in place. Writes the largest score and
-// the inverse of the sum of exponentials to `statistics`: as one logarithm they would lose the sum
-// beside the mask of a padded row.
+// the inverse of the sum of exponentials to `statistics`.
 template <bool drops, typename T>
-INLINE void softmax_row_of(T* scores, const float* mask, float* buffer, float* statistics, int64_t width,
-                           float scale, uint32_t first, Dropout dropout) {
+INLINE void softmax_row_of(T* scores, float* buffer, float* statistics, int64_t width, float scale,
+                           uint32_t first, Dropout dropout) {
   float largest = -std::numeric_limits<float>::infinity();
 #pragma omp simd reduction(max : largest)
   for (int64_t j = 0; j < width; j++) {
-    const float score = load(scores + j) * scale + mask[j];
+    const float score = load(scores + j) * scale;
     buffer[j] = score;
     largest = score > largest ? score : largest;
   }
@@ -146,13 +145,12 @@ INLINE void softmax_row_of(T* scores, const float* mask, float* buffer, float* s
 // Turns scores into weights with dropout, and the weights' gradients into the scores', in place.
 // `delta` is the dot product of the query's result and its gradient.
 template <bool drops, typename T>
-INLINE void softmax_row_backward_of(T* scores, T* gradient, const float* mask, const float* statistics,
-                                    int64_t width, float scale, float delta, uint32_t first,
-                                    Dropout dropout) {
+INLINE void softmax_row_backward_of(T* scores, T* gradient, const float* statistics, int64_t width, float scale,
+                                    float delta, uint32_t first, Dropout dropout) {
   const float largest = statistics[0], inverse = statistics[1];
 #pragma omp simd
   for (int64_t j = 0; j < width; j++) {
-    const float weight = exponential(load(scores + j) * scale + mask[j] - largest) * inverse;
+    const float weight = exponential(load(scores + j) * scale - largest) * inverse;
     const float factor = kept<drops>(dropout, first + static_cast<uint32_t>(j));
     store(gradient + j, weight * (load(gradient + j) * factor - delta) * scale);
     store(scores + j, weight * factor);
@@ -206,21 +204,20 @@ INLINE float dot_row_of(const T* a, const T* b, int64_t width) {
                                         first, dropout);                                                             \
     }                                                                                                                \
   }                                                                                                                  \
-  VECTORISED void softmax_row(T* scores, const float* mask, float* buffer, float* statistics, int64_t width,         \
-                              float scale, uint32_t first, Dropout dropout) {                                        \
+  VECTORISED void softmax_row(T* scores, float* buffer, float* statistics, int64_t width, float scale,               \
+                              uint32_t first, Dropout dropout) {                                                     \
     if (dropout.threshold) {                                                                                         \
-      softmax_row_of<true>(scores, mask, buffer, statistics, width, scale, first, dropout);                          \
+      softmax_row_of<true>(scores, buffer, statistics, width, scale, first, dropout);                                \
     } else {                                                                                                         \
-      softmax_row_of<false>(scores, mask, buffer, statistics, width, scale, first, dropout);                         \
+      softmax_row_of<false>(scores, buffer, statistics, width, scale, first, dropout);                               \
     }                                                                                                                \
   }                                                                                                                  \
-  VECTORISED void softmax_row_backward(T* scores, T* gradient, const float* mask, const float* statistics,           \
-                                       int64_t width, float scale, float delta, uint32_t first,                      \
-                                       Dropout dropout) {                                                            \
+  VECTORISED void softmax_row_backward(T* scores, T* gradient, const float* statistics, int64_t width, float scale,  \
+                                       float delta, uint32_t first, Dropout dropout) {                               \
     if (dropout.threshold) {                                                                                         \
-      softmax_row_backward_of<true>(scores, gradient, mask, statistics, width, scale, delta, first, dropout);        \
+      softmax_row_backward_of<true>(scores, gradient, statistics, width, scale, delta, first, dropout);              \
     } else {                                                                                                         \
-      softmax_row_backward_of<false>(scores, gradient, mask, statistics, width, scale, delta, first, dropout);       \
+      softmax_row_backward_of<false>(scores, gradient, statistics, width, scale, delta, first, dropout);             \
     }                                                                                                                \
   }                                                                                                                  \
   VECTORISED void drop(const T* from, T* to, int64_t count, uint32_t first, Dropout dropout) {                       \

@@ -155,13 +155,13 @@ struct Attention {
   Scratch scratch;
   int64_t tokens, size, padded;
   float scale;
-  const float* mask; // [padded], base 2; -∞ for the padding of tiles
+  const float* mask; // [padded]: 0, and -∞ for the padding of tiles
 
   Attention(const Head<T>& head, void* memory)
       : head(head), scratch{static_cast<char*>(memory)}, tokens(head.tokens), size(head.size),
         padded(rounded_up(tokens, COLUMNS)), scale(1.0f / __builtin_sqrtf(static_cast<float>(size))) {
     float* to = scratch.take<float>(padded);
-    for (int64_t i = 0; i < padded; i++) to[i] = i < tokens ? head.mask[i] * LOG2_E : -__builtin_inff();
+    for (int64_t i = 0; i < padded; i++) to[i] = i < tokens ? 0.0f : -__builtin_inff();
     mask = to;
   }
 
@@ -210,7 +210,7 @@ struct Attention {
       float inverses[ROWS];
       for (int64_t r = 0; r < ROWS; r++) {
         const float most = largest_of(largest[r]);
-        const uint32_t index = (head.first_query + static_cast<uint32_t>(query + r)) * static_cast<uint32_t>(tokens);
+        const uint32_t index = head.first_weight + static_cast<uint32_t>((query + r) * tokens);
         Floats total = all(0.0f);
         for (int64_t key = 0; key < padded; key += LANES) {
           Floats weight = power_of_two(load(scores + r * padded + key) - most);
@@ -283,7 +283,7 @@ struct Attention {
           const int64_t column = query + half * LANES;
           const Floats subtracted = load(delta + column);
           const Integers indices =
-              (counting() + head.first_query + static_cast<uint32_t>(column)) * static_cast<uint32_t>(tokens);
+              (counting() + static_cast<uint32_t>(column)) * static_cast<uint32_t>(tokens) + head.first_weight;
 #pragma GCC unroll 8
           for (int64_t r = 0; r < ROWS; r++) {
             const Floats weight = load(undropped + r * COLUMNS + half * LANES);

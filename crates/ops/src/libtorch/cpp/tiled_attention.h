@@ -16,9 +16,8 @@ template <typename T>
 struct Head {
   int64_t tokens, size, stride, out_stride;
   const T *queries, *keys, *values;
-  const float* mask;    // [tokens], added to the scores of a key
-  float* statistics;    // [tokens, 2]: largest logit, base 2, and inverse of the denominator
-  uint32_t first_query; // index of the first query among the queries of all rows and heads
+  float* statistics;     // [tokens, 2]: largest logit, base 2, and inverse of the denominator
+  uint32_t first_weight; // index of the first weight among those of all rows and heads
   Dropout dropout;
 };
 
