@@ -260,7 +260,7 @@ class Squad2ReferenceTest(SilentTest):
         return printed.getvalue().splitlines()
 
     def test_an_epoch_learns_from_windows_with_and_without_the_answer(self):
-        args = SimpleNamespace(checkpoint=self.directory / "bert", length=36)
+        args = SimpleNamespace(checkpoint=self.directory / "bert", length=36, device="cpu")
         texts = hf_reference.Texts(args)
         paragraph, answer = "甲" * 20 + "八百二十" + "乙" * 20, "八百二十"
         answers = [{"text": answer, "answer_start": paragraph.find(answer)}]

@@ -2,12 +2,13 @@
 """The work of this project done with PyTorch and transformers: what speed is measured against.
 
     python3 -m venv env && env/bin/pip install torch==2.9.0 transformers numpy
-    env/bin/python scripts/hf_reference.py speed --checkpoint DIR --batch 8 --length 384 [--bf16]
+    env/bin/python scripts/hf_reference.py speed --checkpoint DIR --batch 8 --length 384 \
+        [--precision bf16] [--device cuda]
     env/bin/python scripts/hf_reference.py score --checkpoint DIR --data DIR --out answers.csv
 
 speed prints one JSON line: the median seconds of a training step (forward, backward, clipping,
-AdamW) and of an evaluation pass, on random token ids of one shape. `cargo xtask bench` runs it in
-turns with this project's.
+AdamW) and of an evaluation pass, on random token ids of one shape, on a GPU with the most bytes in
+tensors at once. `cargo xtask bench` runs it in turns with this project's.
 
 score fine-tunes on DIR/train.json, prints the task exact match on DIR/dev.json and the seconds
 taken, and writes answers for DIR/test.json. Files are in the course layout.
@@ -34,7 +35,9 @@ SPECIAL_TOKENS = 3
 
 def load_model(args):
     torch.manual_seed(args.seed)
-    return AutoModelForQuestionAnswering.from_pretrained(args.checkpoint, dtype=torch.float32)
+    torch.backends.cuda.matmul.allow_tf32 = args.precision == "tf32"
+    model = AutoModelForQuestionAnswering.from_pretrained(args.checkpoint, dtype=torch.float32)
+    return model.to(args.device)
 
 
 def make_optimizer(model, learning_rate, steps):
@@ -49,15 +52,22 @@ def make_optimizer(model, learning_rate, steps):
 
 
 def autocast(args):
-    return torch.autocast("cpu", torch.bfloat16, enabled=args.bf16)
+    low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(args.precision)
+    return torch.autocast(args.device, low, enabled=low is not None)
 
 
-def take_step(args, model, optimizer, schedule, inputs):
+def make_scaler(args):
+    return torch.amp.GradScaler(args.device, enabled=args.precision == "fp16")
+
+
+def take_step(args, model, optimizer, schedule, scaler, inputs):
     with autocast(args):
         loss = model(**inputs).loss
-    loss.backward()
+    scaler.scale(loss).backward()
+    scaler.unscale_(optimizer)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
+    scaler.step(optimizer)
+    scaler.update()
     schedule.step()
     optimizer.zero_grad()
     return loss.item()
@@ -65,46 +75,56 @@ def take_step(args, model, optimizer, schedule, inputs):
 
 def speed(args):
     model = load_model(args)
-    ids = torch.randint(110, model.config.vocab_size, (args.batch, args.length))
+    shape = (args.batch, args.length)
+    ids = torch.randint(110, model.config.vocab_size, shape, device=args.device)
     types = torch.zeros_like(ids)
     types[:, 30:] = 1
     texts = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": types}
-    starts = torch.randint(40, args.length - 20, (args.batch,))
+    starts = torch.randint(40, args.length - 20, (args.batch,), device=args.device)
     answers = {"start_positions": starts, "end_positions": starts + 5}
     optimizer, schedule = make_optimizer(model, 3e-5, 1000)
+    scaler = make_scaler(args)
     run = torch.compile(model) if args.compile else model
 
     def train():
-        take_step(args, run, optimizer, schedule, {**texts, **answers})
+        take_step(args, run, optimizer, schedule, scaler, {**texts, **answers})
 
     @torch.inference_mode()
     def evaluate():
         with autocast(args):
             run(**texts)
 
+    def synchronize():
+        if args.device == "cuda":
+            torch.cuda.synchronize()
+
     def median(step):
         for _ in range(2):
             step()
         times = []
         for _ in range(args.repeats):
+            synchronize()
             began = time.perf_counter()
             step()
+            synchronize()
             times.append(time.perf_counter() - began)
         return statistics.median(times)
 
     model.train()
     train_seconds = median(train)
+    peak = torch.cuda.max_memory_allocated() if args.device == "cuda" else None
     model.eval()
     figures = {
         "peer": "transformers",
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "bf16": args.bf16,
+        "precision": args.precision,
         "compile": args.compile,
         "batch": args.batch,
         "length": args.length,
         "train_step_s": train_seconds,
         "eval_step_s": median(evaluate),
+        "train_peak_bytes": peak,
     }
     print(json.dumps(figures))
 
@@ -169,7 +189,8 @@ class Texts:
             ids[index, : len(row)] = torch.tensor(row)
             mask[index, : len(row)] = 1
             types[index, len(question_ids) + 2 : len(row)] = 1
-        return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        return {name: tensor.to(self.args.device) for name, tensor in inputs.items()}
 
 
 def fine_tune(args, model, texts, data):
@@ -178,6 +199,7 @@ def fine_tune(args, model, texts, data):
     pairs = [(question, paragraphs[question["paragraph_id"]]) for question in data["questions"]]
     steps = int(args.epochs * len(pairs) / args.batch)
     optimizer, schedule = make_optimizer(model, args.lr, steps)
+    scaler = make_scaler(args)
     model.train()
     step = 0
     while step < steps:
@@ -186,9 +208,10 @@ def fine_tune(args, model, texts, data):
             rows = [texts.training_row(*pair) for pair in pairs[first : first + args.batch]]
             rows = [row for row in rows if row]
             inputs = texts.pad(rows)
-            inputs["start_positions"] = torch.tensor([row[2] for row in rows])
-            inputs["end_positions"] = torch.tensor([row[3] for row in rows])
-            loss = take_step(args, model, optimizer, schedule, inputs)
+            for name, column in (("start_positions", 2), ("end_positions", 3)):
+                labels = [row[column] for row in rows]
+                inputs[name] = torch.tensor(labels, device=args.device)
+            loss = take_step(args, model, optimizer, schedule, scaler, inputs)
             step += 1
             if step % 20 == 0:
                 print(f"step {step}/{steps} loss {loss:.3f}", file=sys.stderr, flush=True)
@@ -208,8 +231,8 @@ def answer(args, model, texts, question, paragraph):
     base = len(question_ids) + 2
     for index, offsets in enumerate(spans):
         count = len(offsets)
-        starts = logits.start_logits[index, base : base + count].float()
-        ends = logits.end_logits[index, base : base + count].float()
+        starts = logits.start_logits[index, base : base + count].float().cpu()
+        ends = logits.end_logits[index, base : base + count].float().cpu()
         allowed = torch.ones(count, count).triu() - torch.ones(count, count).triu(args.max_answer)
         scores = (starts[:, None] + ends[None, :]).masked_fill(allowed == 0, -1e9)
         cell = int(scores.argmax())
@@ -263,6 +286,11 @@ def score(args):
     print(json.dumps(figures))
 
 
+def add_computing_arguments(parser):
+    parser.add_argument("--precision", choices=["fp32", "tf32", "bf16", "fp16"], default="fp32")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -284,7 +312,7 @@ def main():
     score_parser.add_argument("--max-answer", type=int, default=40)
     for mode in (speed_parser, score_parser):
         mode.add_argument("--checkpoint", required=True)
-        mode.add_argument("--bf16", action="store_true")
+        add_computing_arguments(mode)
         mode.add_argument("--length", type=int, default=384)
         mode.add_argument("--seed", type=int, default=0)
         mode.add_argument("--threads", type=int)

@@ -43,7 +43,16 @@ from pathlib import Path
 import torch
 
 import squad2_metrics
-from hf_reference import QUESTION_TOKENS, Texts, autocast, load_model, make_optimizer, take_step
+from hf_reference import (
+    QUESTION_TOKENS,
+    Texts,
+    add_computing_arguments,
+    autocast,
+    load_model,
+    make_optimizer,
+    make_scaler,
+    take_step,
+)
 
 # One in so many questions about long paragraphs is learned from by a window without its answer.
 WITHOUT_ANSWER = 4
@@ -69,7 +78,7 @@ def main():
     parser.add_argument(
         "--null-score-diff-threshold", type=threshold, default="fit", metavar="NUMBER|fit"
     )
-    parser.add_argument("--bf16", action="store_true")
+    add_computing_arguments(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
@@ -190,15 +199,16 @@ def fine_tune(args, model, texts, questions):
     if steps == 0:
         return steps
     optimizer, schedule = make_optimizer(model, args.lr, steps)
+    scaler = make_scaler(args)
     model.train()
     rows = []
     for step in range(steps):
         rows = rows or epoch_rows(questions)
         batch, rows = rows[: args.batch], rows[args.batch :]
         inputs = texts.pad(batch)
-        inputs["start_positions"] = torch.tensor([row[2] for row in batch])
-        inputs["end_positions"] = torch.tensor([row[3] for row in batch])
-        loss = take_step(args, model, optimizer, schedule, inputs)
+        for name, column in (("start_positions", 2), ("end_positions", 3)):
+            inputs[name] = torch.tensor([row[column] for row in batch], device=args.device)
+        loss = take_step(args, model, optimizer, schedule, scaler, inputs)
         if (step + 1) % 20 == 0:
             print(f"step {step + 1}/{steps} loss {loss:.3f}", file=sys.stderr, flush=True)
     return steps
@@ -214,7 +224,8 @@ def answer_all(args, model, texts, questions):
         rows, offsets = texts.windows(question_ids, question.paragraph)
         with autocast(args):
             logits = model(**texts.pad(rows))
-        starts, ends = logits.start_logits.float(), logits.end_logits.float()
+        starts = logits.start_logits.float().cpu()
+        ends = logits.end_logits.float().cpu()
         null = null_entry(starts, ends)
         spans = span_entries(args, starts, ends, len(question_ids) + 2, offsets, question.paragraph)
         best_spans[question.id] = spans[0]["text"]

@@ -41,7 +41,9 @@ pub(crate) fn run() -> Result<()> {
     lint()?;
     // With the whole workspace, so that dependencies keep their features and are not compiled once
     // more.
-    test::run(&[])
+    test::run(&[])?;
+    step("libtorch as a GPU runs it");
+    test::run_as_a_gpu()
 }
 
 fn lint() -> Result<()> {

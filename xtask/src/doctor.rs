@@ -40,7 +40,7 @@ pub(crate) fn run(out: &mut dyn Write) -> Result<()> {
 }
 
 /// What is set up.
-fn libtorch() -> String {
+pub(crate) fn libtorch() -> String {
     let directory = workspace::libtorch();
     if !workspace::has_libtorch() {
         return "not set up: `cargo xtask setup` fetches it".to_owned();
@@ -53,7 +53,7 @@ fn libtorch() -> String {
 }
 
 /// The first line a program prints; `None` where it is missing or fails.
-fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
+pub(crate) fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().next()?.trim().to_owned();

@@ -18,6 +18,25 @@ pub(crate) fn run_without_trials() -> Result<()> {
     run_where(&[], Some("not test(/^trials::/)"))
 }
 
+/// What a GPU computes, libtorch's own operators in place of this project's kernels, on the CPU:
+/// every operation forward and backward, the model's parity, gradients and optimizer steps.
+pub(crate) fn run_as_a_gpu() -> Result<()> {
+    const WHAT: &str = "package(spanwise-ops) + package(spanwise-model) \
+        + (package(spanwise-train) and test(/^(gradients|optimizer)::/))";
+    if !is_installed("nextest") {
+        message(
+            "skipped: what a GPU computes is tested with cargo-nextest, which is not installed",
+        );
+        return Ok(());
+    }
+    let mut nextest = workspace::cargo();
+    nextest
+        .args(["nextest", "run", "--workspace", "-E", WHAT])
+        .args(workspace::features())
+        .env("SPANWISE_NATIVE", "1");
+    workspace::check(&mut nextest)
+}
+
 /// `filter`: what nextest runs, in its own language.
 fn run_where(arguments: &[String], filter: Option<&str>) -> Result<()> {
     if !workspace::has_libtorch() {

@@ -3,7 +3,7 @@
 
 use std::iter::Peekable;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use burn::tensor::{Device, Tensor};
 use spanwise_artifact::scores::{Scores, Span, Whole};
 use spanwise_artifact::windows::{Layout, Window, WindowFile};
@@ -12,7 +12,7 @@ use spanwise_spans::softmax::cross_entropy;
 
 use crate::batch::{Batch, split_into_passes, width};
 use crate::pair_template::{answer_range, input_length, question_and_paragraph_ranges};
-use crate::span_head::SpanModel;
+use crate::span_head::{SpanLogits, SpanModel};
 
 /// Number of forward passes whose windows are sorted by length together, so that little is padded.
 /// It bounds what is held in memory, and how seldom progress shows.
@@ -149,36 +149,70 @@ impl Scorer<'_> {
         // Longest first: the shorter ones then fit into memory that is already allocated.
         order.sort_by_key(|&index| std::cmp::Reverse(length(&group[index])));
         let by_length: Vec<Window> = order.iter().map(|&index| group[index].clone()).collect();
-        let mut indices = order.into_iter();
-        let mut logits: Vec<Option<WindowLogits>> = group.iter().map(|_| None).collect();
+        let mut logits = Vec::with_capacity(group.len());
         let size = |window: &Window| (1, width(length(window), self.layout.max_length));
+        // Reading waits for the device, so that is done when the next pass is on its way.
+        let mut pending: Option<PendingPass> = None;
         for windows in split_into_passes(&by_length, size, self.tokens_per_pass) {
             let batch = Batch::from_windows(file, self.layout, windows, self.device);
-            let output = self.model.forward(&batch, self.precision);
-            let (starts, ends) = (rows(output.start)?, rows(output.end)?);
-            for (row, (window, index)) in windows.iter().zip(&mut indices).enumerate() {
-                let length = length(window);
-                let [_, tokens] = question_and_paragraph_ranges(file, self.layout, window);
-                let answer = file.answer(window.question);
-                let answer = answer.and_then(|a| answer_range(file, self.layout, window, &a));
-                if let Some(answer) = answer {
-                    let start = cross_entropy(&starts[row][..length], answer.start);
-                    let end = cross_entropy(&ends[row][..length], answer.end - 1);
-                    loss.sum += f64::midpoint(start, end);
-                    loss.windows += 1;
-                }
-                logits[index] = Some(WindowLogits {
-                    start: starts[row][tokens.clone()].to_vec(),
-                    end: ends[row][tokens].to_vec(),
-                    null: starts[row][0] + ends[row][0],
-                });
+            let SpanLogits { start, end } = self.model.forward(&batch, self.precision);
+            let both = Tensor::cat(vec![start, end], 0);
+            if let Some(pass) = pending.replace(PendingPass { windows, both }) {
+                self.read(file, pass, loss, &mut logits)?;
             }
         }
+        if let Some(pass) = pending {
+            self.read(file, pass, loss, &mut logits)?;
+        }
+        let mut in_order: Vec<Option<WindowLogits>> = group.iter().map(|_| None).collect();
+        for (index, logits) in order.into_iter().zip(logits) {
+            in_order[index] = Some(logits);
+        }
+        let logits = in_order.into_iter();
         Ok(logits
-            .into_iter()
             .map(|logits| logits.expect("every window is in one pass"))
             .collect())
     }
+
+    /// Waits for a pass, adds its windows' losses to `loss` and their logits to `logits`.
+    fn read(
+        &self,
+        file: &WindowFile,
+        PendingPass { windows, both }: PendingPass,
+        loss: &mut MeanLoss,
+        logits: &mut Vec<WindowLogits>,
+    ) -> Result<()> {
+        let [_, columns] = both.dims();
+        let values = both.into_data().try_into_vec::<f32>();
+        let values = values.map_err(|error| anyhow!("{error:?}"))?;
+        let (starts, ends) = values.split_at(windows.len() * columns);
+        let rows = starts.chunks(columns).zip(ends.chunks(columns));
+        for (window, (starts, ends)) in windows.iter().zip(rows) {
+            let length = input_length(file, self.layout, window);
+            let [_, tokens] = question_and_paragraph_ranges(file, self.layout, window);
+            let answer = file.answer(window.question);
+            let answer = answer.and_then(|a| answer_range(file, self.layout, window, &a));
+            if let Some(answer) = answer {
+                let start = cross_entropy(&starts[..length], answer.start);
+                let end = cross_entropy(&ends[..length], answer.end - 1);
+                loss.sum += f64::midpoint(start, end);
+                loss.windows += 1;
+            }
+            logits.push(WindowLogits {
+                start: starts[tokens.clone()].to_vec(),
+                end: ends[tokens].to_vec(),
+                null: starts[0] + ends[0],
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A forward pass that the device may still be computing.
+struct PendingPass<'a> {
+    windows: &'a [Window],
+    /// The start logits of every row, then the end logits, `[2 · rows, tokens]`.
+    both: Tensor<2>,
 }
 
 /// Raises the scores of the characters that a window's tokens start and end with.
@@ -212,14 +246,4 @@ fn best_start_and_end(file: &WindowFile, window: &Window, logits: &WindowLogits)
 fn highest(numbers: &[f32]) -> Option<usize> {
     let indices = (0..numbers.len()).rev();
     indices.max_by(|&a, &b| numbers[a].total_cmp(&numbers[b]))
-}
-
-/// Returns a `[rows, columns]` tensor as rows of numbers.
-fn rows(tensor: Tensor<2>) -> Result<Vec<Vec<f32>>> {
-    let [_, columns] = tensor.dims();
-    let values = tensor
-        .into_data()
-        .try_into_vec::<f32>()
-        .map_err(|error| anyhow::anyhow!("{error:?}"))?;
-    Ok(values.chunks(columns).map(<[f32]>::to_vec).collect())
 }

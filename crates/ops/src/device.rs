@@ -116,6 +116,11 @@ pub fn peak_memory(device: &Device) -> u64 {
     libtorch::peak_memory(device)
 }
 
+/// Lets GPUs round what they multiply in f32 to 10 bits after the point, the format TF32.
+pub fn allow_tf32() {
+    libtorch::allow_tf32();
+}
+
 /// Runs `body`, and writes which of libtorch's operators and which kernels of a GPU ran meanwhile to
 /// a file, as a Chrome trace.
 pub fn trace<T>(device: &Device, path: &Path, body: impl FnOnce() -> T) -> Result<T, UserError> {

@@ -21,11 +21,20 @@ pub struct Slot {
     pub second_moment: Tensor<1>,
 }
 
-/// What differs from one step of AdamW to the next. Betas and epsilon are PyTorch's defaults.
+/// What is on the device of a step of AdamW, the same for all parameters; one element each.
+#[derive(Debug, Clone)]
+pub struct StepTensors {
+    /// Which step this is, counted from 1.
+    pub number: Tensor<1>,
+    /// What gradients are divided by first.
+    pub divisor: Tensor<1>,
+    /// 1 to leave everything as it is, since gradients have overflowed, else 0.
+    pub skipped: Tensor<1>,
+}
+
+/// How far a step of AdamW goes. Betas and epsilon are PyTorch's defaults.
 #[derive(Debug, Clone, Copy)]
 pub struct AdamWStep {
-    /// Which step this is, counted from 1.
-    pub number: usize,
     /// Learning rate.
     pub learning_rate: f64,
     /// Weight decay, decoupled from the gradient: a parameter shrinks by `learning_rate` times
@@ -52,19 +61,25 @@ pub fn global_norm(gradients: &[Tensor<1>]) -> Tensor<1> {
     Tensor::cat(squares.collect(), 0).sum().sqrt()
 }
 
-/// One step on all slots. Gradients are divided by `divisor`, one element, first.
+/// One step on all slots.
 ///
 /// On libtorch the parameters and moments are written in place: every clone of them changes too.
-pub fn step(slots: Vec<Slot>, step: AdamWStep, divisor: &Tensor<1>) -> Vec<Slot> {
-    if libtorch::optimizer::step(&slots, step, divisor) {
+/// Nothing waits for the device there.
+pub fn step(slots: Vec<Slot>, step: AdamWStep, tensors: &StepTensors) -> Vec<Slot> {
+    if libtorch::optimizer::step(&slots, step, tensors) {
+        return slots;
+    }
+    let value = |tensor: &Tensor<1>| tensor.clone().into_scalar::<f32>();
+    if value(&tensors.skipped) != 0.0 {
         return slots;
     }
     let AdamWStep {
-        number,
         learning_rate,
         weight_decay,
     } = step;
-    let correction = |beta: f64| 1.0 - beta.powi(i32::try_from(number).unwrap_or(i32::MAX));
+    let number = value(&tensors.number) as i32;
+    let correction = |beta: f64| 1.0 - beta.powi(number);
+    let divisor = &tensors.divisor;
     let update = |slot: Slot| {
         let gradient = slot.gradient.clone() / divisor.clone();
         let first = slot.first_moment * BETA_1 + gradient.clone() * (1.0 - BETA_1);

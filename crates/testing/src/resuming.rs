@@ -41,7 +41,7 @@ pub fn assert_resumes<T: Task>(
     let start = || anyhow::Ok(RunState::new(model()?, hyperparameters));
     let to_the_end = |run: &mut RunState<T::Model>, log: &str| {
         let log = &mut TrainingLog::open(&file(log))?;
-        train(task, hyperparameters, run, log, |_| Ok(()))
+        train(task, hyperparameters, run, log, |_, _| Ok(()))
     };
 
     let mut whole = start()?;
@@ -52,9 +52,9 @@ pub fn assert_resumes<T: Task>(
         hyperparameters,
         &mut start()?,
         &mut TrainingLog::open(&file("first"))?,
-        |run| {
+        |run, log| {
             if run.step == *steps.start() {
-                state(1, "first").save(run)?;
+                state(1, "first").save(run, log)?;
             }
             ensure!(run.step < *steps.end(), "the power went out");
             Ok(())

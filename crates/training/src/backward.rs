@@ -1,7 +1,6 @@
 //! From a batch to its gradients: micro-batches one after the other, each with all activations kept
 //! or with those of one layer at a time.
 
-use anyhow::{Result, anyhow};
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Gradients, Tensor};
@@ -15,8 +14,8 @@ use crate::task::Task;
 
 /// What a batch teaches.
 pub struct BatchGradients {
-    /// Mean of the batch's losses.
-    pub loss: f64,
+    /// Mean of the batch's losses times the loss scale, one element.
+    pub loss: Tensor<1>,
     /// Gradients of that mean times the loss scale.
     pub gradients: GradientsParams,
     /// Number of real tokens in the batch.
@@ -24,15 +23,16 @@ pub struct BatchGradients {
 }
 
 /// Runs a batch forward and backward in micro-batches. Every loss counts the same, so how the batch
-/// is cut changes nothing but rounding. `seed` decides masks and dropout.
+/// is cut changes nothing but rounding. `seed` decides masks and dropout. Nothing waits for the
+/// device.
 pub fn batch<T: Task>(
     task: &T,
     hyperparameters: &Hyperparameters,
     model: &T::Model,
     items: &[T::Item],
     seed: u64,
-    loss_scale: f64,
-) -> Result<BatchGradients> {
+    loss_scale: Option<&Tensor<1>>,
+) -> BatchGradients {
     let max_length = hyperparameters.max_length;
     let size = |item: &T::Item| (task.rows(item), width(task.length(item), max_length));
     let parts = split_into_passes(items, size, hyperparameters.tokens_per_pass());
@@ -50,22 +50,22 @@ pub fn batch<T: Task>(
                 gradient_checkpointing: hyperparameters.gradient_checkpointing,
             };
             let loss = |hidden| {
-                task.loss(model, hidden, &micro_batch.targets)
-                    .mul_scalar(loss_scale / losses as f64)
+                let loss = task.loss(model, hidden, &micro_batch.targets);
+                let loss = loss.div_scalar(losses as f64);
+                match loss_scale {
+                    Some(scale) => loss * Tensor::from_inner(scale.clone()),
+                    None => loss,
+                }
             };
             pass.run(loss, gradients)
         };
         sums.push(task.backward(&pass, model, &mut gradients));
     }
-    let loss = Tensor::cat(sums, 0)
-        .sum()
-        .try_into_scalar::<f32>()
-        .map_err(|error| anyhow!("{error:?}"))?;
-    Ok(BatchGradients {
-        loss: f64::from(loss) / loss_scale,
+    BatchGradients {
+        loss: Tensor::cat(sums, 0).sum(),
         gradients: gradients.grads(),
         tokens: micro_batches.iter().map(|part| part.tokens).sum(),
-    })
+    }
 }
 
 /// One pass of one input, forward and backward.

@@ -8,7 +8,7 @@
 //! - [`backward`]: from a batch to its gradients, in micro-batches
 //! - [`optimizer`], [`scaler`], [`average`]: clipping, AdamW, loss scaling, averaged weights
 //! - `best`: the weights of the best evaluation
-//! - [`log`]: what a run reports
+//! - `step`, [`log`]: what a run reports
 //!
 //! [`stage`] runs it for a stage's job.
 
@@ -27,6 +27,7 @@ pub mod schedule;
 pub mod seed;
 pub mod stage;
 pub mod state;
+mod step;
 pub mod task;
 
 use std::time::Instant;
@@ -42,18 +43,22 @@ pub use crate::seed::derive_seed;
 pub use crate::state::RunState;
 pub use crate::task::{BackwardPass, MicroBatch, Task};
 
-use crate::log::{End, Evaluation, Step};
+use crate::log::{End, Evaluation};
+use crate::step::{KnownStep, PendingStep};
 
 /// Trains `run` on `task`, from its first step or from where it was interrupted, to its end.
 ///
 /// `save` is called with the run before every step and once at the end. An evaluation that is due
 /// follows it, so that a resumed run repeats the evaluation and not the step.
+///
+/// No step waits for the device: what it computes of a step is read when the next one is on its way,
+/// and before whatever is saved or measured.
 pub fn train<T: Task>(
     task: &T,
     hyperparameters: &Hyperparameters,
     run: &mut RunState<T::Model>,
     log: &mut TrainingLog,
-    mut save: impl FnMut(&RunState<T::Model>) -> Result<()>,
+    mut save: impl FnMut(&mut RunState<T::Model>, &mut TrainingLog) -> Result<()>,
 ) -> Result<()> {
     let mut batches = Batches::new(task, hyperparameters);
     let steps_per_epoch = batches.per_epoch();
@@ -73,13 +78,14 @@ pub fn train<T: Task>(
         let learning_rate = hyperparameters.learning_rate(position, steps);
         let is_over = position >= steps as f64;
 
-        save(run)?;
+        save(run, log)?;
         let is_due = is_over || hyperparameters.evaluates_after(run.step, steps_per_epoch);
         if is_due && run.step > 0 {
+            run.report(log)?;
             let epoch = run.step.div_ceil(steps_per_epoch);
             if let Err(error) = evaluate(task, run, epoch, log) {
                 // Where a signal has ended it, the run is saved as it was before.
-                save(run)?;
+                save(run, log)?;
                 return Err(error);
             }
         }
@@ -90,28 +96,31 @@ pub fn train<T: Task>(
         let batch = batches.at(run.step);
         let start = Instant::now();
         let seed = derive_seed(hyperparameters.seed, run.step as u64);
-        let loss_scale = run.scaler.scale();
-        let pass = backward::batch(task, hyperparameters, &run.model, batch, seed, loss_scale)?;
+        let loss_scale = run.scaler.as_ref().map(|scaler| scaler.scale().clone());
+        let scale = loss_scale.as_ref();
+        let pass = backward::batch(task, hyperparameters, &run.model, batch, seed, scale);
 
         let max_norm = hyperparameters.max_grad_norm;
-        let gradients = optimizer::clip(&run.model, pass.gradients, max_norm, loss_scale)?;
+        let gradients = optimizer::clip(&run.model, pass.gradients, max_norm, scale);
         let gradient_norm = gradients.norm();
 
-        run.update(gradients, learning_rate)?;
+        run.update(gradients, learning_rate);
+        if let Some(before) = run.report(log)? {
+            progress.note(before.note());
+        }
         let seconds = start.elapsed().as_secs_f64();
         run.seconds += seconds;
-
-        let step = Step {
-            step: run.step,
-            epoch: run.step.div_ceil(steps_per_epoch),
+        run.report_later(PendingStep {
+            known: KnownStep {
+                step: run.step,
+                epoch: run.step.div_ceil(steps_per_epoch),
+                learning_rate,
+                tokens_per_second: pass.tokens as f64 / seconds,
+            },
             loss: pass.loss,
-            learning_rate,
             gradient_norm,
-            loss_scale: run.scaler.is_dynamic().then_some(loss_scale),
-            tokens_per_second: pass.tokens as f64 / seconds,
-        };
-        progress.note(step.note());
-        log.step(step)?;
+            loss_scale,
+        });
         let next = hyperparameters.position(run.step, run.seconds, steps);
         progress.advance(next as usize - position as usize);
         position = next;

@@ -98,8 +98,8 @@ impl TrainingLog {
     }
 
     /// Appends the record of a step.
-    pub fn step(&mut self, step: Step) -> Result<()> {
-        self.append(&step)
+    pub fn step(&mut self, step: &Step) -> Result<()> {
+        self.append(step)
     }
 
     /// Appends and prints the record of an evaluation.

@@ -9,7 +9,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use spanwise_model::parameters::{self, ParameterPath};
-use spanwise_ops::optimizer::{self, AdamWStep, Slot};
+use spanwise_ops::optimizer::{self, AdamWStep, Slot, StepTensors};
 
 /// Names of the two moments in a saved state, behind their parameter's path.
 const MOMENTS: [&str; 2] = ["first", "second"];
@@ -24,37 +24,46 @@ pub struct ClippedGradients {
     parameters: Vec<(ParameterPath, Tensor<1>, Tensor<1>)>,
     /// What every gradient is divided by, one element.
     divisor: Tensor<1>,
-    norm: f64,
+    norm: Tensor<1>,
 }
 
 impl ClippedGradients {
-    /// Returns the global norm of the unscaled gradients before clipping.
-    pub fn norm(&self) -> f64 {
-        self.norm
+    /// Returns the global norm of the unscaled gradients before clipping, one element.
+    pub fn norm(&self) -> Tensor<1> {
+        self.norm.clone()
+    }
+
+    /// Returns 1 where the gradients have overflowed, else 0, one element.
+    pub fn overflowed(&self) -> Tensor<1> {
+        self.norm.clone().is_finite().bool_not().float()
     }
 }
 
 /// Removes the loss scale from gradients and scales them down to a global norm of `max_norm`.
+/// Nothing waits for the device.
 ///
 /// Reference: `torch.nn.utils.clip_grad_norm_`.
 pub fn clip<M: Module>(
     model: &M,
     gradients: GradientsParams,
     max_norm: f64,
-    loss_scale: f64,
-) -> Result<ClippedGradients> {
+    loss_scale: Option<&Tensor<1>>,
+) -> ClippedGradients {
     let parameters = parameters::with_gradients(model, gradients);
     let gradients = parameters.iter().map(|(_, _, gradient)| gradient.clone());
-    let norm = optimizer::global_norm(&gradients.collect::<Vec<_>>()).div_scalar(loss_scale);
-    let divisor = ((norm.clone() + 1e-6) / max_norm).clamp_min(1.0);
-    let norm = norm
-        .try_into_scalar::<f32>()
-        .map_err(|error| anyhow!("{error:?}"))?;
-    Ok(ClippedGradients {
+    let mut norm = optimizer::global_norm(&gradients.collect::<Vec<_>>());
+    if let Some(scale) = loss_scale {
+        norm = norm / scale.clone();
+    }
+    let mut divisor = ((norm.clone() + 1e-6) / max_norm).clamp_min(1.0);
+    if let Some(scale) = loss_scale {
+        divisor = divisor * scale.clone();
+    }
+    ClippedGradients {
         parameters,
-        divisor: divisor.mul_scalar(loss_scale),
-        norm: f64::from(norm),
-    })
+        divisor,
+        norm,
+    }
 }
 
 /// What stays the same through a run.
@@ -73,7 +82,9 @@ pub struct OptimizerSettings {
 /// The optimizer of one training run. Its state belongs to parameters by their path in the model.
 pub struct AdamW {
     settings: OptimizerSettings,
-    steps: usize,
+    /// Number of steps that were taken, one element: those with gradients that overflowed were not,
+    /// and only the device knows at once which these are. `None` before the first.
+    steps: Option<Tensor<1>>,
     moments: BTreeMap<String, [Tensor<1>; 2]>,
 }
 
@@ -82,7 +93,7 @@ impl AdamW {
     pub fn new(settings: OptimizerSettings) -> Self {
         Self {
             settings,
-            steps: 0,
+            steps: None,
             moments: BTreeMap::new(),
         }
     }
@@ -110,7 +121,11 @@ impl AdamW {
                 ))
             })
             .collect::<Result<Vec<_>>>()?;
-        let metadata = [(STEPS.to_owned(), self.steps.to_string())].into();
+        let steps = match &self.steps {
+            Some(steps) => scalar(steps.clone())?,
+            None => 0.0,
+        };
+        let metadata = [(STEPS.to_owned(), steps.to_string())].into();
         safetensors::serialize_to_file(views, Some(metadata), path)
             .with_context(|| format!("write {}", path.display()))
     }
@@ -122,7 +137,8 @@ impl AdamW {
         let read = || -> Result<_> {
             let (_, metadata) = SafeTensors::read_metadata(&bytes)?;
             let steps = metadata.metadata().as_ref().and_then(|all| all.get(STEPS));
-            let steps = steps.context("the number of steps is missing")?.parse()?;
+            let steps = steps.context("the number of steps is missing")?;
+            let steps = Tensor::from_data([steps.parse::<f32>()?], device);
             let arrays = SafeTensors::deserialize(&bytes)?;
             let mut moments = BTreeMap::new();
             for name in arrays.names() {
@@ -142,12 +158,13 @@ impl AdamW {
         let (steps, moments) = read().with_context(|| format!("read {}", path.display()))?;
         Ok(Self {
             settings: self.settings,
-            steps,
+            steps: Some(steps),
             moments,
         })
     }
 
-    /// Returns the model after a step. On libtorch the parameters of `model` change in place too.
+    /// Returns the model after a step, or as it was where gradients have overflowed. On libtorch the
+    /// parameters of `model` change in place too.
     ///
     /// Reference: `torch.optim.AdamW`. Loshchilov & Hutter, "Decoupled Weight Decay
     /// Regularization", arXiv:1711.05101.
@@ -157,7 +174,15 @@ impl AdamW {
         gradients: ClippedGradients,
         learning_rate: f64,
     ) -> M {
-        self.steps += 1;
+        let skipped = gradients.overflowed();
+        let steps = self.steps.take();
+        let steps = steps.unwrap_or_else(|| skipped.zeros_like());
+        let tensors = StepTensors {
+            number: steps.clone() + 1.0,
+            divisor: gradients.divisor,
+            skipped: skipped.clone(),
+        };
+        self.steps = Some(steps + 1.0 - skipped);
         // One call for all parameters that take the same step.
         let mut groups: BTreeMap<(usize, bool), Vec<(String, Slot)>> = BTreeMap::new();
         for (path, parameter, gradient) in gradients.parameters {
@@ -178,7 +203,6 @@ impl AdamW {
         for ((depth, decays), group) in groups {
             let (paths, slots): (Vec<String>, Vec<Slot>) = group.into_iter().unzip();
             let step = AdamWStep {
-                number: self.steps,
                 learning_rate: learning_rate * self.settings.layer_decay.powi(depth as i32),
                 weight_decay: if decays {
                     self.settings.weight_decay
@@ -186,7 +210,7 @@ impl AdamW {
                     0.0
                 },
             };
-            let slots = optimizer::step(slots, step, &gradients.divisor);
+            let slots = optimizer::step(slots, step, &tensors);
             for (path, slot) in paths.into_iter().zip(slots) {
                 let moments = [slot.first_moment, slot.second_moment];
                 self.moments.insert(path.clone(), moments);
@@ -197,6 +221,12 @@ impl AdamW {
             updated.remove(&path.to_string()).unwrap_or(value)
         })
     }
+}
+
+/// Reads a tensor of one element, which waits for the device.
+pub(crate) fn scalar(tensor: Tensor<1>) -> Result<f64> {
+    let value = tensor.try_into_scalar::<f32>();
+    Ok(f64::from(value.map_err(|error| anyhow!("{error:?}"))?))
 }
 
 impl OptimizerSettings {

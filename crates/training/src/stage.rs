@@ -37,13 +37,12 @@ pub fn train<T: Task>(
     draft.add_seconds(run.seconds + run.evaluation_seconds);
     let mut log = TrainingLog::open(&log)?;
     signals::keep()?;
-    let save = |run: &RunState<T::Model>| {
+    let save = |run: &mut RunState<T::Model>, log: &mut TrainingLog| {
         if signals::is_kept() {
-            state.save(run)?;
+            state.save(run, log)?;
             signals::check(&format!(" after step {}, which is saved", run.step))?;
         }
-        state.save_if_due(run);
-        Ok(())
+        state.save_if_due(run, log)
     };
     crate::train(task, hyperparameters, &mut run, &mut log, save)?;
     Ok(Trained { run, log })

@@ -16,9 +16,10 @@ use spanwise_model::weights;
 use crate::average::AveragedWeights;
 use crate::best::{BestRecord, BestWeights};
 use crate::hyperparameters::Hyperparameters;
-use crate::log::Evaluation;
+use crate::log::{Evaluation, Step, TrainingLog};
 use crate::optimizer::{AdamW, ClippedGradients, OptimizerSettings};
-use crate::scaler::LossScaler;
+use crate::scaler::{LossScaler, SavedScaler};
+use crate::step::PendingStep;
 
 /// A run so far. Items, order and dropout follow from seed and step, so this is all of it.
 pub struct RunState<M> {
@@ -30,7 +31,10 @@ pub struct RunState<M> {
     pub seconds: f64,
     /// Seconds that evaluations took.
     pub evaluation_seconds: f64,
-    pub(crate) scaler: LossScaler,
+    /// In fp16.
+    pub(crate) scaler: Option<LossScaler>,
+    /// The last step, until what the device computes of it is read.
+    pending: Option<PendingStep>,
     optimizer: AdamW,
     average: Option<AveragedWeights<M>>,
     best: Option<BestWeights>,
@@ -53,13 +57,15 @@ impl<M: EncoderModel> RunState<M> {
             layer_decay,
             layers: model.encoder().layers.len(),
         });
+        let device = model.encoder().device().without_autodiff();
         Self {
             average: (ema > 0.0).then(|| AveragedWeights::new(&model, ema)),
             model,
             step: 0,
             seconds: 0.0,
             evaluation_seconds: 0.0,
-            scaler: LossScaler::new(precision),
+            scaler: LossScaler::new(precision, &device),
+            pending: None,
             optimizer,
             best: load_best_model_at_end.then(|| BestWeights::new(early_stopping_patience)),
         }
@@ -104,25 +110,44 @@ impl<M: EncoderModel> RunState<M> {
     }
 
     /// Takes an optimizer step and counts it. Gradients that overflowed leave the model as it is.
-    pub fn update(&mut self, gradients: ClippedGradients, learning_rate: f64) -> Result<()> {
-        let norm = gradients.norm();
-        if norm.is_finite() {
-            let model = self.model.clone();
-            self.model = self.optimizer.step(model, gradients, learning_rate);
+    /// Nothing waits for the device.
+    pub fn update(&mut self, gradients: ClippedGradients, learning_rate: f64) {
+        if let Some(scaler) = &mut self.scaler {
+            scaler.update(gradients.overflowed());
         }
-        ensure!(
-            self.scaler.update(!norm.is_finite()),
-            UserError::new(format!(
-                "training diverged at step {}: the gradient norm is {norm}",
-                self.step
-            ))
-            .hint("lower the learning rate or raise the warm-up")
-        );
+        let model = self.model.clone();
+        self.model = self.optimizer.step(model, gradients, learning_rate);
         self.step += 1;
         if let Some(average) = &mut self.average {
             average.update(&self.model, self.step);
         }
-        Ok(())
+    }
+
+    /// Keeps what is to be reported of the last step.
+    pub(crate) fn report_later(&mut self, step: PendingStep) {
+        self.pending = Some(step);
+    }
+
+    /// Reports the last step, unless it has been: waits for the device, and writes the step's record.
+    /// Fails if the training has diverged.
+    pub fn report(&mut self, log: &mut TrainingLog) -> Result<Option<Step>> {
+        let Some(pending) = self.pending.take() else {
+            return Ok(None);
+        };
+        let step = pending.read()?;
+        ensure!(
+            step.gradient_norm.is_finite()
+                || step
+                    .loss_scale
+                    .is_some_and(|scale| scale > LossScaler::LEAST_SCALE),
+            UserError::new(format!(
+                "training diverged at step {}: the gradient norm is {}",
+                step.step, step.gradient_norm
+            ))
+            .hint("lower the learning rate or raise the warm-up")
+        );
+        log.step(&step)?;
+        Ok(Some(step))
     }
 }
 
@@ -152,7 +177,7 @@ struct Header {
     step: usize,
     seconds: f64,
     evaluation_seconds: f64,
-    scaler: LossScaler,
+    scaler: Option<SavedScaler>,
     best: Option<BestRecord>,
     /// Digests of the other files.
     files: BTreeMap<String, String>,
@@ -223,20 +248,32 @@ impl SavedState {
         Ok(state)
     }
 
-    /// Saves the run where the interval since the last save is over.
-    pub fn save_if_due<M: EncoderModel>(&mut self, run: &RunState<M>) {
+    /// Saves the run where the interval since the last save is over. Fails if the training has
+    /// diverged.
+    pub fn save_if_due<M: EncoderModel>(
+        &mut self,
+        run: &mut RunState<M>,
+        log: &mut TrainingLog,
+    ) -> Result<()> {
         if self.saved.elapsed() >= self.interval {
+            run.report(log)?;
             // Training that cannot be saved, as on a full disk, still ends with a model.
-            if let Err(error) = self.save(run) {
+            if let Err(error) = self.save(run, log) {
                 tracing::warn!("training is not saved after step {}: {error:#}", run.step);
             }
             self.saved = Instant::now();
         }
+        Ok(())
     }
 
     /// Saves the run, and removes what was saved of it before. What is saved is whole and on the
     /// disk before it counts, and what it replaces stands until then.
-    pub fn save<M: EncoderModel>(&self, run: &RunState<M>) -> Result<()> {
+    pub fn save<M: EncoderModel>(
+        &self,
+        run: &mut RunState<M>,
+        log: &mut TrainingLog,
+    ) -> Result<()> {
+        run.report(log)?;
         fs_err::create_dir_all(&self.directory)?;
         let folder = self.directory.join(run.step.to_string());
         if folder.exists() {
@@ -273,7 +310,7 @@ impl SavedState {
             step: run.step,
             seconds: run.seconds,
             evaluation_seconds: run.evaluation_seconds,
-            scaler: run.scaler.clone(),
+            scaler: run.scaler.as_ref().map(LossScaler::saved).transpose()?,
             best: best.map(|(_, record)| record),
             files: digests(new.path())?,
         };
@@ -348,7 +385,10 @@ impl SavedState {
             best.keep::<M>(record, &model);
         }
         run.optimizer = optimizer;
-        run.scaler = header.scaler;
+        run.scaler = header
+            .scaler
+            .map(|saved| LossScaler::restored(saved, &plain));
+        run.pending = None;
         run.step = header.step;
         run.seconds = header.seconds;
         run.evaluation_seconds = header.evaluation_seconds;

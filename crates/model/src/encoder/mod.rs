@@ -99,6 +99,11 @@ impl Encoder {
         }
     }
 
+    /// Returns the device of the parameters.
+    pub fn device(&self) -> Device {
+        self.embeddings.word.weight.lazy_device()
+    }
+
     /// Returns how many times a layer runs in one forward pass, a shared layer counted every time.
     pub fn passes(&self) -> usize {
         self.layers.len() * self.sharing.passes

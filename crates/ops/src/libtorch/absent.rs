@@ -67,6 +67,9 @@ pub(crate) fn peak_memory(_: &Device) -> u64 {
     0
 }
 
+/// See [`crate::device::allow_tf32`].
+pub(crate) fn allow_tf32() {}
+
 /// See [`crate::device::trace`]: refused.
 pub(crate) fn trace<T>(_: &Device, _: &Path, _: impl FnOnce() -> T) -> Result<T, UserError> {
     Err(UserError::new(
@@ -78,7 +81,7 @@ pub(crate) fn trace<T>(_: &Device, _: &Path, _: impl FnOnce() -> T) -> Result<T,
 pub(crate) mod optimizer {
     use burn::tensor::Tensor;
 
-    use crate::optimizer::{AdamWStep, Slot};
+    use crate::optimizer::{AdamWStep, Slot, StepTensors};
 
     /// `None`: composed instead.
     pub(crate) fn global_norm(_: &[Tensor<1>]) -> Option<Tensor<1>> {
@@ -86,7 +89,7 @@ pub(crate) mod optimizer {
     }
 
     /// `false`: composed instead.
-    pub(crate) fn step(_: &[Slot], _: AdamWStep, _: &Tensor<1>) -> bool {
+    pub(crate) fn step(_: &[Slot], _: AdamWStep, _: &StepTensors) -> bool {
         false
     }
 }

@@ -162,6 +162,11 @@ pub(crate) fn peak_memory(device: &Device) -> u64 {
     cuda_index(device).map_or(0, sys::peak_memory)
 }
 
+/// See [`crate::device::allow_tf32`].
+pub(crate) fn allow_tf32() {
+    sys::allow_tf32();
+}
+
 /// See [`crate::device::trace`].
 pub(crate) fn trace<T>(
     device: &Device,

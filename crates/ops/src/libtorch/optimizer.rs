@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use burn_tch::TchTensor;
 
 use super::sys;
-use crate::optimizer::{AdamWStep, Slot};
+use crate::optimizer::{AdamWStep, Slot, StepTensors};
 
 /// See [`crate::optimizer::global_norm`]; `None` if a tensor is another backend's.
 pub(crate) fn global_norm(gradients: &[Tensor<1>]) -> Option<Tensor<1>> {
@@ -15,20 +15,24 @@ pub(crate) fn global_norm(gradients: &[Tensor<1>]) -> Option<Tensor<1>> {
 
 /// See [`crate::optimizer::step`], in place; `false` if a tensor is another backend's and nothing
 /// was done.
-pub(crate) fn step(slots: &[Slot], step: AdamWStep, divisor: &Tensor<1>) -> bool {
+pub(crate) fn step(slots: &[Slot], step: AdamWStep, tensors: &StepTensors) -> bool {
     let lists = || {
         Some((
             handles(slots.iter().map(|slot| &slot.parameter))?,
             handles(slots.iter().map(|slot| &slot.gradient))?,
             handles(slots.iter().map(|slot| &slot.first_moment))?,
             handles(slots.iter().map(|slot| &slot.second_moment))?,
-            handle(divisor)?,
+            [
+                handle(&tensors.number)?,
+                handle(&tensors.divisor)?,
+                handle(&tensors.skipped)?,
+            ],
         ))
     };
-    let Some((parameters, gradients, first, second, divisor)) = lists() else {
+    let Some((parameters, gradients, first, second, tensors)) = lists() else {
         return false;
     };
-    sys::adamw(&parameters, &gradients, [&first, &second], step, &divisor);
+    sys::adamw(&parameters, &gradients, [&first, &second], step, &tensors);
     true
 }
 

@@ -91,13 +91,14 @@ unsafe extern "C" {
         first_moments: *const *const CTensor,
         second_moments: *const *const CTensor,
         count: i64,
-        step: i64,
         learning_rate: f64,
         beta_1: f64,
         beta_2: f64,
         weight_decay: f64,
         epsilon: f64,
+        number: *const CTensor,
         divisor: *const CTensor,
+        skipped: *const CTensor,
     ) -> *const c_char;
     fn spanwise_native_layer_norm_backward(
         gradient: *const CTensor,
@@ -136,6 +137,7 @@ unsafe extern "C" {
     ) -> *const c_char;
     fn spanwise_compute_capability(index: c_int) -> c_int;
     fn spanwise_peak_memory(index: i64) -> i64;
+    fn spanwise_allow_tf32();
     fn spanwise_trace_start(cuda: c_int) -> *const c_char;
     fn spanwise_trace_stop(path: *const c_char) -> *const c_char;
 }
@@ -339,19 +341,19 @@ pub(super) fn global_norm(tensors: &[Tensor]) -> Tensor {
     norm
 }
 
-/// One step of AdamW on all parameters, in place. Gradients are divided by `divisor`, one element,
-/// first.
+/// One step of AdamW on all parameters, in place. `tensors`, one element each: which step this is,
+/// counted from 1; what gradients are divided by first; 1 to leave everything as it is, else 0.
 pub(super) fn adamw(
     parameters: &[Tensor],
     gradients: &[Tensor],
     moments: [&[Tensor]; 2],
     step: AdamWStep,
-    divisor: &Tensor,
+    tensors: &[Tensor; 3],
 ) {
     let lists = [parameters, gradients, moments[0], moments[1]].map(pointers);
     assert!(lists.iter().all(|list| list.len() == parameters.len()));
     let [parameters, gradients, first, second] = &lists;
-    let divisor = pointer(divisor);
+    let [number, divisor, skipped] = tensors.each_ref().map(pointer);
     // SAFETY: the lists are equally long and hold tensors that are borrowed for the call.
     let [] = call(|_| unsafe {
         spanwise_adamw(
@@ -360,13 +362,14 @@ pub(super) fn adamw(
             first.as_ptr(),
             second.as_ptr(),
             parameters.len() as i64,
-            step.number as i64,
             step.learning_rate,
             BETA_1,
             BETA_2,
             step.weight_decay,
             EPSILON,
+            number,
             divisor,
+            skipped,
         )
     });
 }
@@ -467,6 +470,12 @@ pub(super) fn peak_memory(index: usize) -> u64 {
     // SAFETY: reads and resets counters under the allocator's own lock.
     let bytes = unsafe { spanwise_peak_memory(index as i64) };
     bytes.max(0) as u64
+}
+
+/// Lets GPUs compute products of f32 in TF32.
+pub(super) fn allow_tf32() {
+    // SAFETY: takes no pointers and sets a flag.
+    unsafe { spanwise_allow_tf32() }
 }
 
 /// Records operators, and kernels of a GPU, up to [`trace_stop`].

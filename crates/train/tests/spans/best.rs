@@ -75,7 +75,7 @@ fn run<T: Task<Model = SpanModel>>(
     let hyperparameters = settings.hyperparameters(SEED);
     let mut run = RunState::new(span_model(0.1, device)?, &hyperparameters);
     let candidates = RefCell::new(BTreeMap::new());
-    let note = |run: &RunState<SpanModel>| {
+    let note = |run: &mut RunState<SpanModel>, _: &mut TrainingLog| {
         candidates
             .borrow_mut()
             .insert(run.step, values(run.candidate()));
@@ -289,11 +289,11 @@ fn a_run_is_saved_where_its_evaluation_is_interrupted() -> Result<()> {
         &hyperparameters,
         &mut interrupted,
         &mut log,
-        |run| {
+        |run, log| {
             saved.push(run.step);
             // As where a signal is kept when the second evaluation is under way.
             if saved.ends_with(&[16, 16]) {
-                state.save(run)?;
+                state.save(run, log)?;
             }
             Ok(())
         },
@@ -306,7 +306,7 @@ fn a_run_is_saved_where_its_evaluation_is_interrupted() -> Result<()> {
     let mut resumed = begin()?;
     assert!(state.restore(&mut resumed, &device)?);
     let mut log = TrainingLog::open(&file("training.jsonl"))?;
-    let ok = |_: &RunState<SpanModel>| Ok(());
+    let ok = |_: &mut RunState<SpanModel>, _: &mut TrainingLog| Ok(());
     train(&scripted(10), &hyperparameters, &mut resumed, &mut log, ok)?;
     assert_eq!(resumed.step, 24);
     assert_eq!(values(&resumed.result()), whole.result);
@@ -343,9 +343,9 @@ fn patience_and_best_weights_survive_an_interruption() -> Result<()> {
         state.restore(&mut run, &device)?;
         assert_eq!(run.step, stopped_at);
         let mut log = TrainingLog::open(&file("training.jsonl"))?;
-        let result = train(&task, &hyperparameters, &mut run, &mut log, |run| {
+        let result = train(&task, &hyperparameters, &mut run, &mut log, |run, log| {
             if run.step == stop {
-                state.save(run)?;
+                state.save(run, log)?;
             }
             ensure!(run.step < stop, "the power went out");
             Ok(())
@@ -358,7 +358,7 @@ fn patience_and_best_weights_survive_an_interruption() -> Result<()> {
     let mut run = RunState::new(span_model(0.1, &device)?, &hyperparameters);
     assert!(state.restore(&mut run, &device)?);
     let mut log = TrainingLog::open(&file("training.jsonl"))?;
-    train(&task, &hyperparameters, &mut run, &mut log, |_| Ok(()))?;
+    train(&task, &hyperparameters, &mut run, &mut log, |_, _| Ok(()))?;
     assert_eq!(run.step, 32);
     assert_eq!(values(&run.result()), whole.result);
     assert_eq!(whole.result, whole.candidates[&8]);

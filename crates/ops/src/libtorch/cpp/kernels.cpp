@@ -579,11 +579,12 @@ const char* spanwise_global_norm(Tensor** tensors, int64_t count, Tensor** outpu
 }
 
 // One step of AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101) on `count` parameters at once, in
-// place, on any device. Gradients are divided by `divisor`, one element, first.
+// place, on any device. One element each: number, which step this is, counted from 1; divisor, what
+// gradients are divided by first; skipped, 1 to leave everything as it is, else 0.
 const char* spanwise_adamw(Tensor** parameters, Tensor** gradients, Tensor** first_moments,
-                           Tensor** second_moments, int64_t count, int64_t step, double learning_rate,
-                           double beta_1, double beta_2, double weight_decay, double epsilon,
-                           const Tensor* divisor) {
+                           Tensor** second_moments, int64_t count, double learning_rate, double beta_1,
+                           double beta_2, double weight_decay, double epsilon, const Tensor* number,
+                           const Tensor* divisor, const Tensor* skipped) {
   return computed([&] {
     const auto list = [count](Tensor** from) {
       std::vector<Tensor> all;
@@ -592,10 +593,9 @@ const char* spanwise_adamw(Tensor** parameters, Tensor** gradients, Tensor** fir
     };
     if (count == 0) return;
     const auto self = list(parameters), grads = list(gradients);
-    const Tensor steps = at::full({}, static_cast<double>(step), self[0].options().dtype(at::kFloat));
     at::_fused_adamw_(self, grads, list(first_moments), list(second_moments), {},
-                      std::vector<Tensor>(count, steps), learning_rate, beta_1, beta_2, weight_decay, epsilon,
-                      false, false, *divisor, std::nullopt);
+                      std::vector<Tensor>(count, number->squeeze()), learning_rate, beta_1, beta_2, weight_decay,
+                      epsilon, false, false, *divisor, *skipped);
   }, count > 0 && parameters[0]->is_cpu());
 }
 

@@ -154,6 +154,9 @@ int64_t spanwise_peak_memory(int64_t index) {
   return peak;
 }
 
+// Lets GPUs compute products of f32 in TF32.
+void spanwise_allow_tf32() { at::globalContext().setAllowTF32CuBLAS(true); }
+
 // Records every operator, and every kernel of a GPU, up to spanwise_trace_stop.
 const char* spanwise_trace_start(int cuda) {
   return guarded([&] {
