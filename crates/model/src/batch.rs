@@ -13,14 +13,14 @@ use crate::pair_template::{Row, input_row};
 const WIDTH_STEP: usize = 16;
 
 /// Packed inputs are filled up by at most about one token in so many, for the same reason.
-const FILLED_SHARE: usize = 32;
+const FILLED_SHARE: usize = 16;
 
 /// One model input. The model computes it in one of two forms, and returns hidden states in the
 /// first.
 ///
 /// - A rectangle, `[batch, tokens]`: rows padded to one width.
-/// - Packed, `[1, all tokens]`: rows one after the other, so that no padding is computed. A row that
-///   nothing reads fills it up to a length that repeats.
+/// - Packed, `[1, all tokens]`: rows one after the other, so that no padding is computed. Rows that
+///   nothing reads fill it up to a length that repeats.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// Vocabulary ids, `[batch, tokens]`, or packed.
@@ -97,9 +97,7 @@ impl Batch {
             }
         }
         let lengths = rows.iter().map(|(ids, _)| ids.len());
-        let lengths = lengths
-            .chain([length - tokens])
-            .filter(|&tokens| tokens > 0);
+        let lengths = lengths.chain(filling(length - tokens, width));
         ids.resize(length, i64::from(padding_id));
         token_types.resize(length, 0);
         positions.resize(length, 0);
@@ -189,9 +187,18 @@ fn mask(rows: &[Row], width: usize, device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(mask, [rows.len(), width]), device)
 }
 
+/// Returns the lengths of rows of so many tokens together, none longer than `width`, which attention
+/// is made for.
+fn filling(tokens: usize, width: usize) -> impl Iterator<Item = usize> {
+    let rest = Some(tokens % width).filter(|&rest| rest > 0);
+    std::iter::repeat_n(width, tokens / width).chain(rest)
+}
+
 /// Returns the length of a packed input of so many tokens.
 fn packed_length(tokens: usize) -> usize {
-    let step = (tokens / FILLED_SHARE).next_power_of_two().max(WIDTH_STEP);
+    let step = (tokens / (2 * FILLED_SHARE))
+        .next_power_of_two()
+        .max(WIDTH_STEP);
     tokens.next_multiple_of(step)
 }
 
@@ -230,16 +237,27 @@ pub fn split_into_passes<T>(
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{FILLED_SHARE, WIDTH_STEP, packed_length, width};
+    use super::{FILLED_SHARE, WIDTH_STEP, filling, packed_length, width};
+
+    #[test]
+    fn rows_that_fill_up_are_no_wider_than_others() {
+        let check = |tokens, width, expected: &[usize]| {
+            assert_eq!(filling(tokens, width).collect::<Vec<_>>(), expected);
+        };
+        check(0, 5, &[]);
+        check(4, 5, &[4]);
+        check(10, 5, &[5, 5]);
+        check(12, 5, &[5, 5, 2]);
+    }
 
     #[test]
     fn packed_lengths_are_few_and_little_longer() {
         let lengths: BTreeSet<_> = (1..=8192).map(packed_length).collect();
-        assert!(lengths.len() <= 5 * FILLED_SHARE, "{}", lengths.len());
+        assert!(lengths.len() <= 10 * FILLED_SHARE, "{}", lengths.len());
         for tokens in 1..=8192 {
             let filled = packed_length(tokens) - tokens;
             assert!(
-                filled < WIDTH_STEP.max(tokens.div_ceil(FILLED_SHARE / 2)),
+                filled < WIDTH_STEP.max(tokens.div_ceil(FILLED_SHARE)),
                 "{tokens}: {filled}"
             );
         }

@@ -1,9 +1,9 @@
 //! The memory formula: how much memory training takes, computed from the configuration, so that
 //! what fits is known beforehand.
 //!
-//! It counts what is in memory when the backward pass starts on a device with kernels;
-//! `spanwise-bench` compares it with measured peaks. Compositions keep more, first of all the
-//! attention weights.
+//! It counts what is in memory when the backward pass starts on a CPU with kernels; `spanwise-bench`
+//! compares it with measured peaks. A GPU keeps dropout's masks as well, one byte an element, and
+//! weights in 16 bits. Compositions keep more, first of all the attention weights.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -56,8 +56,8 @@ impl TrainingMemory {
         self.state + self.activations
     }
 
-    /// Returns the figures in GiB, for people. `is_fused`: whether the device computes operations by itself, without
-    /// which the sum is a lower bound.
+    /// Returns the figures in GiB, for people. `is_fused`: whether the device computes operations by
+    /// itself, without which the sum is a lower bound.
     pub fn describe(self, is_fused: bool) -> String {
         let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
         format!(

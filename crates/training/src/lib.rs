@@ -51,8 +51,8 @@ use crate::step::{KnownStep, PendingStep};
 /// `save` is called with the run before every step and once at the end. An evaluation that is due
 /// follows it, so that a resumed run repeats the evaluation and not the step.
 ///
-/// No step waits for the device: what it computes of a step is read when the next one is on its way,
-/// and before whatever is saved or measured.
+/// Nothing within a step waits for the device: what it computes of a step is read when the next one
+/// is on its way, and before whatever is saved or measured.
 pub fn train<T: Task>(
     task: &T,
     hyperparameters: &Hyperparameters,
@@ -105,17 +105,18 @@ pub fn train<T: Task>(
         let gradient_norm = gradients.norm();
 
         run.update(gradients, learning_rate);
+        let seconds = start.elapsed().as_secs_f64();
+        run.seconds += seconds;
         if let Some(before) = run.report(log)? {
             progress.note(before.note());
         }
-        let seconds = start.elapsed().as_secs_f64();
-        run.seconds += seconds;
         run.report_later(PendingStep {
             known: KnownStep {
                 step: run.step,
                 epoch: run.step.div_ceil(steps_per_epoch),
                 learning_rate,
-                tokens_per_second: pass.tokens as f64 / seconds,
+                tokens: pass.tokens,
+                seconds,
             },
             loss: pass.loss,
             gradient_norm,

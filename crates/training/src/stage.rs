@@ -32,7 +32,7 @@ pub fn train<T: Task>(
     let config = job.input("checkpoint")?.join("config.json");
     let log = draft.log_file("training.jsonl");
     let mut run = RunState::new(model, hyperparameters);
-    let mut state = SavedState::of(job, config, log.clone())?;
+    let mut state = SavedState::of(job, hyperparameters.precision, config, log.clone())?;
     state.restore(&mut run, device)?;
     draft.add_seconds(run.seconds + run.evaluation_seconds);
     let mut log = TrainingLog::open(&log)?;

@@ -12,6 +12,7 @@ use spanwise_artifact::{Job, UserError, draft, durable, fingerprint, jsonl};
 use spanwise_model::EncoderConfig;
 use spanwise_model::EncoderModel;
 use spanwise_model::weights;
+use spanwise_ops::Precision;
 
 use crate::average::AveragedWeights;
 use crate::best::{BestRecord, BestWeights};
@@ -134,7 +135,9 @@ impl<M: EncoderModel> RunState<M> {
         let Some(pending) = self.pending.take() else {
             return Ok(None);
         };
-        let step = pending.read()?;
+        let start = Instant::now();
+        let step = pending.read(start)?;
+        self.seconds += start.elapsed().as_secs_f64();
         ensure!(
             step.gradient_norm.is_finite()
                 || step
@@ -227,10 +230,12 @@ impl SavedState {
     }
 
     /// The state of a job's run, beside the artifact that it is to become; as [`SavedState::new`].
-    pub fn of(job: &Job, config: PathBuf, log: PathBuf) -> Result<Self> {
+    /// `precision`: what the run computes in, which another device may choose differently.
+    pub fn of(job: &Job, precision: Precision, config: PathBuf, log: PathBuf) -> Result<Self> {
         let directory = format!("{}{}", draft::STATE_PREFIX, job.name()?);
         let identity = serde_json::json!({
             "settings": job.settings,
+            "precision": precision.to_string(),
             "seed": job.seed,
             "inputs": job.input_contents()?,
             "code": job.code,
@@ -266,8 +271,9 @@ impl SavedState {
         Ok(())
     }
 
-    /// Saves the run, and removes what was saved of it before. What is saved is whole and on the
-    /// disk before it counts, and what it replaces stands until then.
+    /// Saves the run, once its last step is reported, and removes what was saved of it before. What
+    /// is saved is whole and on the disk before it counts, and what it replaces stands until then.
+    /// Fails if the training has diverged.
     pub fn save<M: EncoderModel>(
         &self,
         run: &mut RunState<M>,

@@ -1,5 +1,7 @@
 //! A step that the device may still be computing.
 
+use std::time::Instant;
+
 use anyhow::{Result, anyhow};
 use burn::tensor::Tensor;
 
@@ -26,13 +28,15 @@ pub(crate) struct KnownStep {
     pub(crate) epoch: usize,
     /// As [`Step::learning_rate`].
     pub(crate) learning_rate: f64,
-    /// As [`Step::tokens_per_second`].
-    pub(crate) tokens_per_second: f64,
+    /// Real tokens that are trained on.
+    pub(crate) tokens: usize,
+    /// Seconds until the step was on its way: on a CPU, until it was done.
+    pub(crate) seconds: f64,
 }
 
 impl PendingStep {
-    /// Waits for the device.
-    pub(crate) fn read(self) -> Result<Step> {
+    /// Waits for the device, from `start` on.
+    pub(crate) fn read(self, start: Instant) -> Result<Step> {
         let numbers = [Some(self.loss), Some(self.gradient_norm), self.loss_scale];
         // One copy from the device.
         let numbers = Tensor::cat(numbers.into_iter().flatten().collect(), 0);
@@ -43,8 +47,11 @@ impl PendingStep {
             step,
             epoch,
             learning_rate,
-            tokens_per_second,
+            tokens,
+            seconds,
         } = self.known;
+        // The next step was put on its way while this one was computed.
+        let seconds = seconds + start.elapsed().as_secs_f64();
         Ok(Step {
             step,
             epoch,
@@ -52,7 +59,7 @@ impl PendingStep {
             learning_rate,
             gradient_norm: f64::from(numbers[1]),
             loss_scale,
-            tokens_per_second,
+            tokens_per_second: tokens as f64 / seconds,
         })
     }
 }

@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// The fastest that the device has in hardware: `bf16` or `fp16` on a GPU, `bf16` or `fp32` on a
-    /// CPU.
+    /// The fastest that the device has in hardware: `bf16`, else on an NVIDIA GPU `fp16`, else `fp32`.
     Auto,
     /// 32-bit floats throughout.
     Fp32,

@@ -4,7 +4,7 @@
 //! where tests alone run it, it is one call a row.
 
 use burn_tch::TchTensor;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::extension::Kernel;
 use super::kernels::flat;
@@ -23,12 +23,13 @@ pub(super) struct NativeAttention {
 }
 
 impl NativeAttention {
-    fn arguments(&self) -> AttentionArguments<'_> {
+    fn arguments(&self, qkv: &Tensor) -> AttentionArguments<'_> {
         AttentionArguments {
             offsets: &self.offsets.tensor,
             longest: self.longest,
             heads: self.heads,
             probability: self.probability,
+            flash: has_flash(qkv, self.heads),
         }
     }
 
@@ -54,6 +55,23 @@ impl NativeAttention {
     }
 }
 
+/// Widest head that flash attention's backward pass takes on every GPU that has it.
+const WIDEST_FLASH: i64 = 192;
+
+/// Whether flash attention takes such inputs: in a 16-bit format, with heads of a size that it is
+/// written for, on a GPU from compute capability 8.0.
+fn has_flash(qkv: &Tensor, heads: usize) -> bool {
+    let size = qkv.size()[2] / 3 / heads as i64;
+    let is_16_bit = matches!(qkv.kind(), Kind::Half | Kind::BFloat16);
+    let tch::Device::Cuda(index) = qkv.device() else {
+        return false;
+    };
+    is_16_bit
+        && size % 8 == 0
+        && size <= WIDEST_FLASH
+        && super::capability_of(index).is_some_and(|capability| capability >= (8, 0))
+}
+
 impl Kernel<1> for NativeAttention {
     const KEEPS_RESULT: bool = true;
 
@@ -65,7 +83,7 @@ impl Kernel<1> for NativeAttention {
     fn forward(&self, [qkv]: [&Tensor; 1]) -> Vec<Tensor> {
         if qkv.device().is_cuda() {
             let [attended, logarithms, seed, offset] =
-                sys::native_attention(&flat(qkv), self.arguments());
+                sys::native_attention(&flat(qkv), self.arguments(qkv));
             let attended = attended.unsqueeze(0);
             return vec![attended, logarithms, seed, offset];
         }
@@ -86,7 +104,7 @@ impl Kernel<1> for NativeAttention {
             let qkv = qkv.expect("kept");
             let outputs = [out, logarithms, seed, offset];
             let d_qkv =
-                sys::native_attention_backward(gradient, &flat(qkv), outputs, self.arguments());
+                sys::native_attention_backward(gradient, &flat(qkv), outputs, self.arguments(qkv));
             return [Some(d_qkv.reshape(qkv.size()))];
         }
         let [_, recorded, leaf] = outputs else {

@@ -119,7 +119,7 @@ pub(crate) fn facts() -> Vec<(&'static str, String)> {
 
 /// What a GPU of NVIDIA's can compute in hardware.
 fn describe(index: usize) -> String {
-    let Some((major, minor)) = sys::compute_capability(index) else {
+    let Some((major, minor)) = capability_of(index) else {
         return format!("cuda:{index}");
     };
     let bf16 = if device::has_bf16(&Device::libtorch_cuda(index)) {
@@ -154,7 +154,14 @@ fn cuda_index(device: &Device) -> Option<usize> {
 /// The compute capability of a GPU of NVIDIA's; `None` for any other device, and where the driver
 /// cannot be asked.
 pub(crate) fn compute_capability(device: &Device) -> Option<(u32, u32)> {
-    cuda_index(device).and_then(sys::compute_capability)
+    cuda_index(device).and_then(capability_of)
+}
+
+/// The compute capability of a GPU by its number. Asked of the driver once.
+fn capability_of(index: usize) -> Option<(u32, u32)> {
+    static CAPABILITIES: LazyLock<Vec<Option<(u32, u32)>>> =
+        LazyLock::new(|| (0..*CUDA_DEVICES).map(sys::compute_capability).collect());
+    *CAPABILITIES.get(index)?
 }
 
 /// See [`crate::device::peak_memory`].

@@ -13,8 +13,8 @@ pub(crate) fn global_norm(gradients: &[Tensor<1>]) -> Option<Tensor<1>> {
     Some(Tensor::from_primitive::<LibTorch>(TchTensor::new(norm)))
 }
 
-/// See [`crate::optimizer::step`], in place; `false` if a tensor is another backend's and nothing
-/// was done.
+/// See [`crate::optimizer::step`], in place; `false` if a tensor is another backend's, or on a GPU of
+/// Apple's, and nothing was done.
 pub(crate) fn step(slots: &[Slot], step: AdamWStep, tensors: &StepTensors) -> bool {
     let lists = || {
         Some((
@@ -32,6 +32,14 @@ pub(crate) fn step(slots: &[Slot], step: AdamWStep, tensors: &StepTensors) -> bo
     let Some((parameters, gradients, first, second, tensors)) = lists() else {
         return false;
     };
+    // That of Apple's GPUs neither divides gradients nor skips a step.
+    let is_whole = |parameter: &tch::Tensor| {
+        let device = parameter.device();
+        device == tch::Device::Cpu || device.is_cuda()
+    };
+    if !parameters.iter().all(is_whole) {
+        return false;
+    }
     sys::adamw(&parameters, &gradients, [&first, &second], step, &tensors);
     true
 }

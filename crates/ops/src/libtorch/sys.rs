@@ -114,6 +114,7 @@ unsafe extern "C" {
         longest: i64,
         heads: i64,
         probability: f64,
+        flash: c_int,
         outputs: *mut *mut CTensor,
     ) -> *const c_char;
     fn spanwise_native_attention_backward(
@@ -127,6 +128,7 @@ unsafe extern "C" {
         longest: i64,
         heads: i64,
         probability: f64,
+        flash: c_int,
         outputs: *mut *mut CTensor,
     ) -> *const c_char;
     fn spanwise_recorded_backward(
@@ -401,6 +403,8 @@ pub(super) struct AttentionArguments<'a> {
     pub(super) heads: usize,
     /// Of dropout.
     pub(super) probability: f64,
+    /// Whether flash attention computes, else memory-efficient attention.
+    pub(super) flash: bool,
 }
 
 /// Attended values, and three tensors for the backward pass. qkv: `[tokens, 3 · hidden]`.
@@ -414,6 +418,7 @@ pub(super) fn native_attention(qkv: &Tensor, arguments: AttentionArguments) -> [
             arguments.longest as i64,
             arguments.heads as i64,
             arguments.probability,
+            arguments.flash.into(),
             outputs,
         )
     }))
@@ -441,6 +446,7 @@ pub(super) fn native_attention_backward(
             arguments.longest as i64,
             arguments.heads as i64,
             arguments.probability,
+            arguments.flash.into(),
             outputs,
         )
     }));

@@ -32,24 +32,6 @@ std::vector<Tensor> parts_of(const Tensor& qkv, int64_t heads) {
 
 extern "C" {
 
-int spanwise_compute_capability(int index);
-
-}
-
-namespace {
-
-// Whether flash attention takes such queries: in a 16-bit format, with heads of a size that it is
-// written for, on a GPU from compute capability 8.0.
-bool has_flash(const Tensor& queries) {
-  const int64_t size = queries.size(2);
-  const bool is_16_bit = queries.scalar_type() == at::kHalf || queries.scalar_type() == at::kBFloat16;
-  return is_16_bit && size % 8 == 0 && size <= 256 && spanwise_compute_capability(queries.get_device()) >= 80;
-}
-
-}  // namespace
-
-extern "C" {
-
 // Gradients of the normalised sum, gamma and beta. mean and deviation: those that
 // at::native_layer_norm has returned beside its result.
 const char* spanwise_native_layer_norm_backward(const Tensor* gradient, const Tensor* sum, const Tensor* mean,
@@ -67,13 +49,14 @@ const char* spanwise_native_layer_norm_backward(const Tensor* gradient, const Te
 // Attention within every row of a packed batch, on a GPU. qkv: [tokens, 3 · hidden]; offsets: index of
 // every row's first token, and the number of tokens, [rows + 1], int32. Outputs: the attended values,
 // [tokens, hidden], then what the backward pass reads: the logarithms of the softmaxes'
-// denominators, and two tensors of the random numbers' state.
+// denominators, and two tensors of the random numbers' state. flash: through flash attention, which
+// takes 16-bit formats, else through memory-efficient attention.
 const char* spanwise_native_attention(const Tensor* qkv, const Tensor* offsets, int64_t longest, int64_t heads,
-                                      double probability, Tensor** outputs) {
+                                      double probability, int flash, Tensor** outputs) {
   return guarded([&] {
     const auto parts = parts_of(*qkv, heads);
     const std::vector<int64_t> shape{qkv->size(0), qkv->size(1) / 3};
-    if (has_flash(parts[0])) {
+    if (flash) {
       auto [out, logarithms, seed, offset, debug] = at::_flash_attention_forward(
           parts[0], parts[1], parts[2], *offsets, *offsets, longest, longest, probability, false, false);
       outputs[0] = new Tensor(out.reshape(shape));
@@ -96,12 +79,12 @@ const char* spanwise_native_attention(const Tensor* qkv, const Tensor* offsets, 
 const char* spanwise_native_attention_backward(const Tensor* gradient, const Tensor* qkv, const Tensor* out,
                                                const Tensor* logarithms, const Tensor* seed, const Tensor* offset,
                                                const Tensor* offsets, int64_t longest, int64_t heads,
-                                               double probability, Tensor** outputs) {
+                                               double probability, int flash, Tensor** outputs) {
   return guarded([&] {
     const auto parts = parts_of(*qkv, heads);
     const Tensor incoming = gradient->reshape(parts[0].sizes()), attended = out->reshape(parts[0].sizes());
     Tensor d_queries, d_keys, d_values;
-    if (has_flash(parts[0])) {
+    if (flash) {
       std::tie(d_queries, d_keys, d_values) =
           at::_flash_attention_backward(incoming, parts[0], parts[1], parts[2], attended, *logarithms, *offsets,
                                         *offsets, longest, longest, probability, false, *seed, *offset);
