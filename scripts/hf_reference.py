@@ -129,6 +129,13 @@ def speed(args):
     print(json.dumps(figures))
 
 
+def window_around(start, end, tokens, room):
+    """The first token of a window of `room` tokens, placed at random so that it has the tokens from
+    start to end."""
+    low, high = max(0, end - room + 1), min(start, max(0, tokens - room))
+    return random.randint(low, high) if high >= low else low
+
+
 class Texts:
     """Tokenizes texts and lays windows over paragraphs."""
 
@@ -161,8 +168,7 @@ class Texts:
         start, end = token_at(question["answer_start"]), token_at(question["answer_end"])
         if start is None or end is None:
             return None
-        low, high = max(0, end - room + 1), min(start, max(0, len(ids) - room))
-        first = random.randint(low, high) if high >= low else low
+        first = window_around(start, end, len(ids), room)
         base = len(question_ids) + 2 - first
         return question_ids, ids[first : first + room], start + base, end + base
 
@@ -192,6 +198,14 @@ class Texts:
         inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         return {name: tensor.to(self.args.device) for name, tensor in inputs.items()}
 
+    def pad_with_labels(self, rows):
+        """Inputs of rows of question ids, window ids, and the positions of start and end."""
+        inputs = self.pad(rows)
+        for name, column in (("start_positions", 2), ("end_positions", 3)):
+            labels = [row[column] for row in rows]
+            inputs[name] = torch.tensor(labels, device=self.args.device)
+        return inputs
+
 
 def fine_tune(args, model, texts, data):
     """Trains in place and returns the number of steps."""
@@ -207,10 +221,7 @@ def fine_tune(args, model, texts, data):
         for first in range(0, len(pairs) - args.batch + 1, args.batch):
             rows = [texts.training_row(*pair) for pair in pairs[first : first + args.batch]]
             rows = [row for row in rows if row]
-            inputs = texts.pad(rows)
-            for name, column in (("start_positions", 2), ("end_positions", 3)):
-                labels = [row[column] for row in rows]
-                inputs[name] = torch.tensor(labels, device=args.device)
+            inputs = texts.pad_with_labels(rows)
             loss = take_step(args, model, optimizer, schedule, scaler, inputs)
             step += 1
             if step % 20 == 0:

@@ -52,6 +52,7 @@ from hf_reference import (
     make_optimizer,
     make_scaler,
     take_step,
+    window_around,
 )
 
 # One in so many questions about long paragraphs is learned from by a window without its answer.
@@ -129,11 +130,11 @@ class Example:
     def sampled_row(self):
         """A window that holds the whole answer, or any where there is none."""
         count = len(self.paragraph_ids)
-        low, high = 0, max(0, count - self.room)
         if self.answer:
-            low = max(0, self.answer[1] + 1 - self.room)
-            high = min(self.answer[0], high)
-        return self.row(random.randint(low, high), count, self.answer)
+            first = window_around(*self.answer, count, self.room)
+        else:
+            first = random.randint(0, max(0, count - self.room))
+        return self.row(first, count, self.answer)
 
     def sides(self):
         """What stands before and after the answer, where it is long enough to teach something."""
@@ -205,9 +206,7 @@ def fine_tune(args, model, texts, questions):
     for step in range(steps):
         rows = rows or epoch_rows(questions)
         batch, rows = rows[: args.batch], rows[args.batch :]
-        inputs = texts.pad(batch)
-        for name, column in (("start_positions", 2), ("end_positions", 3)):
-            inputs[name] = torch.tensor([row[column] for row in batch], device=args.device)
+        inputs = texts.pad_with_labels(batch)
         loss = take_step(args, model, optimizer, schedule, scaler, inputs)
         if (step + 1) % 20 == 0:
             print(f"step {step + 1}/{steps} loss {loss:.3f}", file=sys.stderr, flush=True)

@@ -114,7 +114,7 @@ fn check_with_transformers(script: &str, environment: fn() -> Result<PathBuf>) -
 }
 
 /// Whether what cannot run is a failure, as in continuous integration.
-fn must_run_all() -> bool {
+pub(crate) fn must_run_all() -> bool {
     std::env::var_os("SPANWISE_REQUIRE_ALL").is_some_and(|value| value == "1")
 }
 

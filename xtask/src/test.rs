@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use spanwise_program::output::message;
 use spanwise_runner::workspace;
 
-use crate::ci::is_installed;
+use crate::ci::{is_installed, must_run_all};
 
 /// Runs every test, on libtorch too where it is set up.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -24,17 +24,12 @@ pub(crate) fn run_as_a_gpu() -> Result<()> {
     const WHAT: &str = "package(spanwise-ops) + package(spanwise-model) \
         + (package(spanwise-train) and test(/^(gradients|optimizer)::/))";
     if !is_installed("nextest") {
-        message(
-            "skipped: what a GPU computes is tested with cargo-nextest, which is not installed",
-        );
+        let missing = "cargo-nextest is not installed (`cargo install --locked cargo-nextest`)";
+        ensure!(!must_run_all(), "{missing}");
+        message(format_args!("skipped: {missing}"));
         return Ok(());
     }
-    let mut nextest = workspace::cargo();
-    nextest
-        .args(["nextest", "run", "--workspace", "-E", WHAT])
-        .args(workspace::features())
-        .env("SPANWISE_NATIVE", "1");
-    workspace::check(&mut nextest)
+    workspace::check(nextest(Some(WHAT)).env("SPANWISE_NATIVE", "1"))
 }
 
 /// `filter`: what nextest runs, in its own language.
@@ -53,14 +48,20 @@ fn run_where(arguments: &[String], filter: Option<&str>) -> Result<()> {
         }
         return workspace::check(&mut test);
     }
+    workspace::check(&mut nextest(filter))?;
+    // The one kind of test that nextest leaves out.
+    workspace::check(cargo_test().arg("--doc"))
+}
+
+/// `filter`: what nextest runs, in its own language.
+fn nextest(filter: Option<&str>) -> Command {
     let mut nextest = workspace::cargo();
     nextest.args(["nextest", "run", "--workspace"]);
     if let Some(filter) = filter {
         nextest.args(["-E", filter]);
     }
-    workspace::check(nextest.args(workspace::features()))?;
-    // The one kind of test that nextest leaves out.
-    workspace::check(cargo_test().arg("--doc"))
+    nextest.args(workspace::features());
+    nextest
 }
 
 fn cargo_test() -> Command {

@@ -129,23 +129,17 @@ impl Batch {
     #[must_use]
     pub fn twice(&self) -> Self {
         let [_, length] = self.ids.dims();
-        let along = match self.rows {
-            Rows::Padded(_) => 0,
-            Rows::Packed(_) => 1,
-        };
-        let twice = |x: &Tensor<2, Int>| Tensor::cat(vec![x.clone(), x.clone()], along);
+        let twice = |x: &Tensor<2, Int>, along| Tensor::cat(vec![x.clone(), x.clone()], along);
         let mask = Tensor::cat(vec![self.mask.clone(), self.mask.clone()], 0);
+        let (along, positions, rows) = match &self.rows {
+            Rows::Padded(_) => (0, self.positions.clone(), Rows::Padded(mask.clone())),
+            Rows::Packed(rows) => (1, twice(&self.positions, 1), Rows::Packed(rows.twice())),
+        };
         Self {
-            ids: twice(&self.ids),
-            token_types: twice(&self.token_types),
-            positions: match self.rows {
-                Rows::Padded(_) => self.positions.clone(),
-                Rows::Packed(_) => twice(&self.positions),
-            },
-            rows: match &self.rows {
-                Rows::Padded(_) => Rows::Padded(mask.clone()),
-                Rows::Packed(rows) => Rows::Packed(rows.twice()),
-            },
+            ids: twice(&self.ids, along),
+            token_types: twice(&self.token_types, along),
+            positions,
+            rows,
             unpacking: self.unpacking.as_ref().map(|unpacking| {
                 let again = unpacking.clone().add_scalar(length as i64);
                 Tensor::cat(vec![unpacking.clone(), again], 0)
@@ -190,6 +184,7 @@ fn mask(rows: &[Row], width: usize, device: &Device) -> Tensor<2> {
 /// Returns the lengths of rows of so many tokens together, none longer than `width`, which attention
 /// is made for.
 fn filling(tokens: usize, width: usize) -> impl Iterator<Item = usize> {
+    let width = width.max(1); // of no rows
     let rest = Some(tokens % width).filter(|&rest| rest > 0);
     std::iter::repeat_n(width, tokens / width).chain(rest)
 }
@@ -245,6 +240,7 @@ mod tests {
             assert_eq!(filling(tokens, width).collect::<Vec<_>>(), expected);
         };
         check(0, 5, &[]);
+        check(0, 0, &[]);
         check(4, 5, &[4]);
         check(10, 5, &[5, 5]);
         check(12, 5, &[5, 5, 2]);

@@ -22,7 +22,7 @@ pub mod optimizer;
 mod precision;
 mod rows;
 
-use burn::tensor::{DType, FloatDType, Int, Tensor, activation, module};
+use burn::tensor::{DType, Device, FloatDType, Int, Tensor, activation, module};
 pub use precision::Precision;
 pub use rows::{PackedRows, Rows};
 pub use spanwise_config::Activation;
@@ -52,21 +52,24 @@ fn to_precision<const D: usize>(x: Tensor<D>, precision: Precision) -> Tensor<D>
     }
 }
 
-/// Whether the tensor's device computes operations by itself, in place of compositions. Kernels for
-/// CPUs are made for f32 and bf16.
+/// Whether the tensor's device computes operations by itself, in place of compositions.
 fn is_fused<const D: usize>(x: &Tensor<D>) -> bool {
-    match device::implementation(&x.device()) {
-        Implementation::Compositions => false,
-        Implementation::Kernels => x.dtype() != DType::F16,
-        Implementation::Operators => true,
-    }
+    computes(&x.device(), x.dtype() == DType::F16)
 }
 
 /// Like [`is_fused`], for [`linear`] in this precision.
 fn is_linear_fused<const D: usize>(x: &Tensor<D>, precision: Precision) -> bool {
-    let is_made = precision != Precision::Fp16
-        || device::implementation(&x.device()) == Implementation::Operators;
-    is_made && is_fused(x)
+    let is_fp16 = x.dtype() == DType::F16 || precision == Precision::Fp16;
+    computes(&x.device(), is_fp16)
+}
+
+/// Whether a device computes operations by itself. Kernels for CPUs are made for f32 and bf16.
+fn computes(device: &Device, is_fp16: bool) -> bool {
+    match device::implementation(device) {
+        Implementation::Compositions => false,
+        Implementation::Kernels => !is_fp16,
+        Implementation::Operators => true,
+    }
 }
 
 /// `x · weight + bias`, in the given precision.

@@ -283,11 +283,17 @@ fn layer_norms() {
     };
     check_composition("plain", &inputs[..3], &plain, 1e-4);
     check_differences("plain", &inputs[..3], &plain);
-    let residual = |probability| {
+    let residual = |probability, low: bool| {
         move |x: &Flat| {
             let (gamma, beta) = (x[1].clone(), x[2].clone());
+            let input = three(&x[0]);
+            let input = if low {
+                input.cast(FloatDType::BF16)
+            } else {
+                input
+            };
             flat(ops::residual_layer_norm(
-                three(&x[0]),
+                input,
                 three(&x[3]),
                 gamma,
                 beta,
@@ -296,37 +302,13 @@ fn layer_norms() {
             ))
         }
     };
-    check_composition("residual", &inputs, &residual(0.0), 1e-4);
-    check_differences("residual", &inputs, &residual(0.0));
-    check_differences("residual with dropout", &inputs, &residual(0.3));
-    let low = |x: &Flat| {
-        let low = three(&x[0]).cast(FloatDType::BF16);
-        let (gamma, beta) = (x[1].clone(), x[2].clone());
-        flat(ops::residual_layer_norm(
-            low,
-            three(&x[3]),
-            gamma,
-            beta,
-            1e-5,
-            0.0,
-        ))
-    };
-    check_composition("residual in bf16", &inputs, &low, 0.05);
-    let dropped_low = |x: &Flat| {
-        let low = three(&x[0]).cast(FloatDType::BF16);
-        let (gamma, beta) = (x[1].clone(), x[2].clone());
-        flat(ops::residual_layer_norm(
-            low,
-            three(&x[3]),
-            gamma,
-            beta,
-            1e-5,
-            0.3,
-        ))
-    };
+    check_composition("residual", &inputs, &residual(0.0, false), 1e-4);
+    check_differences("residual", &inputs, &residual(0.0, false));
+    check_differences("residual with dropout", &inputs, &residual(0.3, false));
+    check_composition("residual in bf16", &inputs, &residual(0.0, true), 0.05);
     for device in devices() {
-        let (high, gradients) = run(&inputs, &device, &residual(0.3));
-        let (low, low_gradients) = run(&inputs, &device, &dropped_low);
+        let (high, gradients) = run(&inputs, &device, &residual(0.3, false));
+        let (low, low_gradients) = run(&inputs, &device, &residual(0.3, true));
         assert!(
             largest_difference(&high, &low) < 0.05,
             "the same is dropped"

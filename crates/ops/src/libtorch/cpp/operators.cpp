@@ -56,22 +56,19 @@ const char* spanwise_native_attention(const Tensor* qkv, const Tensor* offsets, 
   return guarded([&] {
     const auto parts = parts_of(*qkv, heads);
     const std::vector<int64_t> shape{qkv->size(0), qkv->size(1) / 3};
+    Tensor out, logarithms, seed, offset;
     if (flash) {
-      auto [out, logarithms, seed, offset, debug] = at::_flash_attention_forward(
+      std::tie(out, logarithms, seed, offset, std::ignore) = at::_flash_attention_forward(
           parts[0], parts[1], parts[2], *offsets, *offsets, longest, longest, probability, false, false);
-      outputs[0] = new Tensor(out.reshape(shape));
-      outputs[1] = new Tensor(logarithms);
-      outputs[2] = new Tensor(seed);
-      outputs[3] = new Tensor(offset);
     } else {
-      auto [out, logarithms, seed, offset, queries, keys] = at::_efficient_attention_forward(
+      std::tie(out, logarithms, seed, offset, std::ignore, std::ignore) = at::_efficient_attention_forward(
           parts[0].unsqueeze(0), parts[1].unsqueeze(0), parts[2].unsqueeze(0), std::nullopt, *offsets, *offsets,
           longest, longest, probability, NO_MASK, true);
-      outputs[0] = new Tensor(out.reshape(shape));
-      outputs[1] = new Tensor(logarithms);
-      outputs[2] = new Tensor(seed);
-      outputs[3] = new Tensor(offset);
     }
+    outputs[0] = new Tensor(out.reshape(shape));
+    outputs[1] = new Tensor(logarithms);
+    outputs[2] = new Tensor(seed);
+    outputs[3] = new Tensor(offset);
   });
 }
 
